@@ -1,0 +1,82 @@
+# Copyright (c) 2026, the evenkeel.flask authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The JSON endpoints that the user names answer in their wanted shapes.
+
+This file is private to the collection.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible_collections.evenkeel.flask.plugins.module_utils import _json_shape
+from ansible_collections.evenkeel.flask.plugins.module_utils._checks.trial import (
+    SAFE_METHODS,
+    Failed,
+    Finding,
+    Settings,
+    Skipped,
+    Trial,
+    demand,
+)
+from ansible_collections.evenkeel.flask.plugins.module_utils._endpoints import body_of
+from ansible_collections.evenkeel.flask.plugins.module_utils._health import Wanted
+from ansible_collections.evenkeel.flask.plugins.module_utils._http import HttpError
+
+TITLE = "API Health"
+SPEC: dict[str, Any] = {
+    "endpoints": {
+        "type": "list",
+        "elements": "dict",
+        "options": {
+            "path": {"type": "str", "required": True},
+            "method": {"type": "str", "default": "GET"},
+            "status": {"type": "list", "elements": "int", "default": [200]},
+            "body_json": {"type": "raw"},
+            "json": {"type": "dict"},
+            "headers": {"type": "dict"},
+        },
+    },
+}
+
+
+def run(trial: Trial, settings: Settings) -> Finding:
+    endpoints = settings["endpoints"] or []
+    if not endpoints:
+        raise Skipped("no endpoints are named (checks.api.endpoints)")
+    warnings = []
+    asked = [one for one in endpoints if trial.may_write or one["method"] in SAFE_METHODS]
+    if not asked:
+        raise Skipped("all endpoints may write, and this is check mode")
+    if len(asked) < len(endpoints):
+        warnings.append(
+            f"check mode: {len(endpoints) - len(asked)} endpoints that may write left out"
+        )
+    problems = [problem for problem in (ask(trial, one) for one in asked) if problem]
+    if problems:
+        raise Failed("; ".join(problems))
+    return Finding(f"{len(asked)} endpoints answer as wanted", tuple(warnings))
+
+
+def ask(trial: Trial, endpoint: Settings) -> str | None:
+    """Say what is wrong with an endpoint, if anything."""
+    name = f"{endpoint['method']} {endpoint['path'].partition('?')[0]}"
+    headers = {"Accept": "application/json"}
+    headers.update({key: str(value) for key, value in (endpoint["headers"] or {}).items()})
+    try:
+        body = body_of(endpoint, headers)
+        answer = trial.candidate.ask(endpoint["path"], endpoint["method"], headers, body)
+        demand(answer, Wanted(status=endpoint["status"], json=endpoint["json"] or {}))
+    except (HttpError, Failed) as error:
+        return f"{name}: {error}"
+    if (
+        "json" in (answer.headers.get("Content-Type") or "")
+        and answer.body
+        and not answer.truncated
+    ):
+        try:
+            _json_shape.parse(answer.body)
+        except ValueError:
+            return f"{name}: body is no JSON"
+    return None

@@ -1,0 +1,69 @@
+# Copyright (c) 2026, the evenkeel.flask authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Cookies as a browser keeps them, but for one thing: a Secure cookie is sent back over loopback too.
+
+This file is private to the collection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Cookie:
+    """One C(Set-Cookie) header; names of attributes are in lower case."""
+
+    name: str
+    value: str
+    attributes: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, header: str) -> Cookie:
+        first, *rest = header.split(";")
+        name, _, value = first.partition("=")
+        attributes = {}
+        for part in rest:
+            key, _, given = part.partition("=")
+            attributes[key.strip().lower()] = given.strip()
+        return cls(name.strip(), value.strip(), attributes)
+
+    @property
+    def removed(self) -> bool:
+        return self.attributes.get("max-age", "").startswith(("0", "-")) or not self.value
+
+    def forged(self) -> Cookie:
+        """The same cookie as a cheat would send it.
+
+        A character in the middle is changed: the last one of a signature may
+        carry bits that nobody looks at.
+        """
+        middle = len(self.value) // 2
+        other = "B" if self.value[middle : middle + 1] == "A" else "A"
+        return Cookie(self.name, self.value[:middle] + other + self.value[middle + 1 :])
+
+
+class Jar:
+    """The cookies of one visitor."""
+
+    def __init__(self, cookies: Iterable[Cookie] = ()) -> None:
+        self._cookies = {cookie.name: cookie for cookie in cookies}
+
+    def take(self, headers: Iterable[str]) -> list[Cookie]:
+        """Keep what C(Set-Cookie) headers say, and return the cookies that were set."""
+        cookies = [Cookie.parse(header) for header in headers]
+        for cookie in cookies:
+            if cookie.removed:
+                self._cookies.pop(cookie.name, None)
+            else:
+                self._cookies[cookie.name] = cookie
+        return [cookie for cookie in cookies if not cookie.removed]
+
+    def forged(self) -> Jar:
+        return Jar(cookie.forged() for cookie in self._cookies.values())
+
+    def header(self) -> dict[str, str]:
+        pairs = "; ".join(f"{cookie.name}={cookie.value}" for cookie in self._cookies.values())
+        return {"Cookie": pairs} if pairs else {}

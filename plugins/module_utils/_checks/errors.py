@@ -1,0 +1,83 @@
+# Copyright (c) 2026, the evenkeel.flask authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Mistakes are answered as mistakes, and give nothing away.
+
+This file is private to the collection.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible_collections.evenkeel.flask.plugins.module_utils._checks.leaks import leak
+from ansible_collections.evenkeel.flask.plugins.module_utils._checks.trial import (
+    SAFE_METHODS,
+    Failed,
+    Finding,
+    Settings,
+    Trial,
+    demand,
+)
+from ansible_collections.evenkeel.flask.plugins.module_utils._health import Wanted
+from ansible_collections.evenkeel.flask.plugins.module_utils._http import HttpError
+
+TITLE = "Error Handling"
+SPEC: dict[str, Any] = {
+    "not_found_path": {"type": "str", "default": "/evenkeel-no-such-page"},
+    "status": {"type": "list", "elements": "int", "default": [404]},
+    "bad_body": {
+        "type": "dict",
+        "options": {
+            "path": {"type": "str", "required": True},
+            "method": {"type": "str", "default": "POST"},
+            "body": {"type": "str", "default": "{"},
+            "content_type": {"type": "str", "default": "application/json"},
+            "status": {"type": "list", "elements": "int", "default": [400, 415, 422]},
+        },
+    },
+    "wrong_method": {
+        "type": "dict",
+        "options": {
+            "path": {"type": "str", "required": True},
+            "method": {"type": "str", "default": "DELETE"},
+            "status": {"type": "list", "elements": "int", "default": [405]},
+        },
+    },
+}
+
+
+def run(trial: Trial, settings: Settings) -> Finding:
+    asked = {"unknown path": {"path": settings["not_found_path"], "status": settings["status"]}}
+    asked.update(
+        {
+            name: settings[key]
+            for name, key in (("bad body", "bad_body"), ("wrong method", "wrong_method"))
+            if settings[key]
+        }
+    )
+    left_out = [
+        name
+        for name, one in asked.items()
+        if not trial.may_write and one.get("method", "GET") not in SAFE_METHODS
+    ]
+    asked = {name: one for name, one in asked.items() if name not in left_out}
+    problems = [
+        f"{name}: {said}" for name, one in asked.items() for said in [ask(trial, one)] if said
+    ]
+    if problems:
+        raise Failed("; ".join(problems))
+    warnings = [f"check mode: {name} left out, it might write" for name in left_out]
+    return Finding(f"{', '.join(asked)} answered in good order", tuple(warnings))
+
+
+def ask(trial: Trial, one: Settings) -> str | None:
+    headers = {"Content-Type": one["content_type"]} if "content_type" in one else {}
+    body = one["body"].encode() if "body" in one else None
+    try:
+        answer = trial.candidate.ask(one["path"], one.get("method", "GET"), headers, body)
+        demand(answer, Wanted(status=one["status"]))
+    except (HttpError, Failed) as error:
+        return str(error)
+    shown = leak(answer)
+    return f"the answer shows {shown}" if shown else None

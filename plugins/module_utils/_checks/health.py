@@ -1,0 +1,43 @@
+# Copyright (c) 2026, the evenkeel.flask authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The health endpoint says yes, several times in a row.
+
+This file is private to the collection.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible_collections.evenkeel.flask.plugins.module_utils._checks.trial import (
+    Finding,
+    Settings,
+    Trial,
+    demand,
+)
+from ansible_collections.evenkeel.flask.plugins.module_utils._health import Wanted
+
+TITLE = "Health Check Endpoint"
+SPEC: dict[str, Any] = {
+    "path": {"type": "str"},
+    "status": {"type": "list", "elements": "int", "default": [200]},
+    "json": {"type": "dict"},
+    "successes": {"type": "int", "default": 3},
+}
+
+
+def run(trial: Trial, settings: Settings) -> Finding:
+    path = settings["path"] or trial.health_path
+    wanted = Wanted(status=settings["status"], json=settings["json"] or {})
+    times = max(settings["successes"], 1)
+    for turn in range(1, times + 1):
+        answer = trial.candidate.ask(path)
+        demand(answer, wanted, f"answer {turn} of {times}")
+    nonsense = trial.candidate.ask(path.rstrip("/") + "/evenkeel-no-such-page")
+    warnings = []
+    if nonsense.status == answer.status and nonsense.body == answer.body:
+        warnings.append(f"{path} answers like any path below it; it may say yes whatever happens")
+    if answer.headers.get("Age"):
+        warnings.append(f"{path} came from a cache, which tells nothing of the app's health")
+    return Finding(f"healthy {times} times in a row", tuple(warnings))

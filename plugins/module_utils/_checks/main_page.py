@@ -1,0 +1,86 @@
+# Copyright (c) 2026, the evenkeel.flask authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The main page comes whole: no error text, and its own stylesheets, scripts and images load.
+
+This file is private to the collection.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from ansible_collections.evenkeel.flask.plugins.module_utils._checks.leaks import leak
+from ansible_collections.evenkeel.flask.plugins.module_utils._checks.markup import Page
+from ansible_collections.evenkeel.flask.plugins.module_utils._checks.trial import (
+    Failed,
+    Finding,
+    Settings,
+    Site,
+    Trial,
+    demand,
+)
+from ansible_collections.evenkeel.flask.plugins.module_utils._health import Wanted
+from ansible_collections.evenkeel.flask.plugins.module_utils._http import (
+    ArgumentError,
+    HttpError,
+    Response,
+    Url,
+)
+
+TITLE = "Main Page Loading"
+SPEC: dict[str, Any] = {
+    "path": {"type": "str", "default": "/"},
+    "status": {"type": "list", "elements": "int", "default": [200]},
+    "contains": {"type": "str"},
+}
+MOST_ASSETS = 50
+AT_ONCE = 4
+
+
+def run(trial: Trial, settings: Settings) -> Finding:
+    site = trial.candidate
+    page = site.ask(settings["path"])
+    demand(page, Wanted(status=settings["status"], contains=settings["contains"]))
+    if not page.body.strip():
+        raise Failed("the page is empty")
+    shown = leak(page)
+    if shown:
+        raise Failed(f"the page shows {shown}")
+    urls, warnings = own_assets(site, page)
+    with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
+        problems = [problem for problem in pool.map(lambda url: load(site, url), urls) if problem]
+    if problems:
+        raise Failed(
+            f"{len(problems)} of {len(urls)} assets do not load: {'; '.join(problems[:5])}"
+        )
+    return Finding(f"{page.status}, {len(urls)} assets load", warnings)
+
+
+def own_assets(site: Site, page: Response) -> tuple[list[Url], tuple[str, ...]]:
+    """The assets of the page that the candidate itself serves, and what is odd about the others."""
+    if "html" not in (page.headers.get("Content-Type") or "").lower():
+        return [], ()
+    parsed = Page(page.text())
+    found: dict[Url, None] = {}
+    warnings = []
+    for reference in parsed.assets:
+        try:
+            url = site.own(page.url.join(parsed.base) if parsed.base else page.url, reference)
+        except ArgumentError:
+            warnings.append(f"the page refers to {reference[:60]!r}, which is no URL")
+            continue
+        if url:
+            found[url] = None
+    if len(found) > MOST_ASSETS:
+        warnings.append(f"{len(found)} assets, of which the first {MOST_ASSETS} were loaded")
+    return list(found)[:MOST_ASSETS], tuple(warnings)
+
+
+def load(site: Site, url: Url) -> str | None:
+    try:
+        status = site.ask(url).status
+    except HttpError as error:
+        return f"{url.path}: {error}"
+    return None if 200 <= status < 400 else f"{url.path}: {status}"

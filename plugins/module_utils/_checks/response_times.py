@@ -1,0 +1,153 @@
+# Copyright (c) 2026, the evenkeel.flask authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The candidate answers as fast as the live release does at the same moment, and within its budget.
+
+This file is private to the collection.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible_collections.evenkeel.flask.plugins.module_utils import _statistics
+from ansible_collections.evenkeel.flask.plugins.module_utils._checks.trial import (
+    Failed,
+    Finding,
+    Inconclusive,
+    Settings,
+    Site,
+    Trial,
+)
+from ansible_collections.evenkeel.flask.plugins.module_utils._http import Deadline, HttpError
+
+TITLE = "Response Times"
+SPEC: dict[str, Any] = {
+    "paths": {"type": "list", "elements": "str"},
+    "max_ms": {"type": "float", "default": 2000},
+    "samples": {"type": "int", "default": 30},
+    "seconds": {"type": "float", "default": 3.0},
+    "tolerance_ms": {"type": "float", "default": 0.5},
+}
+WARM_UP = 10
+LEAST = _statistics.LEAST_SAMPLES
+ENOUGH = 20
+MOST = 500
+
+
+@dataclass
+class Timing:
+    """What was measured of one path, in milliseconds."""
+
+    path: str
+    candidate: list[float] = field(default_factory=list)
+    live: list[float] = field(default_factory=list)
+    slower: bool | None = None
+    warning: str | None = None
+
+    @property
+    def p95(self) -> float:
+        return _statistics.percentile(self.candidate, 95)
+
+    def told(self) -> dict[str, Any]:
+        found: dict[str, Any] = {"p95_ms": round(self.p95, 1), "samples": len(self.candidate)}
+        if self.live:
+            found["live_p95_ms"] = round(_statistics.percentile(self.live, 95), 1)
+            found["slowdown"] = round(_statistics.slowdown(self.live, self.candidate), 3)
+        return found
+
+
+def run(trial: Trial, settings: Settings) -> Finding:
+    paths = settings["paths"] or list(dict.fromkeys((trial.main_path, trial.health_path)))
+    timings = [measure(trial, path, settings) for path in paths]
+    late = [one for one in timings if one.p95 > settings["max_ms"]]
+    slower = [one for one in timings if one.slower]
+    unclear = [one for one in timings if one.live and one.slower is None]
+    problems = [f"{one.path}: p95 {one.p95:.0f} ms, wanted {settings['max_ms']:g}" for one in late]
+    problems += [f"{describe(one)}, wanted at most {trial.max_slowdown:g}" for one in slower]
+    measured = {one.path: one.told() for one in timings}
+    if problems:
+        raise Failed("; ".join(problems), measured)
+    if unclear:
+        said = "; ".join(describe(one) for one in unclear)
+        raise Inconclusive(f"not clear after {len(unclear[0].candidate)} samples: {said}", measured)
+    warnings = tuple(one.warning for one in timings if one.warning)
+    detail = ", ".join(f"{one.path} p95 {one.p95:.0f} ms" for one in timings)
+    return Finding(detail, warnings, measured)
+
+
+def describe(one: Timing) -> str:
+    return f"{one.path}: {_statistics.slowdown(one.live, one.candidate):.2f} times the live release"
+
+
+def measure(trial: Trial, path: str, settings: Settings) -> Timing:
+    timing = Timing(path)
+    live = comparable(trial, path, timing)
+    sides = [(trial.candidate, timing.candidate)] + ([(live, timing.live)] if live else [])
+    warming = Deadline(settings["seconds"], trial.candidate.clock)
+    for _ in range(WARM_UP):
+        for site, _samples in sides:
+            site.ask(path)
+        if warming.over:
+            break
+    time = Deadline(settings["seconds"], trial.candidate.clock)
+    if live:
+        compare(trial, sides, timing, time, settings["tolerance_ms"])
+    else:
+        while len(timing.candidate) < max(settings["samples"], LEAST) and not (
+            time.over and len(timing.candidate) >= LEAST
+        ):
+            timing.candidate.append(elapsed(trial.candidate, path))
+    return timing
+
+
+def elapsed(site: Site, path: str) -> float:
+    return site.ask(path).elapsed_ms
+
+
+def comparable(trial: Trial, path: str, timing: Timing) -> Site | None:
+    """The live release, if it answers the path as the candidate does.
+
+    A live release that is broken must not stop the one that mends it.
+    """
+    answer = trial.candidate.ask(path)
+    if answer.status >= 400:
+        raise Failed(f"{path}: {answer.status}, which is not worth timing")
+    if not trial.live:
+        return None
+    try:
+        status: Any = trial.live.ask(path).status
+    except HttpError as error:
+        status = error
+    if status == answer.status:
+        return trial.live
+    timing.warning = f"{path}: the live release answers {status}, so only max_ms was judged"
+    return None
+
+
+def compare(
+    trial: Trial,
+    sides: list[tuple[Site, list[float]]],
+    timing: Timing,
+    time: Deadline,
+    tolerance: float,
+) -> None:
+    """Ask both in turn until it is clear, or time is up; who comes first alternates.
+
+    Each look at the samples may err, so looks become rarer as samples become more.
+    """
+    look = LEAST
+    over = False
+    while timing.slower is None and not over:
+        first, second = sides if len(timing.live) % 2 else reversed(sides)
+        for site, samples in (first, second):
+            samples.append(elapsed(site, timing.path))
+        taken = len(timing.live)
+        over = taken >= MOST or (time.over and taken >= ENOUGH)
+        if taken >= look or over:
+            look = taken * 3 // 2
+            alpha = _statistics.LAST_ALPHA if over else _statistics.ALPHA
+            timing.slower = _statistics.decide(
+                timing.live, timing.candidate, trial.max_slowdown, tolerance, alpha
+            )

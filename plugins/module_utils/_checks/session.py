@@ -1,0 +1,113 @@
+# Copyright (c) 2026, the evenkeel.flask authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A session that one worker sets is read by every other, and only a real one counts.
+
+This file is private to the collection.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlencode
+
+from ansible_collections.evenkeel.flask.plugins.module_utils._checks.cookies import Cookie, Jar
+from ansible_collections.evenkeel.flask.plugins.module_utils._checks.markup import Page
+from ansible_collections.evenkeel.flask.plugins.module_utils._checks.trial import (
+    Failed,
+    Finding,
+    Settings,
+    Site,
+    Skipped,
+    Trial,
+    demand,
+)
+from ansible_collections.evenkeel.flask.plugins.module_utils._health import Wanted, judge
+
+TITLE = "Session Management"
+SPEC: dict[str, Any] = {
+    "login": {
+        "type": "dict",
+        "options": {
+            "path": {"type": "str", "required": True},
+            "form": {"type": "dict", "required": True, "no_log": True},
+            "status": {"type": "list", "elements": "int", "default": [200, 302, 303]},
+        },
+    },
+    "check": {
+        "type": "dict",
+        "options": {
+            "path": {"type": "str", "required": True},
+            "contains": {"type": "str"},
+            "status": {"type": "list", "elements": "int", "default": [200]},
+        },
+    },
+    "reads": {"type": "int", "default": 10},
+    "survives_switch": {"type": "bool", "default": True},
+    "secure": {"type": "bool"},
+    "httponly": {"type": "bool"},
+    "samesite": {"type": "str", "choices": ["Strict", "Lax", "None"]},
+}
+
+
+def run(trial: Trial, settings: Settings) -> Finding:
+    if not settings["login"] or not settings["check"]:
+        raise Skipped("no login is named (checks.session.login and checks.session.check)")
+    if not trial.may_write:
+        raise Skipped("it logs in, and this is check mode")
+    site = trial.candidate
+    jar, cookies = log_in(site, settings["login"])
+    for cookie in cookies:
+        judge_attributes(cookie, settings)
+    for turn in range(1, settings["reads"] + 1):
+        read(site, settings["check"], jar, f"read {turn} of {settings['reads']}")
+    for visitor, name in ((Jar(), "no session"), (jar.forged(), "a forged cookie")):
+        if not problem(site, settings["check"], visitor):
+            raise Failed(f"{settings['check']['path']} answers {name} like a session")
+    detail = f"read {settings['reads']} times, a forged cookie is none"
+    if trial.live and settings["survives_switch"]:
+        carried, _ = log_in(trial.live, settings["login"], "at the live release")
+        read(site, settings["check"], carried, "a session of the live release")
+        detail += ", survives the switch"
+    return Finding(detail)
+
+
+def log_in(site: Site, login: Settings, where: str = "") -> tuple[Jar, list[Cookie]]:
+    """Log in as a browser would, with the hidden fields (a CSRF token, say) of the login page."""
+    subject = f"login {where}".strip()
+    jar = Jar()
+    page = site.ask(login["path"])
+    jar.take(page.headers.all("Set-Cookie"))
+    form = {name: str(value) for name, value in login["form"].items()}
+    if page.status == 200:
+        form = {**Page(page.text()).hidden_beside(set(form)), **form}
+    headers = {"Content-Type": "application/x-www-form-urlencoded", **jar.header()}
+    answer = site.ask(login["path"], "POST", headers, urlencode(form).encode())
+    demand(answer, Wanted(status=login["status"]), subject)
+    cookies = jar.take(answer.headers.all("Set-Cookie"))
+    if not jar.header():
+        raise Failed(f"{subject}: {answer.status}, but no cookie was set")
+    return jar, cookies
+
+
+def judge_attributes(cookie: Cookie, settings: Settings) -> None:
+    for name in ("secure", "httponly"):
+        wanted = settings[name]
+        if wanted is not None and wanted != (name in cookie.attributes):
+            raise Failed(f"cookie {cookie.name} is {'not ' if wanted else ''}{name}")
+    wanted = settings["samesite"]
+    found = cookie.attributes.get("samesite")
+    if wanted and (found or "").lower() != wanted.lower():
+        raise Failed(f"cookie {cookie.name} has SameSite={found or 'unset'}, wanted {wanted}")
+
+
+def problem(site: Site, check: Settings, jar: Jar) -> str | None:
+    answer = site.ask(check["path"], headers=jar.header())
+    return judge(answer, Wanted(status=check["status"], contains=check["contains"]), 0)
+
+
+def read(site: Site, check: Settings, jar: Jar, subject: str) -> None:
+    """Read the session over a new connection, so that any worker may answer."""
+    wrong = problem(site, check, jar)
+    if wrong:
+        raise Failed(f"{subject}: {wrong}")

@@ -1,0 +1,143 @@
+# Copyright (c) 2026, the evenkeel.flask authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What every check gets, and the words in which it answers.
+
+A check is a file of this directory with C(TITLE), C(SPEC) (an argument spec)
+and C(run(trial, settings)). It returns a C(Finding) if it passed and raises
+C(Failed), C(Skipped) or C(Inconclusive) if not.
+
+This file is private to the collection.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ansible_collections.evenkeel.flask.plugins.module_utils._endpoints import join
+from ansible_collections.evenkeel.flask.plugins.module_utils._health import Wanted, judge
+from ansible_collections.evenkeel.flask.plugins.module_utils._http import (
+    Clock,
+    Deadline,
+    Request,
+    Response,
+    Url,
+    fetch,
+)
+
+Settings = Mapping[str, Any]
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+
+
+class Ruling(Exception):
+    """How a check ends that does not pass; the message says why."""
+
+    outcome = ""
+
+    def __init__(self, reason: str, measured: Mapping[str, Any] | None = None) -> None:
+        super().__init__(reason)
+        self.measured = measured or {}
+
+
+class Failed(Ruling):
+    """The candidate is not good; the message says what was wanted and what came."""
+
+    outcome = "failed"
+
+
+class Skipped(Ruling):
+    """The check does not apply."""
+
+    outcome = "skipped"
+
+
+class Inconclusive(Ruling):
+    """Nothing can be said, which lets no release through."""
+
+    outcome = "inconclusive"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a passed check saw."""
+
+    detail: str
+    warnings: tuple[str, ...] = ()
+    measured: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Site:
+    """One release as it is reached over HTTP."""
+
+    base: Url
+    deadline: Deadline
+    unix_socket: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    timeout: float = 10.0
+    clock: Clock = time.monotonic
+
+    def request(
+        self,
+        where: str | Url,
+        method: str = "GET",
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+    ) -> Request:
+        """A request for a path below the base URL, or for a URL of this site."""
+        if self.deadline.over:
+            raise Inconclusive(f"the gate's deadline of {self.deadline.seconds:g} s was over")
+        return Request(
+            where if isinstance(where, Url) else Url.parse(join(str(self.base), where)),
+            method=method,
+            headers={**self.headers, **(headers or {})},
+            body=body,
+            unix_socket=self.unix_socket,
+            timeout=min(self.timeout, max(self.deadline.left, 0.001)),
+        )
+
+    def ask(
+        self,
+        where: str | Url,
+        method: str = "GET",
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+    ) -> Response:
+        return fetch(self.request(where, method, headers, body), self.clock)
+
+    def own(self, page: Url, reference: str) -> Url | None:
+        """The URL on this site that C(reference) on C(page) means, or V(None) if it leads away.
+
+        An app that is told its public name in a C(Host) header writes that name
+        into its links; they are followed here all the same.
+        """
+        url = page.join(reference)
+        names = {
+            self.base.netloc,
+            *(v.lower() for k, v in self.headers.items() if k.lower() == "host"),
+        }
+        if url.netloc not in names:
+            return None
+        return replace(self.base, target=url.target)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A candidate on trial, and all that a check may know."""
+
+    candidate: Site
+    live: Site | None = None
+    health_path: str = "/health"
+    main_path: str = "/"
+    max_slowdown: float = 1.25
+    may_write: bool = True
+
+
+def demand(response: Response, wanted: Wanted, subject: str = "") -> None:
+    """Raise C(Failed) unless the answer is what was wanted."""
+    problem = judge(response, wanted, time.time())
+    if problem:
+        raise Failed(f"{subject}: {problem}" if subject else problem)

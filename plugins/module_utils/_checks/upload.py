@@ -1,0 +1,121 @@
+# Copyright (c) 2026, the evenkeel.flask authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A file goes up, comes back the same, and one that is too large is refused in good order.
+
+This file is private to the collection.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from ansible_collections.evenkeel.flask.plugins.module_utils import _json_shape
+from ansible_collections.evenkeel.flask.plugins.module_utils._checks.trial import (
+    Failed,
+    Finding,
+    Settings,
+    Site,
+    Skipped,
+    Trial,
+    demand,
+)
+from ansible_collections.evenkeel.flask.plugins.module_utils._health import Wanted
+from ansible_collections.evenkeel.flask.plugins.module_utils._http import (
+    ArgumentError,
+    HttpError,
+    Response,
+    Url,
+)
+
+TITLE = "File Upload"
+SPEC: dict[str, Any] = {
+    "path": {"type": "str"},
+    "field": {"type": "str", "default": "file"},
+    "filename": {"type": "str", "default": "evenkeel-gate.txt"},
+    "status": {"type": "list", "elements": "int", "default": [200, 201]},
+    "read_back": {"type": "str"},
+    "delete": {"type": "bool", "default": False},
+    "max_bytes": {"type": "int"},
+}
+
+
+def run(trial: Trial, settings: Settings) -> Finding:
+    if not settings["path"]:
+        raise Skipped("no path is named (checks.upload.path)")
+    if not trial.may_write:
+        raise Skipped("it writes, and this is check mode")
+    site = trial.candidate
+    content = f"Written by the gate of evenkeel.flask, {uuid.uuid4()}\n".encode()
+    answer = send(site, settings, content)
+    demand(answer, Wanted(status=settings["status"]))
+    done = ["uploaded"]
+    warnings = []
+    url = place(site, settings, answer)
+    if url:
+        read_back(site, url, content)
+        done.append("read back")
+        if settings["delete"]:
+            status = site.ask(url, "DELETE").status
+            if status >= 300:
+                warnings.append(f"{url.path} was left behind: DELETE answered {status}")
+            else:
+                done.append("deleted")
+    if settings["max_bytes"] is not None:
+        refuse(site, settings)
+        done.append("refused with 413 above the limit")
+    return Finding(", ".join(done), tuple(warnings))
+
+
+def send(site: Site, settings: Settings, content: bytes) -> Response:
+    boundary = uuid.uuid4().hex
+    head = (
+        f"--{boundary}\r\nContent-Disposition: form-data; "
+        f'name="{quoted(settings["field"])}"; filename="{quoted(settings["filename"])}"\r\n'
+        "Content-Type: text/plain\r\n\r\n"
+    )
+    body = head.encode() + content + f"\r\n--{boundary}--\r\n".encode()
+    headers = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
+    return site.ask(settings["path"], "POST", headers, body)
+
+
+def quoted(text: str) -> str:
+    """C(text) as browsers write it between the quotes of a form's part."""
+    return text.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def place(site: Site, settings: Settings, answer: Response) -> Url | None:
+    """Where the app says that the file is, if it was asked to say so."""
+    if not settings["read_back"]:
+        return None
+    try:
+        reference = _json_shape.dig(_json_shape.parse(answer.body), settings["read_back"])
+        url = site.own(answer.url, str(reference))
+    except (ValueError, LookupError, ArgumentError):
+        raise Failed(
+            f"the answer does not say where the file is ({settings['read_back']})"
+        ) from None
+    if url is None:
+        raise Failed("the file is said to be on another site, where it cannot be read back")
+    return url
+
+
+def read_back(site: Site, url: Url, content: bytes) -> None:
+    answer = site.ask(url)
+    demand(answer, Wanted(), "reading back")
+    if answer.body != content:
+        raise Failed(f"reading back: {answer.answer.size} other bytes came than were uploaded")
+
+
+def refuse(site: Site, settings: Settings) -> None:
+    limit = settings["max_bytes"]
+    try:
+        answer = send(site, settings, b"x" * (limit + 1))
+    except HttpError as error:
+        raise Failed(f"a file above {limit} bytes: {error}, wanted 413") from None
+    if answer.status < 300 and settings["delete"]:
+        url = place(site, settings, answer)
+        if url:
+            site.ask(url, "DELETE")
+    demand(answer, Wanted(status=(413,)), f"a file above {limit} bytes")

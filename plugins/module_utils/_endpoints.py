@@ -1,0 +1,125 @@
+# Copyright (c) 2026, the evenkeel.flask authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From a module's parameters to endpoints that can be asked; whatever makes no sense is refused here.
+
+This file is private to the collection.
+"""
+
+from __future__ import annotations
+
+import json
+import os.path
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.evenkeel.flask.plugins.module_utils._health import (
+    Endpoint,
+    Policy,
+    Wanted,
+)
+from ansible_collections.evenkeel.flask.plugins.module_utils._http import (
+    ArgumentError,
+    Request,
+    Tls,
+    Url,
+)
+
+Params = Mapping[str, Any]
+_LEAST = {"attempts": 1, "successes": 1, "concurrency": 1, "interval": 0}
+_POSITIVE = ("timeout", "deadline", "min_certificate_days")
+_CREDENTIAL = re.compile(
+    r"authorization|cookie|token|secret|passw|api[-_]?key|credential|signature", re.IGNORECASE
+)
+
+
+def read(params: Params) -> tuple[list[Endpoint], Policy]:
+    """Read the parameters of C(health_check); ArgumentError names the first that is wrong."""
+    for name, least in _LEAST.items():
+        if not params[name] >= least:
+            raise ArgumentError(f"{name} must be at least {least}, not {params[name]}.")
+    for name in _POSITIVE:
+        if params[name] is not None and not params[name] > 0:
+            raise ArgumentError(f"{name} must be greater than 0, not {params[name]}.")
+    if params["successes"] > params["attempts"]:
+        raise ArgumentError(
+            f"successes ({params['successes']}) in a row cannot be reached with "
+            f"attempts ({params['attempts']}); raise attempts."
+        )
+    if params["min_certificate_days"] is not None and not params["validate_certs"]:
+        raise ArgumentError("min_certificate_days needs validate_certs.")
+    if params["ca_path"] and not os.path.isfile(params["ca_path"]):
+        raise ArgumentError(f"ca_path {params['ca_path']} is no file.")
+    if not params["endpoints"]:
+        raise ArgumentError("endpoints is empty: there is nothing to check.")
+    tls = Tls(params["validate_certs"], params["ca_path"])
+    tls.context()
+    endpoints = []
+    for index, given in enumerate(params["endpoints"]):
+        try:
+            endpoints.append(_endpoint(given, params, tls))
+        except ArgumentError as error:
+            raise ArgumentError(f"endpoints[{index}]: {error}") from None
+    return endpoints, Policy(params["attempts"], params["interval"], params["successes"])
+
+
+def _endpoint(given: Params, params: Params, tls: Tls) -> Endpoint:
+    if (given["path"] is None) == (given["url"] is None):
+        raise ArgumentError("name either a path or a url.")
+    text = given["url"] or join(params["base_url"], given["path"] or "")
+    if given["max_ms"] is not None and not given["max_ms"] > 0:
+        raise ArgumentError(f"max_ms must be greater than 0, not {given['max_ms']}.")
+    if not given["status"] or not all(100 <= code <= 999 for code in given["status"]):
+        raise ArgumentError(f"status must list codes from 100 to 999, not {given['status']}.")
+    try:
+        re.compile(given["matches"] or "")
+    except (re.error, RecursionError, OverflowError) as error:
+        raise ArgumentError(f"matches is no regular expression: {error}.") from None
+    headers = {str(name): str(value) for name, value in (given["headers"] or {}).items()}
+    request = Request(
+        Url.parse(text),
+        method=given["method"],
+        headers=headers,
+        body=body_of(given, headers),
+        unix_socket=params["unix_socket"],
+        timeout=params["timeout"],
+        tls=tls,
+        redirects=params["follow_redirects"],
+    )
+    return Endpoint(given["name"] or request.url.path, request, _wanted(given, params))
+
+
+def _wanted(given: Params, params: Params) -> Wanted:
+    return Wanted(
+        status=given["status"],
+        contains=given["contains"],
+        matches=given["matches"],
+        json=given["json"] or {},
+        response_headers={k: str(v) for k, v in (given["response_headers"] or {}).items()},
+        max_ms=given["max_ms"],
+        min_certificate_days=params["min_certificate_days"],
+    )
+
+
+def join(base_url: str, path: str) -> str:
+    """C(path) below C(base_url), which may have a path of its own."""
+    return f"{base_url.rstrip('/')}/{path.lstrip('/')}"
+
+
+def body_of(given: Params, headers: dict[str, str]) -> bytes | None:
+    """The body of a request; one of JSON announces itself in C(headers)."""
+    if given.get("body_json") is None:
+        body = given.get("body")
+        return None if body is None else str(body).encode("utf-8", "surrogateescape")
+    if given.get("body") is not None:
+        raise ArgumentError("name either a body or a body_json.")
+    if not any(name.lower() == "content-type" for name in headers):
+        headers["Content-Type"] = "application/json"
+    return json.dumps(given["body_json"]).encode()
+
+
+def secrets(headers: Mapping[str, Any] | None) -> set[str]:
+    """The values of those headers that carry credentials, for Ansible to mask."""
+    found = (headers or {}).items()
+    return {str(value) for name, value in found if value and _CREDENTIAL.search(str(name))}

@@ -1,0 +1,162 @@
+# Copyright (c) 2026, the evenkeel.flask authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Put a candidate on trial: run the checks, and turn what they say into one verdict.
+
+This file is private to the collection.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from ansible_collections.evenkeel.flask.plugins.module_utils._checks import (
+    api,
+    concurrency,
+    errors,
+    health,
+    main_page,
+    response_times,
+    session,
+    upload,
+)
+from ansible_collections.evenkeel.flask.plugins.module_utils._checks.trial import (
+    Finding,
+    Ruling,
+    Settings,
+    Trial,
+)
+from ansible_collections.evenkeel.flask.plugins.module_utils._http import Clock, HttpError
+
+
+class Check(Protocol):
+    """What a file in C(_checks) offers."""
+
+    TITLE: str
+    SPEC: dict[str, Any]
+
+    @staticmethod
+    def run(trial: Trial, settings: Settings) -> Finding: ...
+
+
+CHECKS: dict[str, Any] = {
+    "health": health,
+    "main_page": main_page,
+    "api": api,
+    "upload": upload,
+    "response_times": response_times,
+    "concurrency": concurrency,
+    "session": session,
+    "errors": errors,
+}
+# These two measure, so nothing else may run beside them.
+ALONE = ("concurrency", "response_times")
+CHECKS_SPEC: dict[str, Any] = {
+    name: {
+        "type": "dict",
+        "apply_defaults": True,
+        "options": {"enabled": {"type": "bool", "default": True}, **check.SPEC},
+    }
+    for name, check in CHECKS.items()
+}
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of one check."""
+
+    name: str
+    title: str
+    outcome: str
+    reason: str
+    elapsed_ms: float = 0.0
+    warnings: Sequence[str] = ()
+    measured: Mapping[str, Any] = field(default_factory=dict)
+
+
+def run(trial: Trial, settings: Settings, clock: Clock = time.monotonic) -> list[Result]:
+    """Run all checks, at once where they don't disturb each other."""
+
+    def one(name: str) -> Result:
+        return _run_one(name, CHECKS[name], trial, settings[name], clock)
+
+    together = [name for name in CHECKS if name not in ALONE]
+    with ThreadPoolExecutor(max_workers=len(together)) as pool:
+        results = dict(zip(together, pool.map(one, together)))
+    results.update({name: one(name) for name in ALONE})
+    return [results[name] for name in CHECKS]
+
+
+def _run_one(name: str, check: Check, trial: Trial, settings: Settings, clock: Clock) -> Result:
+    if not settings["enabled"]:
+        return Result(name, check.TITLE, "skipped", f"switched off (checks.{name}.enabled)")
+    started = clock()
+
+    def result(outcome: str, reason: Any, **more: Any) -> Result:
+        elapsed = round((clock() - started) * 1000, 1)
+        return Result(name, check.TITLE, outcome, str(reason), elapsed, **more)
+
+    try:
+        finding = check.run(trial, settings)
+    except Ruling as ruling:
+        return result(ruling.outcome, ruling, measured=ruling.measured)
+    except HttpError as error:
+        # What the gate itself had no time for is not the candidate's fault.
+        return result("inconclusive" if trial.candidate.deadline.over else "failed", error)
+    return result("passed", finding.detail, warnings=finding.warnings, measured=finding.measured)
+
+
+def count(results: Sequence[Result], outcome: str) -> int:
+    return sum(result.outcome == outcome for result in results)
+
+
+def verdict(results: Sequence[Result]) -> str:
+    """V(passed) only if something passed and nothing speaks against the candidate."""
+    if count(results, "failed"):
+        return "failed"
+    if count(results, "inconclusive") or not count(results, "passed"):
+        return "inconclusive"
+    return "passed"
+
+
+def pass_rate(results: Sequence[Result]) -> float:
+    """Percent of the checks that came to an end one way or the other; 100 only if none failed."""
+    passed, failed = count(results, "passed"), count(results, "failed")
+    return round(100 * passed / (passed + failed), 1) if passed + failed else 0.0
+
+
+def summary(results: Sequence[Result]) -> list[str]:
+    """The lines that people read."""
+    words = {"passed": "PASS", "failed": "FAIL", "skipped": "SKIP", "inconclusive": "????"}
+    lines = [f"{words[result.outcome]} {result.title}: {result.reason}" for result in results]
+    lines += [f"WARN {result.title}: {text}" for result in results for text in result.warnings]
+    lines += [f"Passed: {count(results, 'passed')}", f"Failed: {count(results, 'failed')}"]
+    for outcome in ("skipped", "inconclusive"):
+        if count(results, outcome):
+            lines.append(f"{outcome.capitalize()}: {count(results, outcome)}")
+    ready = "READY" if verdict(results) == "passed" else "NOT READY"
+    return [*lines, f"Pass rate: {pass_rate(results):g}%", f"{ready} FOR PRODUCTION"]
+
+
+def message(results: Sequence[Result]) -> str:
+    """One line that names what stands against the candidate."""
+    against = [result for result in results if result.outcome in ("failed", "inconclusive")]
+    if against:
+        said = "; ".join(f"{one.title} {one.outcome} ({one.reason})" for one in against)
+        return f"The candidate is not ready: {said}."
+    passed = count(results, "passed")
+    if not passed:
+        return "The candidate is not ready: no check was run."
+    return (
+        f"The candidate passed {passed} of {passed} checks, {len(results) - passed} were skipped."
+    )
+
+
+def secret_headers(settings: Settings, secrets: Callable[[Any], set[str]]) -> set[str]:
+    """The values of credentials among the checks' settings."""
+    endpoints = (settings["api"] or {}).get("endpoints") or []
+    return {value for endpoint in endpoints for value in secrets(endpoint["headers"])}

@@ -1,0 +1,201 @@
+# Copyright (c) 2026, the evenkeel.flask authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A small HTTP client that a verdict can rely on: one deadline, bounded memory, reasons in words.
+
+Each request has a connection of its own, so no answer depends on what went
+before. Proxies named in the environment are ignored: the question is whether
+this server is well, not whether a proxy is.
+
+This file is private to the collection.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from ansible_collections.evenkeel.flask.plugins.module_utils._http_answer import (
+    Answer,
+    Headers,
+    read_answer,
+)
+from ansible_collections.evenkeel.flask.plugins.module_utils._http_stream import (
+    DEFAULT_TLS,
+    Clock,
+    Deadline,
+    HttpError,
+    Stream,
+    Tls,
+    connect,
+)
+from ansible_collections.evenkeel.flask.plugins.module_utils._http_url import ArgumentError, Url
+
+__all__ = [
+    "ArgumentError",
+    "Clock",
+    "Deadline",
+    "Headers",
+    "HttpError",
+    "Request",
+    "Response",
+    "Tls",
+    "Url",
+    "fetch",
+    "open_exchange",
+]
+
+REDIRECTS = (301, 302, 303, 307, 308)
+MAX_REDIRECTS = 10
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_OURS = {"content-length", "transfer-encoding", "connection"}
+_CREDENTIALS = {"authorization", "cookie", "host", "proxy-authorization"}
+
+
+@dataclass(frozen=True)
+class Request:
+    """One question. C(timeout) covers all of it: name lookup, connection, TLS, headers and body."""
+
+    url: Url
+    method: str = "GET"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | None = None
+    unix_socket: str | None = None
+    timeout: float = 5.0
+    tls: Tls = DEFAULT_TLS
+    redirects: str = "none"
+
+    def __post_init__(self) -> None:
+        if not _TOKEN.fullmatch(self.method):
+            raise ArgumentError(f"{self.method!r} is no HTTP method.")
+        if not self.timeout > 0:
+            raise ArgumentError(f"A timeout must be greater than 0, not {self.timeout}.")
+        for name, value in self.headers.items():
+            if not _TOKEN.fullmatch(name) or name.lower() in _OURS:
+                raise ArgumentError(f"{name!r} is no header that can be set here.")
+            if re.search(r"[\x00\r\n]", value) or not _encodable(value):
+                raise ArgumentError(
+                    f"The value of header {name} has characters no header may have."
+                )
+
+    def head(self) -> bytes:
+        """The request as bytes, without its body."""
+        headers = {"Host": self.url.netloc, "User-Agent": "evenkeel", "Accept": "*/*"}
+        headers["Accept-Encoding"] = "gzip"
+        given = {name.lower() for name in self.headers}
+        headers = {name: value for name, value in headers.items() if name.lower() not in given}
+        headers.update(self.headers, Connection="close")
+        if self.body is not None or self.method in ("POST", "PUT", "PATCH"):
+            headers["Content-Length"] = str(len(self.body or b""))
+        lines = [f"{self.method} {self.url.target} HTTP/1.1"]
+        lines += [f"{name}: {value}" for name, value in headers.items()]
+        return "\r\n".join([*lines, "", ""]).encode("latin-1")
+
+
+@dataclass(frozen=True)
+class Response:
+    """A complete answer, the URL that gave it, and how long all of it took."""
+
+    url: Url
+    answer: Answer
+    elapsed_ms: float
+    certificate_end: float | None = None
+
+    @property
+    def status(self) -> int:
+        return self.answer.status
+
+    @property
+    def headers(self) -> Headers:
+        return self.answer.headers
+
+    @property
+    def body(self) -> bytes:
+        return self.answer.body
+
+    @property
+    def truncated(self) -> bool:
+        return self.answer.truncated
+
+    def text(self) -> str:
+        """The beginning of the body; what is no UTF-8 is replaced."""
+        return self.body.decode("utf-8", "replace")
+
+
+def _encodable(value: str) -> bool:
+    try:
+        value.encode("latin-1")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+class Exchange:
+    """A connection that is open and waits for its one question."""
+
+    def __init__(self, request: Request, stream: Stream, started: float, clock: Clock) -> None:
+        self._request = request
+        self._stream = stream
+        self._started = started
+        self._clock = clock
+
+    def ask(self) -> Response:
+        """Send the request, read the answer, and close the connection."""
+        try:
+            end = self._stream.certificate_end()
+            self._stream.send(self._request.head())
+            self._stream.send(self._request.body or b"")
+            answer = read_answer(self._stream, self._request.method)
+        finally:
+            self._stream.close()
+        elapsed = (self._clock() - self._started) * 1000
+        return Response(self._request.url, answer, elapsed, end)
+
+
+def open_exchange(request: Request, clock: Clock = time.monotonic) -> Exchange:
+    started = clock()
+    deadline = Deadline(request.timeout, clock)
+    return Exchange(
+        request, connect(request.url, request.unix_socket, request.tls, deadline), started, clock
+    )
+
+
+def fetch(request: Request, clock: Clock = time.monotonic) -> Response:
+    """Ask and follow redirects as the request says; raise HttpError if no complete answer comes."""
+    started = clock()
+    deadline = Deadline(request.timeout, clock)
+    for _hop in range(MAX_REDIRECTS + 1):
+        response = open_exchange(request, clock).ask()
+        onward = _redirected(request, response)
+        if onward is None:
+            return replace(response, elapsed_ms=(clock() - started) * 1000)
+        if deadline.over:
+            raise HttpError(f"redirects do not end within {request.timeout:.3g} s")
+        request = replace(onward, timeout=deadline.left)
+    raise HttpError(f"redirects do not end after {MAX_REDIRECTS} hops")
+
+
+def _redirected(request: Request, response: Response) -> Request | None:
+    """The request that a redirect leads to, if it is one and is to be followed."""
+    location = response.headers.get("Location")
+    if request.redirects == "none" or response.status not in REDIRECTS or not location:
+        return None
+    try:
+        url = request.url.join(location)
+    except ArgumentError:
+        raise HttpError(f"{response.status} leads nowhere: its Location is broken") from None
+    keep = response.status in (307, 308) or request.method in ("GET", "HEAD")
+    onward = replace(
+        request,
+        url=url,
+        method=request.method if keep else "GET",
+        body=request.body if keep else None,
+    )
+    if url.origin == request.url.origin:
+        return onward
+    if request.redirects == "safe":
+        raise HttpError(f"{response.status} leads elsewhere, to {url.shown()}")
+    own = {k: v for k, v in request.headers.items() if k.lower() not in _CREDENTIALS}
+    return replace(onward, headers=own, unix_socket=None)

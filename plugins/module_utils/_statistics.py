@@ -1,0 +1,85 @@
+# Copyright (c) 2026, the evenkeel.flask authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Is the candidate slower than it may be? Ranks decide, so that no outlier does.
+
+This file is private to the collection.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+# How often a look at the samples may err when the candidate is exactly at the
+# limit; away from it, which is where a mistake would hurt, it errs far less.
+# There are several early looks and one last.
+ALPHA = 0.001
+LAST_ALPHA = 0.01
+LEAST_SAMPLES = 10
+
+
+def percentile(samples: Sequence[float], percent: float) -> float:
+    """The smallest sample that C(percent) of the samples do not exceed."""
+    ordered = sorted(samples)
+    return ordered[max(math.ceil(len(ordered) * percent / 100) - 1, 0)]
+
+
+def median(samples: Sequence[float]) -> float:
+    ordered = sorted(samples)
+    middle = len(ordered) // 2
+    if len(ordered) % 2:
+        return ordered[middle]
+    return (ordered[middle - 1] + ordered[middle]) / 2
+
+
+def p_greater(left: Sequence[float], right: Sequence[float]) -> float:
+    """How likely the ranks of C(left) are so high if it is not greater than C(right).
+
+    Mann-Whitney U, one-sided, by the normal approximation with a correction
+    for ties and for continuity; good from ten samples on each side.
+    """
+    n, m = len(left), len(right)
+    ordered = sorted([(value, 0) for value in left] + [(value, 1) for value in right])
+    rank_sum = ties = 0.0
+    start = 0
+    while start < len(ordered):
+        end = start
+        while end < len(ordered) and ordered[end][0] == ordered[start][0]:
+            end += 1
+        same = end - start
+        rank_sum += (start + end + 1) / 2 * sum(1 for _, side in ordered[start:end] if side == 0)
+        ties += same**3 - same
+        start = end
+    u = rank_sum - n * (n + 1) / 2
+    total = n + m
+    variance = n * m / 12 * (total + 1 - ties / (total * (total - 1)))
+    if variance <= 0:
+        return 1.0
+    z = (u - n * m / 2 - 0.5) / math.sqrt(variance)
+    return math.erfc(z / math.sqrt(2)) / 2
+
+
+def slowdown(live: Sequence[float], candidate: Sequence[float]) -> float:
+    """How many times slower the candidate is: Hodges-Lehmann, on ratios."""
+    return median([new / old for new in candidate for old in live])
+
+
+def decide(
+    live: Sequence[float],
+    candidate: Sequence[float],
+    max_slowdown: float,
+    tolerance: float = 0.0,
+    alpha: float = ALPHA,
+) -> bool | None:
+    """Whether the candidate is slower than it may be; V(None) while that is not clear.
+
+    @param max_slowdown: how many times slower it may be
+    @param tolerance: a shift that is always allowed, in the samples' unit
+    """
+    if min(len(live), len(candidate)) < LEAST_SAMPLES:
+        return None
+    limit = [max(value * max_slowdown, value + tolerance) for value in live]
+    if p_greater(candidate, limit) < alpha:
+        return True
+    return False if p_greater(limit, candidate) < alpha else None

@@ -1,0 +1,273 @@
+#!/usr/bin/python
+# Copyright (c) 2026, the evenkeel.flask authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Put a candidate through its checks and give the verdict."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: rollout_gate
+short_description: Prove a candidate before the first user reaches it
+version_added: "0.1.0"
+author:
+  - The evenkeel.flask authors (@evenkeel)
+description:
+  - Runs eight checks against a candidate, all in one call, and gives the verdict V(passed), V(failed) or
+    V(inconclusive). The task fails unless the verdict is V(passed).
+  - A check is skipped, with the reason, where the app lacks what it needs or the user named no endpoint for it.
+    A gate in which no check passed is V(inconclusive).
+  - Checks that write do so only where the user named the endpoint. They work on the app's real data.
+extends_documentation_fragment:
+  - evenkeel.flask.attributes
+  - evenkeel.flask.checks
+attributes:
+  check_mode:
+    support: partial
+    details:
+      - The checks that write (upload, session, unsafe methods of the API and error checks) are left out.
+  diff_mode:
+    support: N/A
+    details:
+      - No state is managed, so there is nothing to compare.
+  idempotent:
+    support: full
+    details:
+      - C(changed) is always V(false). What the checks leave behind in the app is told at each of them.
+options:
+  base_url:
+    description: Where the candidate answers.
+    type: str
+    default: http://127.0.0.1:8001
+  unix_socket:
+    description: Connect to this UNIX socket instead of to the host of O(base_url).
+    type: path
+  live_url:
+    description:
+      - Where the live release answers on the same host. It is what the candidate's response times are compared with,
+        and where a session is made that must survive the switch. Without it, the time budget alone counts.
+    type: str
+  live_unix_socket:
+    description: Connect to this UNIX socket instead of to the host of O(live_url), which may then be left out.
+    type: path
+  health_path:
+    description: The app's health endpoint.
+    type: str
+    default: /health
+  headers:
+    description: Headers that every request carries, such as C(Host).
+    type: dict
+  max_slowdown:
+    description: How many times slower than the live release the candidate may be.
+    type: float
+    default: 1.25
+  timeout:
+    description: Seconds for one whole request, from connecting to the last byte.
+    type: float
+    default: 10
+  deadline:
+    description: Seconds for the whole gate. What is not known by then is V(inconclusive).
+    type: float
+    default: 120
+"""
+
+EXAMPLES = r"""
+- name: Prove the candidate beside the live release
+  evenkeel.flask.rollout_gate:
+    base_url: http://127.0.0.1:8001
+    live_url: http://127.0.0.1:8000
+    checks:
+      main_page:
+        contains: Welcome
+      api:
+        endpoints:
+          - path: /api/products
+            json:
+              page: 1
+              products: <list>
+      upload:
+        path: /upload
+        read_back: url
+        delete: true
+        max_bytes: 2097152
+      session:
+        login:
+          path: /login
+          form:
+            username: gate
+            password: "{{ gate_password }}"
+        check:
+          path: /account
+          contains: gate
+        httponly: true
+      errors:
+        bad_body:
+          path: /api/products
+        wrong_method:
+          path: /health
+
+- name: Prove a first release, with a budget of its own
+  evenkeel.flask.rollout_gate:
+    checks:
+      response_times:
+        paths: [/, /reports]
+        max_ms: 300
+      concurrency:
+        connections: 25
+"""
+
+RETURN = r"""
+verdict:
+  description: V(passed), V(failed) or V(inconclusive). Only the first lets a release through.
+  returned: always
+  type: str
+  sample: passed
+passed:
+  description: How many checks passed.
+  returned: always
+  type: int
+  sample: 8
+failed_checks:
+  description: How many checks failed. The word C(failed) is Ansible's own.
+  returned: always
+  type: int
+  sample: 0
+skipped_checks:
+  description: How many checks were skipped. The word C(skipped) is Ansible's own.
+  returned: always
+  type: int
+  sample: 0
+inconclusive_checks:
+  description: Of how many checks nothing can be said.
+  returned: always
+  type: int
+  sample: 0
+pass_rate:
+  description: Percent of the checks that passed, of those that passed or failed.
+  returned: always
+  type: float
+  sample: 100.0
+results:
+  description: What came of each check.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: The check, as in O(checks).
+      type: str
+    title:
+      description: The check as people know it.
+      type: str
+    outcome:
+      description: V(passed), V(failed), V(skipped) or V(inconclusive).
+      type: str
+    reason:
+      description: What was wanted and what came; for a passed check what was seen.
+      type: str
+    elapsed_ms:
+      description: Milliseconds that the check took.
+      type: float
+    warnings:
+      description: What does not speak against the release and should be known.
+      type: list
+      elements: str
+    measured:
+      description: Figures that the check measured, by path.
+      type: dict
+  sample:
+    - name: health
+      title: Health Check Endpoint
+      outcome: passed
+      reason: healthy 3 times in a row
+      elapsed_ms: 6.2
+      warnings: []
+      measured: {}
+summary:
+  description: The verdict as lines for people.
+  returned: always
+  type: list
+  elements: str
+  sample:
+    - "PASS Health Check Endpoint: healthy 3 times in a row"
+    - "Passed: 8"
+    - "Failed: 0"
+    - "Pass rate: 100%"
+    - READY FOR PRODUCTION
+msg:
+  description: One line that names the checks that stand against the candidate, and why.
+  returned: always
+  type: str
+  sample: "The candidate is not ready: Main Page Loading failed (500, wanted 200)."
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.evenkeel.flask.plugins.module_utils import _endpoints, _gate, _http
+from ansible_collections.evenkeel.flask.plugins.module_utils._checks.trial import Site, Trial
+
+ARGUMENT_SPEC: dict[str, Any] = {
+    "base_url": {"type": "str", "default": "http://127.0.0.1:8001"},
+    "unix_socket": {"type": "path"},
+    "live_url": {"type": "str"},
+    "live_unix_socket": {"type": "path"},
+    "health_path": {"type": "str", "default": "/health"},
+    "headers": {"type": "dict"},
+    "max_slowdown": {"type": "float", "default": 1.25},
+    "checks": {"type": "dict", "apply_defaults": True, "options": _gate.CHECKS_SPEC},
+    "timeout": {"type": "float", "default": 10},
+    "deadline": {"type": "float", "default": 120},
+}
+
+
+def trial(params: Mapping[str, Any], may_write: bool) -> Trial:
+    """Read the parameters; ArgumentError names what makes no sense."""
+    for name, least in (("timeout", 0), ("deadline", 0), ("max_slowdown", 1)):
+        if not params[name] > least:
+            raise _http.ArgumentError(f"{name} must be greater than {least}, not {params[name]}.")
+    deadline = _http.Deadline(params["deadline"])
+    headers = {str(name): str(value) for name, value in (params["headers"] or {}).items()}
+
+    def site(url: str, unix_socket: str | None) -> Site:
+        return Site(_http.Url.parse(url), deadline, unix_socket, headers, params["timeout"])
+
+    candidate = site(params["base_url"], params["unix_socket"])
+    live = None
+    if params["live_url"] or params["live_unix_socket"]:
+        live = site(params["live_url"] or params["base_url"], params["live_unix_socket"])
+    main_path = params["checks"]["main_page"]["path"]
+    slowdown = params["max_slowdown"]
+    return Trial(candidate, live, params["health_path"], main_path, slowdown, may_write)
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
+    params = module.params
+    module.no_log_values |= _endpoints.secrets(params["headers"])
+    module.no_log_values |= _gate.secret_headers(params["checks"], _endpoints.secrets)
+    try:
+        results = _gate.run(trial(params, not module.check_mode), params["checks"])
+    except _http.ArgumentError as error:
+        module.fail_json(msg=str(error))
+    verdict = _gate.verdict(results)
+    told = {
+        "verdict": verdict,
+        "passed": _gate.count(results, "passed"),
+        "failed_checks": _gate.count(results, "failed"),
+        "skipped_checks": _gate.count(results, "skipped"),
+        "inconclusive_checks": _gate.count(results, "inconclusive"),
+        "pass_rate": _gate.pass_rate(results),
+        "results": [asdict(result) for result in results],
+        "summary": _gate.summary(results),
+        "msg": _gate.message(results),
+    }
+    if verdict != "passed":
+        module.fail_json(**told)
+    module.exit_json(changed=False, **told)
+
+
+if __name__ == "__main__":
+    main()
