@@ -1,0 +1,180 @@
+# Copyright (c) 2026, the evenkeel.flask authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The archive a release travels in: written once on the controller, unpacked on every host.
+
+    app/               the source, absent when there is none
+    own/               the app itself as a wheel, where it is a Python project
+    wheels/            every wheel the app needs, and pip to install them with
+    requirements.lock  name==version and hash of each wheel the app needs
+    archive.json       a manifest: name, version, python_tag, digest
+
+This file is private to the collection.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import posixpath
+import re
+import tarfile
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Callable
+
+MANIFEST = "archive.json"
+LOCK = "requirements.lock"
+
+
+class ArchiveError(Exception):
+    """An archive cannot be trusted or read; the message says why."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What an archive holds. C(digest) identifies source and locked wheels."""
+
+    name: str
+    version: str
+    python_tag: str
+    digest: str
+
+    @classmethod
+    def read(cls, archive: str) -> Manifest:
+        try:
+            with tarfile.open(archive) as tar:
+                member = tar.extractfile(MANIFEST)
+                if member is None:
+                    raise KeyError(MANIFEST)
+                return cls(**json.load(member))
+        except (OSError, tarfile.TarError, KeyError, TypeError, ValueError) as exc:
+            raise ArchiveError(
+                f"{archive} is not an archive of this collection ({exc}). Build it again."
+            ) from exc
+
+
+def file_digest(path: str) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb") as stream:
+        for block in iter(lambda: stream.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def tree_digest(root: str) -> str:
+    """Digest names, contents, links and executable bits below C(root), nothing else.
+
+    Times and owners are left out: the same source checked out twice is the same.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(_walk(root)):
+        full = os.path.join(root, path)
+        if os.path.islink(full):
+            what = "link " + os.readlink(full)
+        else:
+            what = ("exec " if os.access(full, os.X_OK) else "file ") + file_digest(full)
+        digest.update(f"{path}\0{what}\n".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
+
+
+def _walk(root: str) -> Iterable[str]:
+    for folder, folders, files in os.walk(root):
+        links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
+        for name in files + links:
+            yield os.path.relpath(os.path.join(folder, name), root)
+
+
+def lock_line(wheel: str, digest: str) -> str:
+    """The requirement that only this very wheel satisfies.
+
+    The file name's first two fields are distribution and version, as the
+    binary distribution format (PEP 427) has it.
+    """
+    distribution, version = wheel.split("-")[:2]
+    name = re.sub(r"[-_.]+", "-", distribution).lower()
+    return f"{name}=={version} --hash=sha256:{digest}"
+
+
+def write(archive: str, folder: str, manifest: Manifest) -> None:
+    """Pack C(folder) so that the same content gives the same bytes."""
+    text = json.dumps(asdict(manifest), sort_keys=True).encode()
+    with tarfile.open(archive, "w", format=tarfile.PAX_FORMAT) as tar:
+        info = tarfile.TarInfo(MANIFEST)
+        info.size = len(text)
+        tar.addfile(_anonymous(info), io.BytesIO(text))
+        for name in sorted(os.listdir(folder)):
+            tar.add(os.path.join(folder, name), name, filter=_anonymous)
+
+
+def _anonymous(info: tarfile.TarInfo) -> tarfile.TarInfo:
+    info.mtime = 0
+    info.uid = info.gid = 0
+    info.uname = info.gname = ""
+    info.mode = 0o755 if info.isdir() or info.mode & 0o100 else 0o644
+    return info
+
+
+def refusal(name: str, kind: str, target: str = "") -> str | None:
+    """Say why a member of an archive must not be unpacked, or V(None) when it may.
+
+    @param kind: C(file), C(dir), C(link) for a symbolic link, or anything else
+    @param target: what a symbolic link points to
+    """
+    if kind not in ("file", "dir", "link"):
+        return f"{name} is neither file, directory nor symbolic link"
+    if posixpath.isabs(name) or ".." in name.split("/"):
+        return f"{name} leaves the release"
+    if kind == "link":
+        place = posixpath.normpath(posixpath.join(posixpath.dirname(name), target))
+        if posixpath.isabs(target) or place == ".." or place.startswith("../"):
+            return f"{name} points out of the release, to {target}"
+    return None
+
+
+def unpack(archive: str, folder: str) -> None:
+    """Unpack into C(folder), all or nothing of it: every member is judged before the first is written."""
+    try:
+        with tarfile.open(archive) as tar:
+            members = tar.getmembers()
+            links = set()
+            for member in members:
+                why = refusal(member.name, _kind(member), member.linkname)
+                parents = {member.name[:i] for i, c in enumerate(member.name) if c == "/"}
+                if why is None and parents & links:
+                    why = f"{member.name} lies behind a symbolic link"
+                if why:
+                    raise ArchiveError(f"{archive} was refused: {why}.")
+                if member.issym():
+                    links.add(member.name)
+            for member in members:
+                tar.extract(_anonymous(member), folder, set_attrs=not member.issym())
+    except (OSError, tarfile.TarError) as exc:
+        raise ArchiveError(f"{archive} cannot be unpacked: {exc}") from exc
+
+
+def _kind(member: tarfile.TarInfo) -> str:
+    tests: list[tuple[str, Callable[[], bool]]] = [
+        ("file", member.isreg),
+        ("dir", member.isdir),
+        ("link", member.issym),
+    ]
+    return next((kind for kind, test in tests if test()), "other")
+
+
+def environment_file(environment: Mapping[str, str]) -> str:
+    """Render variables as systemd reads them (systemd.exec, EnvironmentFile=): any value comes through as it is."""
+    lines = []
+    for name, value in sorted(environment.items()):
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+            raise ArchiveError(
+                f"{name!r} in flask_app_env or flask_app_secrets is no name for an environment "
+                "variable: letters, digits and underscores only, not starting with a digit."
+            )
+        if "\0" in value:
+            raise ArchiveError(f"The value of {name} holds a NUL byte, which no environment can.")
+        escaped = re.sub(r'([\\"`$])', r"\\\1", value)
+        lines.append(f'{name}="{escaped}"\n')
+    return "".join(lines)

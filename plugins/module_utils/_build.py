@@ -1,0 +1,334 @@
+# Copyright (c) 2026, the evenkeel.flask authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Build the archive of a release on the controller: resolve, lock, prove that the entry imports, pack.
+
+This file is private to the collection.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import json
+import os
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ansible_collections.evenkeel.flask.plugins.module_utils import _archive, _venv
+from ansible_collections.evenkeel.flask.plugins.module_utils._archive import ArchiveError, Manifest
+
+# What a work tree holds that is not the app: history, environments, caches,
+# local secrets and local data.
+EXCLUDED = (
+    ".git",
+    ".hg",
+    ".svn",
+    ".venv",
+    "venv",
+    ".env",
+    ".tox",
+    ".nox",
+    "node_modules",
+    "__pycache__",
+    "*.pyc",
+    "*.egg-info",
+    ".pytest_cache",
+    ".mypy_cache",
+    ".ruff_cache",
+    ".DS_Store",
+    "instance",
+)
+# Part of every digest: raise it when the same input makes another archive.
+FORMAT = 1
+KEPT_ARCHIVES = 5
+
+
+@dataclass(frozen=True)
+class Target:
+    """The Python that the wheels are for."""
+
+    python_version: str
+    python_tag: str
+    machine: str
+    libc: str
+
+    def is_here(self) -> bool:
+        """Whether wheels built by the controller's own Python run there."""
+        tag = f"cp{sys.version_info.major}{sys.version_info.minor}"
+        here, there = _glibc(_controller_libc()), _glibc(self.libc)
+        return (
+            tag == self.python_tag
+            and os.uname().machine == self.machine
+            and here is not None
+            and there is not None
+            and here <= there
+        )
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that decides what is in an archive."""
+
+    name: str
+    entry: str
+    target: Target
+    source: str | None = None
+    requirements: tuple[str, ...] = ()
+    requirements_file: str | None = None
+    runtime: tuple[str, ...] = ()
+    pip_args: tuple[str, ...] = ()
+    version: str = ""
+
+
+def _glibc(libc: str) -> tuple[int, int] | None:
+    match = re.fullmatch(r"glibc-(\d+)\.(\d+)", libc)
+    return (int(match.group(1)), int(match.group(2))) if match else None
+
+
+def _controller_libc() -> str:
+    try:
+        name, _space, version = (os.confstr("CS_GNU_LIBC_VERSION") or "").partition(" ")
+    except (ValueError, OSError):
+        return ""
+    return f"{name}-{version}"
+
+
+def recipe(params: Mapping[str, Any]) -> Recipe:
+    """Read the arguments of C(release_archive).
+
+    @raises ArchiveError: for input that is not there
+    """
+    source = os.path.abspath(params["source"]) if params["source"] else None
+    if source and not os.path.exists(source):
+        raise ArchiveError(f"flask_app_source: {source} is not there. Name a directory or a wheel.")
+    wanted = params["requirements"]
+    single = wanted[0] if len(wanted) == 1 else ""
+    file = next(
+        (path for path in _requirements_files(source, single) if os.path.isfile(path)), None
+    )
+    if single.endswith(".txt") and file is None:
+        raise ArchiveError(f"flask_app_requirements: {single} is not there.")
+    listed = [] if file and single.endswith(".txt") else wanted
+    return Recipe(
+        name=params["name"],
+        entry=params["entry"],
+        target=Target(**params["target"]),
+        source=source,
+        requirements=tuple(listed),
+        requirements_file=file if not listed else None,
+        runtime=tuple(params["runtime_requirements"]),
+        pip_args=tuple(params["pip_args"]),
+        version=params["version"],
+    )
+
+
+def _requirements_files(source: str | None, named: str) -> list[str]:
+    """Where the requirements file may be: as named, else next to the source."""
+    folder = source if source and os.path.isdir(source) else ""
+    if named.endswith(".txt"):
+        return [os.path.abspath(named), os.path.join(folder, named)]
+    return [os.path.join(folder, "requirements.txt")] if folder else []
+
+
+def platform_args(target: Target) -> list[str]:
+    """The options that make pip choose wheels for another Python than its own.
+
+    Wheels for an older glibc run on a newer one (PEP 600), so all of them are
+    named, the newest first.
+    """
+    glibc = _glibc(target.libc)
+    if glibc is None:
+        raise ArchiveError(
+            f"The hosts run {target.libc or 'an unknown C library'}; wheels for it can only be made "
+            "by a controller of the same kind."
+        )
+    major, newest = glibc
+    platforms = [f"manylinux_{major}_{minor}_{target.machine}" for minor in range(newest, 4, -1)]
+    args = ["--only-binary", ":all:", "--implementation", "cp"]
+    args += ["--python-version", ".".join(target.python_version.split(".")[:2])]
+    for platform in [*platforms, f"linux_{target.machine}"]:
+        args += ["--platform", platform]
+    return args
+
+
+def build(recipe: Recipe, cache: str, environment: Mapping[str, str]) -> tuple[str, Manifest, bool]:
+    """Return archive, manifest and whether it had to be built.
+
+    @param cache: folder that keeps archives by the digest of their input
+    @param environment: what the entry is imported with; never kept
+    """
+    with tempfile.TemporaryDirectory(prefix=f"evenkeel-{recipe.name}-") as work:
+        folder = os.path.join(work, "archive")
+        os.mkdir(folder)
+        if recipe.source and os.path.isdir(recipe.source):
+            _copy_source(recipe.source, os.path.join(folder, "app"))
+        key = _key(recipe, folder)
+        archive = os.path.join(cache, f"{recipe.name}-{key}.tar")
+        if os.path.exists(archive):
+            os.utime(archive)
+            return archive, Manifest.read(archive), False
+        manifest = _fill(recipe, folder, work, environment)
+        os.makedirs(cache, mode=0o700, exist_ok=True)
+        partial = f"{archive}.{os.getpid()}"
+        _archive.write(partial, folder, manifest)
+        os.replace(partial, archive)
+    _forget_old(cache, recipe.name)
+    return archive, manifest, True
+
+
+def _copy_source(source: str, folder: str) -> None:
+    def ignore(_folder: str, names: list[str]) -> list[str]:
+        return [name for name in names if any(fnmatch.fnmatch(name, p) for p in EXCLUDED)]
+
+    shutil.copytree(source, folder, symlinks=True, ignore=ignore)
+    for place, folders, files in os.walk(folder):
+        for name in folders + files:
+            full = os.path.join(place, name)
+            path = os.path.relpath(full, folder)
+            kind = "link" if os.path.islink(full) else "dir" if os.path.isdir(full) else "file"
+            target = os.readlink(full) if kind == "link" else ""
+            why = _archive.refusal(path, kind, target)
+            if why:
+                raise ArchiveError(
+                    f"flask_app_source: {why}. A release holds all it needs; mend the link."
+                )
+
+
+def _key(recipe: Recipe, folder: str) -> str:
+    """Digest the input, so that unchanged input builds nothing."""
+    content = asdict(recipe)
+    app = os.path.join(folder, "app")
+    content["format"] = FORMAT
+    content["source"] = _archive.tree_digest(app) if os.path.isdir(app) else None
+    if recipe.source and os.path.isfile(recipe.source):
+        content["source"] = _archive.file_digest(recipe.source)
+    if recipe.requirements_file:
+        content["requirements_file"] = _archive.file_digest(recipe.requirements_file)
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _fill(recipe: Recipe, folder: str, work: str, environment: Mapping[str, str]) -> Manifest:
+    app, wheels, own = (os.path.join(folder, name) for name in ("app", "wheels", "own"))
+    os.mkdir(wheels)
+    os.mkdir(own)
+    wheel = _own_wheel(recipe, app, own, work)
+    _collect(recipe, wheel, wheels)
+    _pip(["download", "--no-deps", *_for(recipe.target), "--dest", wheels, "pip"], recipe)
+    lock = "".join(
+        _archive.lock_line(name, _archive.file_digest(os.path.join(wheels, name))) + "\n"
+        for name in sorted(os.listdir(wheels))
+        if not name.startswith("pip-")
+    )
+    with open(os.path.join(folder, _archive.LOCK), "w", encoding="utf-8") as stream:
+        stream.write(lock)
+    # A wheel built from the source says no more than the source, and its bytes
+    # may differ from one build to the next.
+    code = _archive.tree_digest(app) if os.path.isdir(app) else _archive.tree_digest(own)
+    if recipe.target.is_here():
+        _prove_entry(recipe, folder, work, environment)
+    return Manifest(
+        name=recipe.name,
+        version=recipe.version or (os.path.basename(wheel).split("-")[1] if wheel else ""),
+        python_tag=recipe.target.python_tag,
+        digest=hashlib.sha256(f"{code}\n{lock}".encode()).hexdigest(),
+    )
+
+
+def _own_wheel(recipe: Recipe, app: str, own: str, work: str) -> str | None:
+    """The app itself as a wheel, if it is a Python project or already a wheel."""
+    if recipe.source and os.path.isfile(recipe.source):
+        return shutil.copy(recipe.source, own)
+    if not any(os.path.exists(os.path.join(app, name)) for name in ("pyproject.toml", "setup.py")):
+        return None
+    # Build backends leave build/ and *.egg-info in the tree they build from.
+    copy = os.path.join(work, "source")
+    shutil.copytree(app, copy, symlinks=True)
+    _pip(["wheel", "--no-deps", "--wheel-dir", own, copy], recipe, "flask_app_source")
+    return os.path.join(own, os.listdir(own)[0])
+
+
+def _collect(recipe: Recipe, wheel: str | None, wheels: str) -> None:
+    wanted = [*recipe.runtime, *recipe.requirements]
+    if recipe.requirements_file:
+        wanted += ["--requirement", recipe.requirements_file]
+    if wheel:
+        wanted.append(wheel)
+    if recipe.target.is_here():
+        _pip(["wheel", "--wheel-dir", wheels, *wanted], recipe)
+    else:
+        _pip(["download", *_for(recipe.target), "--dest", wheels, *wanted], recipe)
+    if wheel:
+        os.unlink(os.path.join(wheels, os.path.basename(wheel)))
+
+
+def _for(target: Target) -> list[str]:
+    return ["--only-binary", ":all:"] if target.is_here() else platform_args(target)
+
+
+def _pip(args: Sequence[str], recipe: Recipe, about: str = "flask_app_requirements") -> None:
+    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input"]
+    folder = os.path.dirname(recipe.requirements_file) if recipe.requirements_file else None
+    done = _venv.run([*command, *args, *recipe.pip_args], folder=folder)
+    if done.returncode != 0:
+        raise ArchiveError(f"{about}: {pip_reason(done.stdout)}")
+
+
+def pip_reason(output: str) -> str:
+    """The sentence of pip's output that tells a person what to change."""
+    if "No module named pip" in output:
+        return (
+            "the controller's Python has no pip to resolve them with. Install it (Debian: "
+            "apt install python3-pip, a venv: python -m ensurepip)."
+        )
+    errors = [line[len("ERROR: ") :] for line in output.splitlines() if line.startswith("ERROR: ")]
+    telling = [line for line in errors if "No matching distribution" in line or "conflict" in line]
+    reason = (telling or errors or [_venv.last_line(output)])[0].strip().rstrip(".")
+    return (
+        f"{reason}. pip on the controller must be able to resolve and build it; mend what it names."
+    )
+
+
+def _prove_entry(recipe: Recipe, folder: str, work: str, environment: Mapping[str, str]) -> None:
+    """Import the entry here, so that a wrong one is told before any host is touched."""
+    venv, lib = os.path.join(work, "venv"), os.path.join(work, "lib")
+    _venv.create(sys.executable, venv, folder)
+    _venv.install_own(venv, folder, lib)
+    # The app may write next to itself when imported; what is packed stays clean.
+    app, place = os.path.join(folder, "app"), os.path.join(work, "import")
+    if os.path.isdir(app):
+        shutil.copytree(app, place, symlinks=True)
+    else:
+        os.mkdir(place)
+    module, _colon, attribute = recipe.entry.partition(":")
+    name = re.split(r"[^A-Za-z0-9_.]", attribute or "application")[0]
+    code = (
+        "import functools, importlib\n"
+        f"functools.reduce(getattr, {name!r}.split('.'), importlib.import_module({module!r}))\n"
+    )
+    variables = {
+        "PATH": os.defpath,
+        "LC_ALL": "C.UTF-8",
+        "PYTHONPATH": f"{place}:{lib}",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        **environment,
+    }
+    done = _venv.run([os.path.join(venv, "bin", "python"), "-c", code], variables, place)
+    if done.returncode != 0:
+        raise ArchiveError(
+            f"flask_app_entry: {recipe.entry} cannot be imported: {_venv.last_line(done.stdout)}. "
+            "Mend the app, or name its entry as gunicorn writes it: package.module:app or "
+            "package.module:create_app()."
+        )
+
+
+def _forget_old(cache: str, name: str) -> None:
+    pattern = re.compile(re.escape(name) + r"-[0-9a-f]{16}\.tar")
+    archives = [os.path.join(cache, file) for file in os.listdir(cache) if pattern.fullmatch(file)]
+    for archive in sorted(archives, key=os.path.getmtime, reverse=True)[KEPT_ARCHIVES:]:
+        os.unlink(archive)

@@ -1,0 +1,404 @@
+# Copyright (c) 2026, the evenkeel.flask authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Prove that a PostgreSQL takes the app's credentials, and ask how many connections it allows.
+
+Before a release is on a host no driver is, so this speaks the protocol itself, as far as a login and
+a query need it: version 3 of https://www.postgresql.org/docs/current/protocol.html with
+SCRAM-SHA-256 of RFC 5802. URLs are read as SQLAlchemy and libpq read them.
+This file is private to the collection.
+"""
+
+from __future__ import annotations
+
+import base64
+import getpass
+import hashlib
+import hmac
+import os
+import secrets
+import socket
+import stringprep
+import struct
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass
+from io import BufferedRWPair
+from urllib.parse import unquote
+
+from ansible_collections.evenkeel.flask.plugins.module_utils import _preflight
+from ansible_collections.evenkeel.flask.plugins.module_utils._preflight import Doubt, Problem
+
+PROTOCOL = 3 << 16
+SSL_REQUEST = 80877103
+MAX_ROUNDS = 10_000_000
+
+# What libpq tries in which order: with TLS or without.
+ATTEMPTS: Mapping[str, tuple[bool, ...]] = {
+    "disable": (False,),
+    "allow": (False, True),
+    "prefer": (True, False),
+    "require": (True,),
+    "verify-ca": (True,),
+    "verify-full": (True,),
+}
+# By SQLSTATE, https://www.postgresql.org/docs/current/errcodes-appendix.html
+REMEDIES = {
+    "28000": "allow this host in the server's pg_hba.conf",
+    "28P01": "check user and password",
+    "3D000": "create the database, or correct its name",
+    "42501": "grant the user CONNECT on the database",
+    "53300": "all connections are taken: end some, or raise max_connections",
+    "57P03": "the server starts or stops; try again in a moment",
+}
+LIMITS = """
+SELECT current_setting('max_connections'),
+       current_setting('superuser_reserved_connections'),
+       coalesce(current_setting('reserved_connections', true), '0'),
+       (SELECT CASE WHEN rolsuper THEN -1 ELSE rolconnlimit END FROM pg_roles WHERE rolname = current_user),
+       (SELECT datconnlimit FROM pg_database WHERE datname = current_database())
+"""
+
+
+class Refused(Problem):
+    """The server's own words."""
+
+    def __init__(self, where: str, code: str, said: str) -> None:
+        remedy = REMEDIES.get(code, "see the server's log")
+        super().__init__(f"the server at {where} refused the login ({said}); {remedy}.")
+        self.code = code
+        self.said = said
+
+
+class NoTls(Problem):
+    """The server cannot speak TLS, or not with us."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """Who logs in where."""
+
+    host: str
+    port: int
+    user: str
+    password: str
+    database: str
+    options: Mapping[str, str]
+
+    @classmethod
+    def parse(cls, url: str) -> Target:
+        parts, options = _preflight.split(url)
+        user = unquote(parts.username or options.get("user", "")) or getpass.getuser()
+        host = options.get("host") or unquote(parts.hostname or "") or "/var/run/postgresql"
+        target = cls(
+            host=host,
+            port=parts.port or int(options.get("port") or 5432),
+            user=user,
+            password=unquote(parts.password or options.get("password", "")),
+            database=unquote(parts.path.strip("/")) or user,
+            options=options,
+        )
+        if target.sslmode not in ATTEMPTS:
+            raise Problem(
+                f"sslmode={target.sslmode} does not exist; there are {', '.join(ATTEMPTS)}."
+            )
+        if target.sslmode.startswith("verify") and "sslrootcert" not in options:
+            raise Problem(
+                f"sslmode={target.sslmode} needs sslrootcert=<file of the authority>, or "
+                "sslrootcert=system, in the URL."
+            )
+        return target
+
+    @property
+    def sslmode(self) -> str:
+        return self.options.get("sslmode", "prefer")
+
+    @property
+    def local(self) -> bool:
+        return self.host.startswith("/")
+
+    @property
+    def place(self) -> str:
+        """Where to connect: a host, or the path of a UNIX socket."""
+        return os.path.join(self.host, f".s.PGSQL.{self.port}") if self.local else self.host
+
+    @property
+    def where(self) -> str:
+        return self.place if self.local else _preflight.address(self.host, self.port)
+
+
+@dataclass(frozen=True)
+class Server:
+    """What a PostgreSQL told of itself."""
+
+    version: str
+    max_connections: int
+    reserved: int
+    user_limit: int = -1
+    database_limit: int = -1
+
+    def allowed(self) -> tuple[int, str]:
+        """How many connections the app may have, and what sets that limit."""
+        limits = [
+            (
+                self.max_connections - self.reserved,
+                f"max_connections {self.max_connections} less {self.reserved} reserved",
+            )
+        ]
+        if self.user_limit >= 0:
+            limits.append((self.user_limit, "the CONNECTION LIMIT of the user"))
+        if self.database_limit >= 0:
+            limits.append((self.database_limit, "the CONNECTION LIMIT of the database"))
+        return min(limits)
+
+
+class Scram:
+    """The client's side of SCRAM-SHA-256, without channel binding."""
+
+    def __init__(self, password: str, nonce: str = "") -> None:
+        self.password = prepared(password)
+        self.nonce = nonce or base64.b64encode(secrets.token_bytes(18)).decode()
+        self.bare = f"n=,r={self.nonce}"
+        self.signature: bytes | None = None
+        self.proven = False
+
+    def first(self) -> bytes:
+        return f"n,,{self.bare}".encode()
+
+    def final(self, challenge: bytes) -> bytes:
+        """Answer the server's challenge.
+
+        @raises ValueError: when it is none
+        """
+        fields = dict(item.split("=", 1) for item in challenge.decode().split(","))
+        nonce, salt, rounds = fields.get("r", ""), fields.get("s", ""), int(fields.get("i", "0"))
+        if not nonce.startswith(self.nonce) or not salt or not 0 < rounds <= MAX_ROUNDS:
+            raise ValueError("not SCRAM")
+        salted = hashlib.pbkdf2_hmac("sha256", self.password, base64.b64decode(salt), rounds)
+        client = hmac.digest(salted, b"Client Key", "sha256")
+        without_proof = f"c=biws,r={nonce}"
+        said = ",".join([self.bare, challenge.decode(), without_proof]).encode()
+        signature = hmac.digest(hashlib.sha256(client).digest(), said, "sha256")
+        proof = bytes(a ^ b for a, b in zip(client, signature))
+        self.signature = hmac.digest(hmac.digest(salted, b"Server Key", "sha256"), said, "sha256")
+        return f"{without_proof},p={base64.b64encode(proof).decode()}".encode()
+
+    def verify(self, answer: bytes) -> None:
+        """Know whether the server knows the password too.
+
+        @raises ValueError: when it does not
+        """
+        wanted = b"v=" + base64.b64encode(self.signature or b"")
+        if self.signature is None or not hmac.compare_digest(answer, wanted):
+            raise ValueError("the server does not know the password")
+        self.proven = True
+
+
+def prepared(password: str) -> bytes:
+    """SASLprep (RFC 4013) as far as it maps characters."""
+    mapped = (
+        " " if stringprep.in_table_c12(char) else char
+        for char in password
+        if not stringprep.in_table_b1(char)
+    )
+    return unicodedata.normalize("NFKC", "".join(mapped)).encode()
+
+
+class Connection:
+    """One connection that speaks version 3 of the protocol."""
+
+    def __init__(self, stream: BufferedRWPair, target: Target) -> None:
+        self.stream = stream
+        self.target = target
+        self.scram: Scram | None = None
+        self.version = "unknown"
+
+    def send(self, kind: bytes, payload: bytes) -> None:
+        self.stream.write(kind + struct.pack("!i", len(payload) + 4) + payload)
+        self.stream.flush()
+
+    def receive(self) -> tuple[bytes, bytes]:
+        head = self.stream.read(5)
+        if not head:
+            raise Problem(f"{self.target.where} hangs up; see the server's log.")
+        length = struct.unpack("!i", head[1:])[0] - 4 if len(head) == 5 else -1
+        if not 0 <= length < 1 << 20:
+            raise Problem(
+                f"what answers at {self.target.where} does not speak the PostgreSQL protocol; check the "
+                "port."
+            )
+        payload = self.stream.read(length)
+        if head[:1] == b"E":
+            raise Refused(self.target.where, *error_fields(payload))
+        return head[:1], payload
+
+    def log_in(self) -> None:
+        target = self.target
+        words = [
+            "user",
+            target.user,
+            "database",
+            target.database,
+            "application_name",
+            "evenkeel preflight",
+        ]
+        self.send(b"", struct.pack("!i", PROTOCOL) + "\0".join([*words, "", ""]).encode())
+        while True:
+            kind, payload = self.receive()
+            if kind == b"R":
+                try:
+                    self._authenticate(struct.unpack("!i", payload[:4])[0], payload[4:])
+                except (ValueError, struct.error) as error:
+                    raise Problem(
+                        f"the server at {target.where} does not prove that it knows the password "
+                        f"({error}); who is it?"
+                    ) from error
+            elif kind == b"S" and payload.startswith(b"server_version\0"):
+                self.version = payload.split(b"\0")[1].decode().split(" ")[0]
+            elif kind == b"Z":
+                return
+
+    def _authenticate(self, method: int, payload: bytes) -> None:
+        password = self.target.password
+        if method == 0:
+            if self.scram and not self.scram.proven:
+                raise ValueError("it skips its signature")
+        elif method == 3:
+            self.send(b"p", password.encode() + b"\0")
+        elif method == 5:
+            self.send(b"p", md5(password, self.target.user, payload[:4]) + b"\0")
+        elif method == 10:
+            self.scram = Scram(password)
+            first = self.scram.first()
+            self.send(b"p", b"SCRAM-SHA-256\0" + struct.pack("!i", len(first)) + first)
+        elif method == 11 and self.scram:
+            self.send(b"p", self.scram.final(payload))
+        elif method == 12 and self.scram:
+            self.scram.verify(payload)
+        else:
+            raise Doubt(
+                f"{self.target.where} answers, and wants a login (kind {method}) that this check does not "
+                "speak; the login was not proven."
+            )
+
+    def row(self, query: str) -> list[str]:
+        """The one row that a query returns."""
+        self.send(b"Q", query.encode() + b"\0")
+        values: list[str] = []
+        while True:
+            kind, payload = self.receive()
+            if kind == b"D":
+                rest = payload[2:]
+                while rest:
+                    length = max(0, struct.unpack("!i", rest[:4])[0])
+                    values.append(rest[4 : 4 + length].decode())
+                    rest = rest[4 + length :]
+            elif kind == b"Z":
+                return values
+
+
+def md5(password: str, user: str, salt: bytes) -> bytes:
+    inner = hashlib.md5((password + user).encode()).hexdigest().encode()
+    return b"md5" + hashlib.md5(inner + salt).hexdigest().encode()
+
+
+def error_fields(payload: bytes) -> tuple[str, str]:
+    """SQLSTATE and message of an error, as one line."""
+    fields = {
+        part[:1]: part[1:].decode("utf-8", "replace") for part in payload.split(b"\0") if part
+    }
+    return fields.get(b"C", ""), " ".join(fields.get(b"M", "no reason given").split())
+
+
+def speaks(url: str) -> bool:
+    """Whether the URL names a PostgreSQL, through whichever driver."""
+    return url.partition(":")[0].partition("+")[0] in ("postgres", "postgresql")
+
+
+def prove(url: str, timeout: float) -> Server:
+    """Log in with the credentials of a SQLAlchemy URL, and ask for the limits.
+
+    @raises Problem: when it cannot be done
+    @raises Doubt: when it cannot be proven from here
+    """
+    target = Target.parse(url)
+    if "," in target.host:
+        raise Doubt("names several servers; none was asked.")
+    *others, last = ATTEMPTS["disable" if target.local else target.sslmode]
+    for tls in others:
+        try:
+            return _prove(target, tls, timeout)
+        except NoTls:
+            continue
+        except Refused as error:
+            # pg_hba.conf may allow the one and not the other; a wrong password is wrong in both.
+            if error.code != "28000":
+                raise
+    return _prove(target, last, timeout)
+
+
+def _prove(target: Target, tls: bool, timeout: float) -> Server:
+    try:
+        with _preflight.connect(target.place, target.port, timeout) as plain:
+            sock = _secured(plain, target) if tls else plain
+            with sock, sock.makefile("rwb") as stream:
+                connection = Connection(stream, target)
+                connection.log_in()
+                server = _server(connection)
+                connection.send(b"X", b"")
+                return server
+    except Refused as error:
+        if target.local and error.said.startswith("Peer authentication"):
+            raise Doubt(
+                f"{target.where} lets in by the system user ({error.said}), and this check is not run as "
+                "the app's; the login was not proven."
+            ) from error
+        raise
+    except socket.timeout as error:
+        raise Problem(
+            f"{target.where} takes the connection and says nothing for {timeout:g} s; check the "
+            "port, and see the server's log."
+        ) from error
+    except OSError as error:
+        raise Problem(
+            f"the connection to {target.where} broke ({error}); see the server's log."
+        ) from error
+    except (ValueError, struct.error) as error:
+        raise Problem(
+            f"what answers at {target.where} does not keep to the PostgreSQL protocol; check the port."
+        ) from error
+
+
+def _server(connection: Connection) -> Server:
+    try:
+        numbers = [int(value or -1) for value in connection.row(LIMITS)]
+    except Refused as error:
+        raise Doubt(
+            f"the login works, and the server does not tell its limits ({error.said}); whether the "
+            "connections suffice was not proven."
+        ) from error
+    maximum, reserved, reserved_more, user_limit, database_limit = numbers
+    return Server(connection.version, maximum, reserved + reserved_more, user_limit, database_limit)
+
+
+def _secured(sock: socket.socket, target: Target) -> socket.socket:
+    sock.sendall(struct.pack("!ii", 8, SSL_REQUEST))
+    if sock.recv(1) != b"S":
+        raise NoTls(
+            f"sslmode={target.sslmode} wants TLS, and the server at {target.where} has none; set ssl = on "
+            "there, or lower sslmode."
+        )
+    own, authorities = target.options.get("sslcert"), target.options.get("sslrootcert")
+    try:
+        return _preflight.secure(
+            sock,
+            target.host,
+            # An authority that is named is asked, even where libpq would do without one.
+            verify=target.sslmode.startswith("verify")
+            or (target.sslmode == "require" and authorities is not None),
+            check_hostname=target.sslmode == "verify-full",
+            authorities=None if authorities == "system" else authorities,
+            certificate=(own, target.options.get("sslkey")) if own else None,
+        )
+    except Problem as error:
+        raise NoTls(str(error)) from error

@@ -1,0 +1,154 @@
+# Copyright (c) 2026, the evenkeel.flask authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Prove that a Redis takes the app's credentials and keeps what is written.
+
+Before a release is on a host no client library is, so this speaks the protocol itself, RESP2
+(https://redis.io/docs/latest/develop/reference/protocol-spec/). URLs are read as redis-py reads
+them. This file is private to the collection.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import secrets
+import socket
+from collections.abc import Mapping
+from io import BufferedRWPair
+from typing import Union
+from urllib.parse import SplitResult, unquote
+
+from ansible_collections.evenkeel.flask.plugins.module_utils import _preflight
+from ansible_collections.evenkeel.flask.plugins.module_utils._preflight import Problem
+
+Reply = Union[bytes, int, None]
+
+# By the first word of an error, the only part of it that is an interface.
+REMEDIES = {
+    "DENIED": "it is in protected mode: give it a password, or bind it to an address of its own",
+    "LOADING": "it reads its data from disk; try again in a moment",
+    "MISCONF": "it cannot save its data; see its log",
+    "MOVED": "it is a cluster; name a single server",
+    "NOAUTH": "put user and password into the URL: redis://user:password@host:6379/0",
+    "NOPERM": "allow the user the keys {prefix}* and the commands AUTH, SELECT, PING, SET, GET and DEL",
+    "OOM": "its memory is full; raise its maxmemory or let it evict keys",
+    "READONLY": "it is a replica; name its primary",
+    "WRONGPASS": "check user and password",
+}
+
+
+class Connection:
+    """One connection that speaks RESP2."""
+
+    def __init__(self, stream: BufferedRWPair, where: str, prefix: str) -> None:
+        self.stream = stream
+        self.where = where
+        self.prefix = prefix
+
+    def ask(self, *words: str) -> Reply:
+        parts = [word.encode() for word in words]
+        message = b"".join(b"$%d\r\n%s\r\n" % (len(part), part) for part in parts)
+        self.stream.write(b"*%d\r\n%s" % (len(parts), message))
+        self.stream.flush()
+        return self._read(words[0])
+
+    def _read(self, command: str) -> Reply:
+        line = self.stream.readline(65536)
+        kind, rest = line[:1], line[1:].rstrip(b"\r\n")
+        if kind == b"-":
+            raise self._refused(command, rest.decode("utf-8", "replace"))
+        if kind == b"+":
+            return rest
+        if kind == b":" and re.fullmatch(rb"-?\d+", rest):
+            return int(rest)
+        if kind == b"$" and rest == b"-1":
+            return None
+        if kind == b"$" and re.fullmatch(rb"\d{1,8}", rest):
+            return self.stream.read(int(rest) + 2)[:-2]
+        if not line:
+            raise Problem(
+                f"{self.where} hangs up; check the port, and whether it wants TLS (rediss://)."
+            )
+        raise Problem(
+            f"what answers at {self.where} does not speak the Redis protocol; check the port."
+        )
+
+    def _refused(self, command: str, said: str) -> Problem:
+        # A server that does not know AUTH repeats its arguments.
+        said = said.partition(", with args")[0]
+        word = said.partition(" ")[0]
+        remedy = REMEDIES.get(word, "check the URL and the server's log").format(prefix=self.prefix)
+        what = "the password" if word == "WRONGPASS" else command
+        return Problem(f"the server at {self.where} refused {what} ({said}); {remedy}.")
+
+
+def prove(url: str, prefix: str, timeout: float) -> str | None:
+    """Log in, write, read back and delete; return the server's version if it may be known.
+
+    @param prefix: what the key begins with that is written
+    @raises Problem: when any of it fails
+    """
+    parts, query = _preflight.split(url)
+    host = unquote(parts.path) if parts.scheme == "unix" else unquote(parts.hostname or "localhost")
+    port = parts.port or 6379
+    where = host if parts.scheme == "unix" else _preflight.address(host, port)
+    try:
+        with _preflight.connect(host, port, timeout) as plain:
+            sock = _secured(plain, host, query) if parts.scheme == "rediss" else plain
+            with sock, sock.makefile("rwb") as stream:
+                redis = Connection(stream, where, prefix)
+                _log_in(redis, parts, query)
+                _keep_and_forget(redis, f"{prefix}preflight:{secrets.token_hex(8)}")
+                return _version(redis)
+    except socket.timeout as error:
+        raise Problem(
+            f"{where} takes the connection and says nothing for {timeout:g} s; check the port, and see "
+            "the server's log."
+        ) from error
+    except OSError as error:
+        raise Problem(
+            f"the connection to {where} broke ({error}); check the port, and whether the server wants TLS "
+            "(rediss://)."
+        ) from error
+
+
+def _secured(sock: socket.socket, host: str, query: Mapping[str, str]) -> socket.socket:
+    own = query.get("ssl_certfile")
+    return _preflight.secure(
+        sock,
+        host,
+        verify=query.get("ssl_cert_reqs", "required") != "none",
+        check_hostname=query.get("ssl_check_hostname", "true").lower() not in ("false", "0", "no"),
+        authorities=query.get("ssl_ca_certs"),
+        certificate=(own, query.get("ssl_keyfile")) if own else None,
+    )
+
+
+def _log_in(redis: Connection, parts: SplitResult, query: Mapping[str, str]) -> None:
+    user = unquote(parts.username or query.get("username", ""))
+    password = unquote(parts.password or query.get("password", ""))
+    if user or password:
+        redis.ask("AUTH", *([user] if user else []), password)
+    database = query.get("db") or ("" if parts.scheme == "unix" else parts.path.strip("/"))
+    if database:
+        redis.ask("SELECT", database)
+    redis.ask("PING")
+
+
+def _keep_and_forget(redis: Connection, key: str) -> None:
+    value = secrets.token_hex(8)
+    redis.ask("SET", key, value, "EX", "10")
+    found = redis.ask("GET", key)
+    redis.ask("DEL", key)
+    if found != value.encode():
+        raise Problem(f"what was written to {redis.where} does not come back; is its memory full?")
+
+
+def _version(redis: Connection) -> str | None:
+    # An access list may forbid it, and the app needs it as little.
+    with contextlib.suppress(Problem):
+        info = redis.ask("INFO", "server")
+        found = re.search(rb"redis_version:(\S+)", info) if isinstance(info, bytes) else None
+        return found.group(1).decode() if found else None
+    return None

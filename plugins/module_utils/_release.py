@@ -1,0 +1,274 @@
+# Copyright (c) 2026, the evenkeel.flask authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a release is, where it lies on a host, and which steps take a host from one state to another.
+
+Everything here is pure: a host is described by a C(Host) value and a plan is a
+list of steps. C(_slots.py) observes hosts and carries steps out.
+
+This file is private to the collection.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os.path
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+SLOTS = ("blue", "green")
+
+
+class ReleaseError(Exception):
+    """A release cannot be brought into the wanted state; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The paths of one app on a host."""
+
+    name: str
+    root: str = "/srv"
+    run: str = "/run"
+
+    @property
+    def base(self) -> str:
+        return os.path.join(self.root, self.name)
+
+    def path(self, *parts: str) -> str:
+        return os.path.join(self.base, *parts)
+
+    def release(self, release_id: str) -> str:
+        return self.path("releases", release_id)
+
+    def slot(self, slot: str) -> str:
+        return self.path("slots", slot)
+
+    def socket(self, slot: str) -> str:
+        return os.path.join(self.run, self.name, slot + ".sock")
+
+    def unit(self, slot: str, kind: str = "service") -> str:
+        return f"{self.name}@{slot}.{kind}"
+
+    @property
+    def live(self) -> str:
+        return self.path("live.sock")
+
+    @property
+    def candidate(self) -> str:
+        return self.path("candidate.sock")
+
+    @property
+    def history(self) -> str:
+        return self.path("history.jsonl")
+
+    def slot_of_socket(self, target: str | None) -> str | None:
+        """The slot that a C(live.sock) or C(candidate.sock) link names, if any."""
+        return next((slot for slot in SLOTS if target == self.socket(slot)), None)
+
+
+def release_id(
+    version: str, archive_digest: str, files: Mapping[str, str], environment: Mapping[str, str]
+) -> str:
+    """Derive the id of a release from all that makes it behave as it does.
+
+    @param version: shown in front so that people recognise the release; may be empty
+    @param archive_digest: digest of code and locked wheels
+    @param files: rendered configuration, content by relative path
+    @param environment: environment of the app; only ten digits of the common
+        hash leave this function, so no secret can be read from an id
+    """
+    content = json.dumps(
+        [version, archive_digest, sorted(files.items()), sorted(environment.items())]
+    )
+    digest = hashlib.sha256(content.encode()).hexdigest()[:10]
+    label = re.sub(r"[^A-Za-z0-9.+]+", "_", version).strip("_")
+    return f"{label}-{digest}" if label else digest
+
+
+@dataclass(frozen=True)
+class Switch:
+    """One line of a host's history: C(release) became live instead of C(previous)."""
+
+    time: str
+    action: str
+    release: str | None
+    previous: str | None
+
+    @classmethod
+    def from_line(cls, line: str) -> Switch | None:
+        """Read a line, or return V(None) for one that a crash left unfinished."""
+        try:
+            record = json.loads(line)
+            return cls(record["time"], record["action"], record["release"], record["previous"])
+        except (ValueError, KeyError, TypeError):
+            return None
+
+    def to_line(self) -> str:
+        return json.dumps(vars(self), sort_keys=True) + "\n"
+
+
+@dataclass(frozen=True)
+class Host:
+    """What was found on a host; all a plan needs to know."""
+
+    releases: tuple[str, ...] = ()
+    slots: Mapping[str, str | None] = field(default_factory=dict)
+    running: frozenset[str] = frozenset()
+    live: str | None = None
+    candidate: str | None = None
+    history: tuple[Switch, ...] = ()
+
+    def release_in(self, slot: str | None) -> str | None:
+        return self.slots.get(slot) if slot else None
+
+    @property
+    def live_release(self) -> str | None:
+        return self.release_in(self.live)
+
+    @property
+    def candidate_release(self) -> str | None:
+        return self.release_in(self.candidate) if self.candidate != self.live else None
+
+    @property
+    def idle(self) -> str:
+        """The slot that no user's request reaches."""
+        return SLOTS[1] if self.live == SLOTS[0] else SLOTS[0]
+
+    @property
+    def previous(self) -> str | None:
+        """The release to roll back to: the last good one before the live one that is still there.
+
+        A release that was rolled back from is not good, so that rolling back
+        twice goes further back and never forward into the bad release.
+        """
+        bad = {self.live_release}
+        for switch in reversed(self.history):
+            if switch.action == "rollback":
+                bad.add(switch.previous)
+            if switch.release not in bad and switch.release in self.releases:
+                return switch.release
+        return None
+
+
+@dataclass(frozen=True)
+class Step:
+    """One effect on a host: C(verb) is the name of a method of the host, C(subject) its argument."""
+
+    verb: str
+    subject: str | None = None
+    detail: str | None = None
+
+
+def _require_staged(host: Host, release: str) -> None:
+    if release not in host.releases:
+        known = ", ".join(host.releases) or "none"
+        raise ReleaseError(
+            f"Release {release} is not on this host; there are: {known}. "
+            "Stage it first (rollout.yml), or name one of these."
+        )
+
+
+def plan_candidate(host: Host, release: str) -> list[Step]:
+    """Run C(release) in the slot that no user reaches."""
+    _require_staged(host, release)
+    if host.live_release == release and host.live in host.running:
+        return []
+    slot = host.idle
+    if host.candidate == slot and host.release_in(slot) == release and slot in host.running:
+        return []
+    steps = [Step("point_candidate", None)] if host.candidate else []
+    warm = slot in host.running and host.release_in(slot) == release
+    if not warm:
+        steps += [Step("stop", slot)] if slot in host.running else []
+        steps += [Step("assign", slot, release), Step("start", slot)]
+    return [*steps, Step("point_candidate", slot)]
+
+
+def plan_live(host: Host, release: str, action: str) -> list[Step]:
+    """Send the users to the slot that runs C(release)."""
+    if host.live_release == release:
+        return []
+    slot = host.idle
+    if host.release_in(slot) != release or slot not in host.running:
+        raise ReleaseError(
+            f"Release {release} runs in no slot of this host, so it cannot go live. "
+            "Start it as the candidate and prove it first."
+        )
+    steps = [
+        Step("point_live", slot),
+        Step("record", release, action),
+    ]
+    return [*steps, Step("point_candidate", None)] if host.candidate else steps
+
+
+def plan_withdrawn(host: Host, release: str) -> list[Step]:
+    """Make sure that C(release) neither serves users nor runs as the candidate."""
+    steps: list[Step] = []
+    bad = next((slot for slot in SLOTS if host.release_in(slot) == release), None)
+    if bad is None:
+        return steps
+    if host.live == bad:
+        good = host.idle
+        back_to = host.release_in(good)
+        if back_to in host.releases and back_to != release:
+            if good not in host.running:
+                steps.append(Step("start", good))
+            steps += [Step("point_live", good), Step("record", back_to, "rollback")]
+        else:
+            steps += [Step("point_live", None), Step("record", None, "rollback")]
+    if host.candidate == bad:
+        steps.append(Step("point_candidate", None))
+    if bad in host.running:
+        steps.append(Step("stop", bad))
+    return steps
+
+
+def plan_retired(host: Host) -> list[Step]:
+    """Stop whatever is not live, once its last request is answered."""
+    steps = [Step("point_candidate", None)] if host.candidate else []
+    return [*steps, Step("stop", host.idle)] if host.idle in host.running else steps
+
+
+def plan_pruned(host: Host, keep: int) -> list[Step]:
+    """Remove all but the C(keep) newest releases, never one that a slot or a way back needs.
+
+    C(host.releases) is ordered from the newest to the oldest.
+    """
+    needed = set(host.slots.values()) | {host.previous}
+    kept = set(host.releases[:keep]) | needed
+    return [Step("remove", release) for release in host.releases if release not in kept]
+
+
+def summarise(host: Host) -> dict[str, str | None]:
+    """The state of a host as people see it in diffs and in C(release_info)."""
+    return {
+        "live": host.live_release,
+        "live_slot": host.live,
+        "candidate": host.candidate_release,
+        "previous": host.previous,
+    }
+
+
+def foresee(host: Host, steps: Iterable[Step]) -> Host:
+    """The host as it would be after C(steps), for check mode and diffs."""
+    slots = dict(host.slots)
+    running = set(host.running)
+    releases = list(host.releases)
+    live, candidate = host.live, host.candidate
+    for step in steps:
+        if step.verb == "assign" and step.subject:
+            slots[step.subject] = step.detail
+        elif step.verb == "start" and step.subject:
+            running.add(step.subject)
+        elif step.verb == "stop" and step.subject:
+            running.discard(step.subject)
+        elif step.verb == "point_live":
+            live = step.subject
+        elif step.verb == "point_candidate":
+            candidate = step.subject
+        elif step.verb == "remove" and step.subject:
+            releases.remove(step.subject)
+    return Host(tuple(releases), slots, frozenset(running), live, candidate, host.history)

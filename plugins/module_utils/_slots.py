@@ -1,0 +1,328 @@
+# Copyright (c) 2026, the evenkeel.flask authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The one place that observes and changes the slots, links and units of a host.
+
+This file is private to the collection.
+"""
+
+from __future__ import annotations
+
+import datetime
+import http.client
+import json
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Sequence
+from typing import Callable
+
+from ansible_collections.evenkeel.flask.plugins.module_utils import _venv
+from ansible_collections.evenkeel.flask.plugins.module_utils._release import (
+    SLOTS,
+    Host,
+    Layout,
+    ReleaseError,
+    Step,
+    Switch,
+)
+
+POLL_SECONDS = 0.05
+# Linux' states of a stream socket in /proc/net/unix: one that waits in a
+# listener's backlog, and one that was accepted (include/uapi/linux/net.h).
+OPEN_STATES = {"02", "03"}
+
+
+def observe(layout: Layout) -> Host:
+    """Look at links, units and history. Nothing is assumed of what ran before."""
+    return Host(
+        releases=_releases(layout),
+        slots={slot: _base(_readlink(layout.slot(slot))) for slot in SLOTS},
+        running=frozenset(slot for slot in SLOTS if _is_running(layout, slot)),
+        live=layout.slot_of_socket(_readlink(layout.live)),
+        candidate=layout.slot_of_socket(_readlink(layout.candidate)),
+        history=_history(layout),
+    )
+
+
+def _readlink(path: str) -> str | None:
+    try:
+        return os.readlink(path)
+    except OSError:
+        return None
+
+
+def _base(path: str | None) -> str | None:
+    return os.path.basename(path) if path else None
+
+
+def _releases(layout: Layout) -> tuple[str, ...]:
+    """Whole releases, from the newest to the oldest."""
+    try:
+        with os.scandir(layout.path("releases")) as entries:
+            found = [entry for entry in entries if not entry.name.startswith(".")]
+            found.sort(key=lambda entry: (entry.stat().st_mtime_ns, entry.name), reverse=True)
+            return tuple(entry.name for entry in found)
+    except FileNotFoundError:
+        return ()
+
+
+def _history(layout: Layout) -> tuple[Switch, ...]:
+    try:
+        with open(layout.history, encoding="utf-8") as stream:
+            return tuple(filter(None, map(Switch.from_line, stream)))
+    except FileNotFoundError:
+        return ()
+
+
+def _systemctl(*args: str) -> subprocess.CompletedProcess[str]:
+    return _venv.run(
+        ["systemctl", "--no-ask-password", *args], {"PATH": os.defpath, "LC_ALL": "C.UTF-8"}
+    )
+
+
+def _is_running(layout: Layout, slot: str) -> bool:
+    return _systemctl("is-active", "--quiet", layout.unit(slot)).returncode == 0
+
+
+def unit_state(layout: Layout, slot: str) -> dict[str, str]:
+    shown = _systemctl("show", "-p", "ActiveState,SubState,NRestarts,Result", layout.unit(slot))
+    return dict(line.split("=", 1) for line in shown.stdout.splitlines() if "=" in line)
+
+
+def open_connections(table: str, path: str) -> int:
+    """Count the connections to the listening socket C(path) that are accepted or wait to be.
+
+    @param table: the text of /proc/net/unix
+    """
+    rows = (line.split() for line in table.splitlines()[1:])
+    return sum(1 for row in rows if len(row) == 8 and row[7] == path and row[5] in OPEN_STATES)
+
+
+def ask(path: str, url: str, timeout: float) -> tuple[int, str | None]:
+    """Ask the gunicorn behind the UNIX socket C(path); return status and the release that answered.
+
+    @raises OSError: when nobody answers
+    """
+    connection = http.client.HTTPConnection("localhost", timeout=timeout)
+    connection.sock = socket.socket(socket.AF_UNIX)
+    connection.sock.settimeout(timeout)
+    try:
+        connection.sock.connect(path)
+        connection.request("GET", url, headers={"Connection": "close"})
+        answer = connection.getresponse()
+        return answer.status, answer.getheader("X-Release")
+    except http.client.HTTPException as exc:
+        raise OSError(f"no HTTP answer: {exc!r}") from exc
+    finally:
+        connection.close()
+
+
+def try_ask(path: str, url: str, timeout: float) -> tuple[int | None, str | None]:
+    """As C(ask), with nothing for an answer when nobody answers."""
+    try:
+        return ask(path, url, timeout)
+    except OSError:
+        return None, None
+
+
+def since(layout: Layout) -> str | None:
+    """When the live link was last switched."""
+    try:
+        switched = os.lstat(layout.live).st_mtime
+    except FileNotFoundError:
+        return None
+    return _iso(datetime.datetime.fromtimestamp(switched, datetime.timezone.utc))
+
+
+def _iso(moment: datetime.datetime) -> str:
+    return moment.isoformat(timespec="seconds")
+
+
+class Slots:
+    """Carries out the steps of a plan; each public method but C(apply) is one verb."""
+
+    def __init__(
+        self,
+        layout: Layout,
+        host: Host,
+        *,
+        health_path: str = "/",
+        start_timeout: float = 60.0,
+        drain_timeout: float = 30.0,
+        log_directory: str | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.layout = layout
+        self.host = host
+        self.health_path = health_path
+        self.start_timeout = start_timeout
+        self.drain_timeout = drain_timeout
+        self.log_directory = log_directory
+        self.clock = clock
+        self.sleep = sleep
+
+    def apply(self, steps: Sequence[Step]) -> None:
+        for step in steps:
+            getattr(self, step.verb)(step)
+
+    def assign(self, step: Step) -> None:
+        assert step.subject
+        assert step.detail
+        self._link(self.layout.release(step.detail), self.layout.slot(step.subject))
+
+    def start(self, step: Step) -> None:
+        slot = step.subject
+        assert slot
+        _systemctl("reset-failed", self.layout.unit(slot))
+        for kind in ("socket", "service"):
+            done = _systemctl("start", self.layout.unit(slot, kind))
+            if done.returncode != 0:
+                self._give_up(slot, f"{self.layout.unit(slot, kind)} does not start")
+        self._await_answer(slot)
+
+    def _await_answer(self, slot: str) -> None:
+        deadline = self.clock() + self.start_timeout
+        release = _base(_readlink(self.layout.slot(slot)))
+        why = "it does not answer"
+        while True:
+            left = deadline - self.clock()
+            if left <= 0:
+                self._give_up(slot, f"{why} within {self.start_timeout:g} s")
+            state = unit_state(self.layout, slot)
+            if state.get("ActiveState") == "failed" or state.get("NRestarts", "0") != "0":
+                self._give_up(slot, f"it dies at start ({state.get('Result')})")
+            try:
+                _status, answered = ask(self.layout.socket(slot), self.health_path, min(left, 2.0))
+                if answered == release:
+                    return
+                why = f"release {answered} answers instead of {release}"
+            except OSError as exc:
+                why = f"it does not answer ({exc})"
+            self.sleep(POLL_SECONDS)
+
+    def _give_up(self, slot: str, why: str) -> None:
+        release = _base(_readlink(self.layout.slot(slot)))
+        reason = self._last_error(slot, release)
+        self.stop(Step("stop", slot), drain=False)
+        raise ReleaseError(
+            f"Release {release} does not come up in slot {slot}: {why}. {reason}"
+            "No user was touched; mend the app and roll out again."
+        )
+
+    def _last_error(self, slot: str, release: str | None) -> str:
+        """What the app said last: from its own log, else from the journal."""
+        if self.log_directory:
+            try:
+                with open(os.path.join(self.log_directory, "app.log"), "rb") as stream:
+                    stream.seek(0, os.SEEK_END)
+                    stream.seek(max(0, stream.tell() - 65536))
+                    lines = stream.read().decode("utf-8", "replace").splitlines()
+            except OSError:
+                lines = []
+            error = last_error(lines, slot, release)
+            if error:
+                return f"Its log says: {error}. "
+        unit = self.layout.unit(slot)
+        journal = _venv.run(["journalctl", "-u", unit, "-n", "20", "-o", "cat", "--no-pager"])
+        return f"Its journal says: {_venv.last_line(journal.stdout)}. "
+
+    def stop(self, step: Step, drain: bool = True) -> None:
+        slot = step.subject
+        assert slot
+        if drain:
+            self._drain(slot)
+        # The socket too, and in one call: a socket that outlives its service starts it again.
+        units = [self.layout.unit(slot, kind) for kind in ("socket", "service")]
+        done = _systemctl("stop", *units)
+        if done.returncode != 0:
+            raise ReleaseError(f"{' and '.join(units)} cannot be stopped: {done.stdout.strip()}")
+
+    def _drain(self, slot: str) -> None:
+        """Wait until every connection to the slot is answered, the ones in the backlog too."""
+        deadline = self.clock() + self.drain_timeout
+        while self.clock() < deadline:
+            with open("/proc/net/unix", encoding="utf-8", errors="replace") as stream:
+                if not open_connections(stream.read(), self.layout.socket(slot)):
+                    return
+            self.sleep(POLL_SECONDS)
+
+    def point_live(self, step: Step) -> None:
+        if step.subject is None:
+            os.unlink(self.layout.live)
+            return
+        self._link(self.layout.socket(step.subject), self.layout.live)
+        wanted = _base(_readlink(self.layout.slot(step.subject)))
+        _status, answered = ask(self.layout.live, self.health_path, self.start_timeout)
+        if answered != wanted:
+            raise ReleaseError(
+                f"{self.layout.live} was switched to {wanted}, yet {answered or 'something else'} "
+                "answers behind it. Look at the slots with status.yml."
+            )
+
+    def point_candidate(self, step: Step) -> None:
+        if step.subject is None:
+            os.unlink(self.layout.candidate)
+        else:
+            self._link(self.layout.socket(step.subject), self.layout.candidate)
+
+    def record(self, step: Step) -> None:
+        now = _iso(datetime.datetime.now(datetime.timezone.utc))
+        line = Switch(now, step.detail or "", step.subject, self.host.live_release).to_line()
+        with open(self.layout.history, "a", encoding="utf-8") as stream:
+            stream.write(line)
+            stream.flush()
+            os.fsync(stream.fileno())
+
+    def remove(self, step: Step) -> None:
+        assert step.subject
+        shutil.rmtree(self.layout.release(step.subject))
+        self._remove_unused()
+
+    def _remove_unused(self) -> None:
+        """Remove what no release refers to any more: venvs, and the archives they came from."""
+        releases = [self.layout.release(name) for name in _releases(self.layout)]
+        used = {_base(_readlink(os.path.join(release, "venv"))) for release in releases}
+        for release in releases:
+            with open(os.path.join(release, "release.json"), encoding="utf-8") as stream:
+                used.add(json.load(stream)["archive"])
+        for folder in ("venvs", "archives"):
+            for name in os.listdir(self.layout.path(folder)):
+                if name not in used:
+                    path = self.layout.path(folder, name)
+                    shutil.rmtree(path) if os.path.isdir(path) else os.unlink(path)
+
+    def _link(self, target: str, link: str) -> None:
+        """Point C(link) to C(target) in one rename, so that nobody ever finds no link."""
+        temporary = f"{link}.{os.getpid()}"
+        if os.path.lexists(temporary):
+            os.unlink(temporary)
+        os.symlink(target, temporary)
+        os.replace(temporary, link)
+        folder = os.open(os.path.dirname(link), os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def last_error(lines: list[str], slot: str, release: str | None) -> str | None:
+    """The last error that C(release) in C(slot) logged, as one line."""
+    for line in reversed(lines):
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue
+        if not isinstance(record, dict) or (record.get("slot"), record.get("release")) != (
+            slot,
+            release,
+        ):
+            continue
+        if record.get("exception"):
+            return _venv.last_line(str(record["exception"]))
+        if record.get("level") in ("ERROR", "CRITICAL"):
+            return _venv.last_line(str(record.get("message")))
+    return None

@@ -1,0 +1,170 @@
+# Copyright (c) 2026, the evenkeel.flask authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Make a release on a host out of an archive and its configuration, whole or not at all.
+
+This file is private to the collection.
+"""
+
+from __future__ import annotations
+
+import grp
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ansible_collections.evenkeel.flask.plugins.module_utils import _archive, _release, _venv
+from ansible_collections.evenkeel.flask.plugins.module_utils._archive import ArchiveError
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A release as it shall be."""
+
+    layout: _release.Layout
+    release_id: str
+    version: str
+    archive: str
+    digest: str
+    python: str
+    user: str
+    entry: str
+    files: Mapping[str, str]
+    environment: Mapping[str, str]
+    shared: tuple[str, ...]
+
+
+def stage(wanted: Wanted) -> None:
+    """Unpack, make the venv, write the configuration, prove that the app imports; then rename into place."""
+    layout = wanted.layout
+    folder = layout.path("releases", f".{wanted.release_id}")
+    if os.path.isdir(folder):
+        shutil.rmtree(folder)
+    os.makedirs(folder, mode=0o750)
+    try:
+        manifest = _archive.Manifest.read(wanted.archive)
+        if manifest.digest != wanted.digest:
+            raise ArchiveError(
+                f"{wanted.archive} is not the archive that was built. Copy it again."
+            )
+        _archive.unpack(wanted.archive, folder)
+        venv = layout.path("venvs", venv_name(wanted.python, folder))
+        if not _venv.is_complete(venv):
+            _venv.create(wanted.python, venv, folder)
+        os.symlink(os.path.relpath(venv, folder), os.path.join(folder, "venv"))
+        _venv.install_own(venv, folder, os.path.join(folder, "lib"))
+        for name in ("wheels", "own"):
+            shutil.rmtree(os.path.join(folder, name))
+        _write_configuration(wanted, folder)
+        _share(wanted, folder)
+        _venv.run([wanted.python, "-m", "compileall", "-q", os.path.join(folder, "app")])
+        _own(folder, wanted.user)
+        _prove(wanted, folder)
+    except BaseException:
+        shutil.rmtree(folder)
+        raise
+    os.replace(folder, layout.release(wanted.release_id))
+
+
+def venv_name(python: str, folder: str) -> str:
+    """Name a venv after all that decides what is in it: the lock and the interpreter."""
+    described = _venv.run([python, "-c", "import sys; print(sys.version, sys.executable)"])
+    if described.returncode != 0:
+        raise ArchiveError(
+            f"flask_app_python: {python} does not run: {_venv.last_line(described.stdout)}"
+        )
+    with open(os.path.join(folder, _archive.LOCK), encoding="utf-8") as stream:
+        content = described.stdout + stream.read()
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def _write_configuration(wanted: Wanted, folder: str) -> None:
+    record = {
+        "archive": os.path.basename(wanted.archive),
+        "digest": wanted.digest,
+        "entry": wanted.entry,
+        "release_id": wanted.release_id,
+        "version": wanted.version,
+    }
+    files = {
+        **{os.path.join("config", name): text for name, text in wanted.files.items()},
+        "release.json": json.dumps(record, indent=2, sort_keys=True) + "\n",
+        "env": _archive.environment_file(wanted.environment),
+    }
+    os.mkdir(os.path.join(folder, "config"))
+    for name, text in files.items():
+        path = os.path.join(folder, name)
+        # 0640 from the first moment: the environment holds secrets.
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            stream.write(text)
+    os.makedirs(os.path.join(folder, "app"), exist_ok=True)
+
+
+def _share(wanted: Wanted, folder: str) -> None:
+    """Link the app's own writable folders, so that what it keeps there survives every release."""
+    for path in wanted.shared:
+        shared = wanted.layout.path("shared", path)
+        link = os.path.join(folder, "app", path)
+        if os.path.isdir(link) and not os.path.islink(link):
+            shutil.rmtree(link)
+        os.makedirs(os.path.dirname(link), exist_ok=True)
+        os.symlink(shared, link)
+
+
+def _own(folder: str, user: str) -> None:
+    """The app's user may read its release and change nothing in it."""
+    try:
+        group = grp.getgrnam(user).gr_gid
+    except KeyError as exc:
+        raise ArchiveError(f"This host has no user {user}. Run the playbook evenkeel.flask.site first.") from exc
+    for place, folders, files in os.walk(folder):
+        for name in [*folders, *files]:
+            os.lchown(os.path.join(place, name), 0, group)
+    os.chown(folder, 0, group)
+
+
+def _prove(wanted: Wanted, folder: str) -> None:
+    """Load the app as gunicorn will, with its environment, as its user."""
+    gunicorn = os.path.join(folder, "venv", "bin", "gunicorn")
+    config = os.path.join(folder, "config", "gunicorn.conf.py")
+    done = run_in(
+        folder, wanted.user, wanted.layout, [gunicorn, "--check-config", "--config", config]
+    )
+    if done[0] != 0:
+        raise ArchiveError(
+            f"flask_app_entry: {wanted.entry} cannot be loaded: {_venv.last_line(done[1])}. "
+            "Nothing was released; mend the app or its environment (flask_app_env, flask_app_secrets)."
+        )
+
+
+def run_in(
+    folder: str, user: str, layout: _release.Layout, command: Sequence[str]
+) -> tuple[int, str]:
+    """Run a command as the app's user in a release, with the environment the app has.
+
+    systemd reads the environment file, as it does for the app itself, and the
+    secrets in it stand on no command line.
+    """
+    app = os.path.join(folder, "app")
+    properties: list[str] = [
+        f"User={user}",
+        f"WorkingDirectory={app}",
+        f"EnvironmentFile={folder}/env",
+        "Environment=PYTHONDONTWRITEBYTECODE=1",
+        f"Environment=PYTHONPATH={app}:{folder}/lib",
+        f"Environment=PATH={folder}/venv/bin:/usr/local/bin:/usr/bin:/bin",
+        "Environment=EVENKEEL_SLOT=none",
+        "NoNewPrivileges=yes",
+        "PrivateTmp=yes",
+        "ProtectSystem=strict",
+        f"ReadWritePaths={layout.path('shared')}",
+    ]
+    options = [f"--property={item}" for item in properties]
+    done = _venv.run(
+        ["systemd-run", "--wait", "--pipe", "--quiet", "--collect", *options, "--", *command]
+    )
+    return done.returncode, done.stdout

@@ -1,0 +1,100 @@
+# Copyright (c) 2026, the evenkeel.flask authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Make a venv from an archive's wheels alone: no package index, no pip and no ensurepip needed.
+
+This file is private to the collection.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+
+from ansible_collections.evenkeel.flask.plugins.module_utils import _archive
+
+DONE = ".complete"
+
+
+def run(
+    command: Sequence[str],
+    environment: Mapping[str, str] | None = None,
+    folder: str | None = None,
+) -> subprocess.CompletedProcess[str]:
+    """Run a command and keep all that it says, in one string.
+
+    @param environment: instead of our own
+    @param folder: to run it in
+    """
+    return subprocess.run(
+        command,
+        env=environment,
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+
+
+def is_complete(venv: str) -> bool:
+    return os.path.exists(os.path.join(venv, DONE))
+
+
+def create(python: str, venv: str, unpacked: str) -> None:
+    """Make C(venv) from the wheels and the lock in C(unpacked).
+
+    @raises ArchiveError: with what pip or venv said
+    """
+    if os.path.isdir(venv):
+        shutil.rmtree(venv)
+    _check(run([python, "-m", "venv", "--without-pip", venv]), f"{python} cannot make a venv")
+    _pip(
+        venv,
+        unpacked,
+        "--require-hashes",
+        "--find-links",
+        os.path.join(unpacked, "wheels"),
+        "--requirement",
+        os.path.join(unpacked, _archive.LOCK),
+    )
+    with open(os.path.join(venv, DONE), "w", encoding="utf-8"):
+        pass
+
+
+def install_own(venv: str, unpacked: str, folder: str) -> None:
+    """Install the app's own wheel, if it has one, into C(folder), so that releases can share the venv.
+
+    @raises ArchiveError: with what pip said
+    """
+    wheels = glob.glob(os.path.join(unpacked, "own", "*.whl"))
+    if wheels:
+        _pip(venv, unpacked, "--target", folder, *wheels)
+
+
+def _pip(venv: str, unpacked: str, *args: str) -> None:
+    pip = glob.glob(os.path.join(unpacked, "wheels", "pip-*.whl"))[0]
+    command = [os.path.join(venv, "bin", "python"), os.path.join(pip, "pip"), "--isolated"]
+    options = [
+        "--disable-pip-version-check",
+        "--no-cache-dir",
+        "--no-index",
+        "--no-deps",
+        "--quiet",
+    ]
+    _check(run([*command, "install", *options, *args]), "The archive's wheels do not install")
+
+
+def _check(done: subprocess.CompletedProcess[str], what: str) -> None:
+    if done.returncode != 0:
+        raise _archive.ArchiveError(f"{what}: {last_line(done.stdout)}")
+
+
+def last_line(output: str) -> str:
+    """The last line that says something: for a Python traceback, the error itself."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    return lines[-1] if lines else "it said nothing"

@@ -1,0 +1,287 @@
+#!/usr/bin/python
+# Copyright (c) 2026, the evenkeel.flask authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Prove that a host can take a release, before anything is touched."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: preflight
+short_description: Prove that a host can take a release of an app
+version_added: "0.1.0"
+author:
+  - The evenkeel.flask authors (@evenkeel)
+description:
+  - Looks at Python, disk, clock and ports, and logs in to Redis and PostgreSQL with the app's own credentials,
+    in one call. Tells all that is wrong at once, each under the variable to change, with the remedy.
+  - Needs nothing on the host but Python; no client library and no driver.
+  - Of databases other than PostgreSQL only the port is tried, and SQLite is not asked.
+  - URLs are never shown, only host and port.
+notes:
+  - Only root sees which program of another user has a port, so use C(become) with O(ports).
+extends_documentation_fragment:
+  - evenkeel.flask.attributes
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: N/A
+    details:
+      - Nothing is changed but for a key in Redis that is deleted again.
+  idempotent:
+    support: full
+options:
+  name:
+    description: The app's name.
+    type: str
+    required: true
+  python:
+    description: The interpreter that the venvs are made with.
+    type: path
+    default: /usr/bin/python3
+  min_python:
+    description: The oldest Python that will do.
+    type: str
+    default: "3.9"
+  path:
+    description: The directory that must have room. If it is not there, the nearest one above is looked at.
+    type: path
+    default: /srv
+  min_free_mb:
+    description: Megabytes (10^6 bytes) that must be free there.
+    type: int
+    default: 500
+  ports:
+    description: Ports that must be free, by the name of the variable that chose each.
+    type: dict
+    default: {}
+  port_owners:
+    description: Programs that may have the ports already.
+    type: list
+    elements: str
+    default: [nginx]
+  redis_url:
+    description: The app's Redis, as redis-py writes it. Empty for none.
+    type: str
+    default: ""
+  redis_key_prefix:
+    description:
+      - What the key begins with that is written, read back and deleted. The user's access list must allow it.
+      - By default O(name) and a colon.
+    type: str
+  database_url:
+    description: The SQLAlchemy URL of the app's database. Empty for none.
+    type: str
+    default: ""
+  connections:
+    description:
+      - The fleet's figures, to see whether the database allows all connections that its workers can hold at
+        once. What only the pools' figures allow is a warning.
+    type: dict
+    suboptions:
+      workers:
+        description: Workers of a slot.
+        type: int
+        required: true
+      threads:
+        description: Requests that a worker handles at once.
+        type: int
+        required: true
+      pool_size:
+        description: The size of a worker's pool.
+        type: int
+        required: true
+      max_overflow:
+        description: What the pool may have beyond its size.
+        type: int
+        required: true
+      hosts:
+        description: Hosts of the fleet.
+        type: int
+        required: true
+      slots:
+        description: Slots of a host that run at once.
+        type: int
+        default: 2
+  controller_time:
+    description: The controller's clock, in seconds since 1970. The clock is not looked at without it.
+    type: float
+  max_clock_skew:
+    description: Seconds by which the clocks may differ. Time that the task takes to start counts.
+    type: float
+    default: 60
+  timeout:
+    description: Seconds that a service may take to connect, and for each answer.
+    type: float
+    default: 5
+"""
+
+EXAMPLES = r"""
+- name: Check the host
+  evenkeel.flask.preflight:
+    name: shop
+    ports:
+      flask_app_port: 8000
+    controller_time: "{{ now().timestamp() }}"
+    redis_url: "{{ shop_redis_url }}"
+    database_url: "{{ shop_database_url }}"
+    connections:
+      workers: 5
+      threads: 1
+      pool_size: 20
+      max_overflow: 40
+      hosts: "{{ groups['app'] | length }}"
+  become: true
+"""
+
+RETURN = r"""
+problems:
+  description: What is wrong, each with the variable to change and the remedy. The message has one on each line.
+  returned: always
+  type: list
+  elements: str
+  sample: ["flask_app_port: 8000 is taken by python3 (pid 123); stop it, or choose another port."]
+warnings:
+  description: What is not wrong yet, or could not be proven.
+  returned: when there is any
+  type: list
+  elements: str
+  sample: []
+target:
+  description: The Python, as M(evenkeel.flask.release_archive) wants to know it.
+  returned: when the interpreter runs
+  type: dict
+  contains:
+    python_version:
+      description: Its version.
+      type: str
+    python_tag:
+      description: What wheels for it are called.
+      type: str
+    machine:
+      description: The processor.
+      type: str
+    libc:
+      description: The C library, empty if it is unknown.
+      type: str
+  sample: {python_version: 3.11.2, python_tag: cp311, machine: x86_64, libc: glibc-2.36}
+free_mb:
+  description: Megabytes that are free.
+  returned: always
+  type: int
+  sample: 79000
+clock_skew_seconds:
+  description: Seconds that the host's clock is ahead of the controller's.
+  returned: when O(controller_time) was given
+  type: float
+  sample: 0.4
+redis_version:
+  description: The version of Redis, V(null) where its access list hides it.
+  returned: when the proof of O(redis_url) succeeded
+  type: str
+  sample: 7.0.15
+database_version:
+  description: The version of PostgreSQL.
+  returned: when the proof of O(database_url) succeeded, for PostgreSQL
+  type: str
+  sample: "15.14"
+database_max_connections:
+  description: All connections that PostgreSQL allows.
+  returned: when the proof of O(database_url) succeeded, for PostgreSQL
+  type: int
+  sample: 100
+"""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.evenkeel.flask.plugins.module_utils import _postgres, _preflight, _redis
+
+BUDGET_SPEC: dict[str, Any] = {
+    "workers": {"type": "int", "required": True},
+    "threads": {"type": "int", "required": True},
+    "pool_size": {"type": "int", "required": True},
+    "max_overflow": {"type": "int", "required": True},
+    "hosts": {"type": "int", "required": True},
+    "slots": {"type": "int", "default": 2},
+}
+ARGUMENT_SPEC: dict[str, Any] = {
+    "name": {"type": "str", "required": True},
+    "python": {"type": "path", "default": "/usr/bin/python3"},
+    "min_python": {"type": "str", "default": "3.9"},
+    "path": {"type": "path", "default": "/srv"},
+    "min_free_mb": {"type": "int", "default": 500},
+    "ports": {"type": "dict", "default": {}},
+    "port_owners": {"type": "list", "elements": "str", "default": ["nginx"]},
+    "redis_url": {"type": "str", "default": "", "no_log": True},
+    "redis_key_prefix": {"type": "str", "no_log": False},
+    "database_url": {"type": "str", "default": "", "no_log": True},
+    "connections": {"type": "dict", "options": BUDGET_SPEC},
+    "controller_time": {"type": "float"},
+    "max_clock_skew": {"type": "float", "default": 60},
+    "timeout": {"type": "float", "default": 5},
+}
+
+
+def look_at_host(params: Mapping[str, Any], report: _preflight.Report) -> None:
+    facts = report.facts
+    with report.about("flask_app_python"):
+        found = _preflight.describe_python(params["python"])
+        facts["target"] = {key: found[key] for key in _preflight.TARGET}
+        _preflight.judge_python(found, params["min_python"], params["python"])
+    with report.about("rollout_min_free_mb"):
+        facts["free_mb"] = _preflight.free_mb(params["path"])
+        _preflight.judge_disk(params["path"], facts["free_mb"], params["min_free_mb"])
+    if params["controller_time"] is not None:
+        with report.about("clock"):
+            skew = facts["clock_skew_seconds"] = round(time.time() - params["controller_time"], 1)
+            _preflight.judge_clock(skew, params["max_clock_skew"])
+    ports: dict[str, int] = {}
+    for variable, value in params["ports"].items():
+        with report.about(variable):
+            ports[variable] = _preflight.port_number(value)
+    holders = _preflight.holders(ports.values())
+    for variable, port in ports.items():
+        with report.about(variable):
+            _preflight.judge_port(port, holders.get(port, []), params["port_owners"])
+
+
+def prove_services(params: Mapping[str, Any], report: _preflight.Report) -> None:
+    facts, timeout = report.facts, params["timeout"]
+    if params["redis_url"]:
+        prefix = params["redis_key_prefix"]
+        with report.about("redis_client_url"):
+            facts["redis_version"] = _redis.prove(
+                params["redis_url"], f"{params['name']}:" if prefix is None else prefix, timeout
+            )
+    if not params["database_url"]:
+        return
+    with report.about("flask_app_database_url"):
+        if not _postgres.speaks(params["database_url"]):
+            return _preflight.reach(params["database_url"], timeout)
+        server = _postgres.prove(params["database_url"], timeout)
+        facts["database_version"] = server.version
+        facts["database_max_connections"] = server.max_connections
+        if params["connections"]:
+            with report.about("gunicorn_workers"):
+                budget = _preflight.Budget(**params["connections"])
+                _preflight.judge_budget(budget, *server.allowed())
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
+    report = _preflight.Report()
+    look_at_host(module.params, report)
+    prove_services(module.params, report)
+    for warning in report.warnings:
+        module.warn(warning)
+    if report.problems:
+        module.fail_json(msg="\n".join(report.problems), problems=report.problems, **report.facts)
+    module.exit_json(changed=False, problems=[], **report.facts)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,288 @@
+#!/usr/bin/python
+# Copyright (c) 2026, the evenkeel.flask authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Bring a release on one host from its archive to the users, and back."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: release
+short_description: Stage, start, switch, withdraw, retire and prune the releases of an app on a host
+version_added: "0.1.0"
+author:
+  - The evenkeel.flask authors (@evenkeel)
+description:
+  - A host has two slots, V(blue) and V(green). One is live; a new release is started in the other
+    one, proven there, and gets the users by the rename of one symbolic link.
+  - Each state is reached from whatever is found on the host, so that a run that was cut off is
+    simply run again.
+  - The directory, user and units are made by the roles P(evenkeel.flask.flask_app#role) and
+    P(evenkeel.flask.gunicorn#role).
+extends_documentation_fragment:
+  - evenkeel.flask.attributes
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+options:
+  name:
+    description: The app's name.
+    type: str
+    required: true
+  state:
+    description:
+      - V(staged) makes the release from O(archive), O(files) and O(environment). It appears whole or not at all.
+      - V(candidate) runs the release in the slot that no user reaches.
+      - V(live) sends the users to the slot that runs the release, by one rename.
+      - V(withdrawn) makes sure that the release neither serves users nor runs. If it is live,
+        the users go back to the other slot first.
+      - V(retired) stops the slot that is not live, once its last request is answered.
+      - V(pruned) removes all releases but the O(keep) newest, never the live or the previous one.
+    type: str
+    required: true
+    choices: [staged, candidate, live, withdrawn, retired, pruned]
+  release:
+    description: The release's id. Needed for V(candidate), V(live) and V(withdrawn).
+    type: str
+  archive:
+    description: The archive's path on the host. Needed for V(staged).
+    type: path
+  digest:
+    description: The archive's digest, as M(evenkeel.flask.release_archive) returned it. Needed for V(staged).
+    type: str
+  version:
+    description: The app's version, shown in the release's id.
+    type: str
+    default: ""
+  entry:
+    description: The app's WSGI entry, for messages.
+    type: str
+    default: ""
+  files:
+    description: Configuration files of the release, content by name.
+    type: dict
+    default: {}
+  environment:
+    description: Environment of the app. Never shown.
+    type: dict
+    default: {}
+  shared:
+    description: Paths below the source that are linked into the app's shared directory.
+    type: list
+    elements: str
+    default: []
+  python:
+    description: The interpreter to make the venv with.
+    type: path
+    default: /usr/bin/python3
+  user:
+    description: The app's user, and its group. Defaults to O(name).
+    type: str
+  action:
+    description: What the history says of a switch.
+    type: str
+    default: release
+    choices: [release, rollback]
+  keep:
+    description: How many releases V(pruned) keeps.
+    type: int
+    default: 5
+  health_path:
+    description: What is asked of a slot to see whether it answers, whatever the status.
+    type: str
+    default: /
+  start_timeout:
+    description: Seconds within which a started slot must answer.
+    type: float
+    default: 60
+  drain_timeout:
+    description: Seconds that the last requests of a slot may take before it is stopped.
+    type: float
+    default: 30
+  log_directory:
+    description: Where the app logs, to tell why it does not start.
+    type: path
+  root:
+    description: The directory that holds the apps.
+    type: path
+    default: /srv
+"""
+
+EXAMPLES = r"""
+- name: Start the release beside the live one
+  evenkeel.flask.release:
+    name: shop
+    state: candidate
+    release: 2.0.0-1a2b3c4d5e
+
+- name: Send the users to it
+  evenkeel.flask.release:
+    name: shop
+    state: live
+    release: 2.0.0-1a2b3c4d5e
+
+- name: Stop the old one
+  evenkeel.flask.release:
+    name: shop
+    state: retired
+"""
+
+RETURN = r"""
+release:
+  description: The release's id.
+  returned: when O(release) was given or O(state=staged)
+  type: str
+  sample: 2.0.0-1a2b3c4d5e
+steps:
+  description: What was done, or would be in check mode.
+  returned: success
+  type: list
+  elements: str
+  sample: ["point_live green", "record 2.0.0-1a2b3c4d5e release"]
+live:
+  description: The live release.
+  returned: success
+  type: str
+  sample: 2.0.0-1a2b3c4d5e
+candidate:
+  description: The release in the candidate slot, V(null) if there is none.
+  returned: success
+  type: str
+  sample: null
+previous:
+  description: The release that a rollback goes to, V(null) if there is none.
+  returned: success
+  type: str
+  sample: 1.0.0-0f1e2d3c4b
+live_slot:
+  description: The live slot.
+  returned: success
+  type: str
+  sample: green
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.evenkeel.flask.plugins.module_utils import _release, _slots, _stage
+from ansible_collections.evenkeel.flask.plugins.module_utils._archive import ArchiveError
+
+ARGUMENT_SPEC: dict[str, Any] = {
+    "name": {"type": "str", "required": True},
+    "state": {
+        "type": "str",
+        "required": True,
+        "choices": ["staged", "candidate", "live", "withdrawn", "retired", "pruned"],
+    },
+    "release": {"type": "str"},
+    "archive": {"type": "path"},
+    "digest": {"type": "str"},
+    "version": {"type": "str", "default": ""},
+    "entry": {"type": "str", "default": ""},
+    "files": {"type": "dict", "default": {}},
+    "environment": {"type": "dict", "default": {}, "no_log": True},
+    "shared": {"type": "list", "elements": "str", "default": []},
+    "python": {"type": "path", "default": "/usr/bin/python3"},
+    "user": {"type": "str"},
+    "action": {"type": "str", "default": "release", "choices": ["release", "rollback"]},
+    "keep": {"type": "int", "default": 5},
+    "health_path": {"type": "str", "default": "/"},
+    "start_timeout": {"type": "float", "default": 60},
+    "drain_timeout": {"type": "float", "default": 30},
+    "log_directory": {"type": "path"},
+    "root": {"type": "path", "default": "/srv"},
+}
+
+
+def stage(params: dict[str, Any], layout: _release.Layout, check_mode: bool) -> dict[str, Any]:
+    environment = {name: str(value) for name, value in params["environment"].items()}
+    release = _release.release_id(params["version"], params["digest"], params["files"], environment)
+    present = _slots.observe(layout).releases
+    if release not in present and not check_mode:
+        _stage.stage(
+            _stage.Wanted(
+                layout=layout,
+                release_id=release,
+                version=params["version"],
+                archive=params["archive"],
+                digest=params["digest"],
+                python=params["python"],
+                user=params["user"] or params["name"],
+                entry=params["entry"],
+                files=params["files"],
+                environment=environment,
+                shared=tuple(params["shared"]),
+            )
+        )
+    steps = [] if release in present else [_release.Step("stage", release)]
+    return {"release": release, "steps": steps}
+
+
+def move(params: dict[str, Any], layout: _release.Layout, check_mode: bool) -> dict[str, Any]:
+    host = _slots.observe(layout)
+    plans = {
+        "candidate": lambda: _release.plan_candidate(host, params["release"]),
+        "live": lambda: _release.plan_live(host, params["release"], params["action"]),
+        "withdrawn": lambda: _release.plan_withdrawn(host, params["release"]),
+        "retired": lambda: _release.plan_retired(host),
+        "pruned": lambda: _release.plan_pruned(host, params["keep"]),
+    }
+    steps: list[_release.Step] = plans[params["state"]]()
+    if not check_mode:
+        slots = _slots.Slots(
+            layout,
+            host,
+            health_path=params["health_path"],
+            start_timeout=params["start_timeout"],
+            drain_timeout=params["drain_timeout"],
+            log_directory=params["log_directory"],
+        )
+        slots.apply(steps)
+    after = _release.foresee(host, steps)
+    return {
+        "release": params["release"],
+        "steps": steps,
+        "before": _release.summarise(host),
+        "after": _release.summarise(after),
+    }
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec=ARGUMENT_SPEC,
+        supports_check_mode=True,
+        required_if=[
+            ("state", "staged", ["archive", "digest"]),
+            ("state", "candidate", ["release"]),
+            ("state", "live", ["release"]),
+            ("state", "withdrawn", ["release"]),
+        ],
+    )
+    params = module.params
+    layout = _release.Layout(params["name"], params["root"])
+    act = stage if params["state"] == "staged" else move
+    try:
+        done = act(params, layout, module.check_mode)
+    except (_release.ReleaseError, ArchiveError, OSError) as exc:
+        module.fail_json(msg=str(exc))
+    before = done.pop("before", {})
+    after = done.pop("after", {})
+    steps = [" ".join(filter(None, vars(step).values())) for step in done.pop("steps")]
+    module.exit_json(
+        changed=bool(steps),
+        steps=steps,
+        diff={
+            "before": "".join(f"{key}: {value}\n" for key, value in before.items()),
+            "after": "".join(f"{key}: {value}\n" for key, value in after.items()),
+        },
+        **done,
+        **after,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,180 @@
+#!/usr/bin/python
+# Copyright (c) 2026, the evenkeel.flask authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Build the archive that a release travels in."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: release_archive
+short_description: Build an app and its locked dependencies into one archive
+version_added: "0.1.0"
+author:
+  - The evenkeel.flask authors (@evenkeel)
+description:
+  - Resolves the requirements of a Flask app once, locks them to wheels with hashes, and packs
+    source and wheels into one archive from which M(evenkeel.flask.release) makes releases.
+    Hosts need no access to a package index.
+  - Runs on the controller (C(delegate_to=localhost)), with the pip of the controller's Python and
+    its configuration.
+  - Unchanged input builds nothing. What is in the archive does not depend on when or where it was
+    built, so the same content is the same release.
+  - When the hosts run another Python or an older C library than the controller, only ready-made
+    wheels can be used.
+extends_documentation_fragment:
+  - evenkeel.flask.attributes
+attributes:
+  check_mode:
+    support: partial
+    details:
+      - The archive is built in check mode too. It lies in a cache on the controller, and nothing
+        after it could be predicted without it.
+  diff_mode:
+    support: none
+  idempotent:
+    support: full
+options:
+  name:
+    description: The app's name.
+    type: str
+    required: true
+  source:
+    description: A directory with C(pyproject.toml) or C(requirements.txt), or a wheel.
+    type: path
+  requirements:
+    description:
+      - Requirements as pip writes them, or a single path of a requirements file.
+      - Defaults to the C(requirements.txt) of O(source) where it has one.
+    type: list
+    elements: str
+    default: []
+  runtime_requirements:
+    description: What the collection needs in the app's venv besides what the app asks for.
+    type: list
+    elements: str
+    default: []
+  entry:
+    description:
+      - The WSGI entry as gunicorn writes it.
+      - It is imported once after a build, so that a wrong entry is told before any host is touched.
+        A factory is not called. This is left out when the controller's Python is not the hosts'.
+    type: str
+    required: true
+  environment:
+    description: The environment that the entry is imported in.
+    type: dict
+    default: {}
+  version:
+    description: The app's version, derived from the built wheel by default.
+    type: str
+    default: ""
+  pip_args:
+    description: Extra arguments of pip.
+    type: list
+    elements: str
+    default: []
+  target:
+    description:
+      - The hosts' Python, as M(evenkeel.flask.preflight) returns it.
+    type: dict
+    required: true
+    options:
+      python_version:
+        description: For example V(3.11.2).
+        type: str
+        required: true
+      python_tag:
+        description: For example V(cp311).
+        type: str
+        required: true
+      machine:
+        description: For example V(x86_64).
+        type: str
+        required: true
+      libc:
+        description: For example V(glibc-2.36).
+        type: str
+        required: true
+  cache:
+    description: The directory that keeps the archives.
+    type: path
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: Build the release once
+  evenkeel.flask.release_archive:
+    name: shop
+    source: /home/me/shop
+    entry: shop:create_app()
+    runtime_requirements: [gunicorn]
+    target:
+      python_version: 3.11.2
+      python_tag: cp311
+      machine: x86_64
+      libc: glibc-2.36
+    cache: ~/.cache/evenkeel.flask
+  delegate_to: localhost
+  run_once: true
+  become: false
+  register: archive
+"""
+
+RETURN = r"""
+path:
+  description: Where the archive lies on the controller.
+  returned: success
+  type: str
+  sample: /home/me/.cache/evenkeel.flask/shop-1a2b3c4d5e6f7a8b.tar
+digest:
+  description: What source and locked wheels come to.
+  returned: success
+  type: str
+  sample: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+version:
+  description: The app's version, empty when it has none.
+  returned: success
+  type: str
+  sample: 2.0.0
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.evenkeel.flask.plugins.module_utils import _build
+from ansible_collections.evenkeel.flask.plugins.module_utils._archive import ArchiveError
+
+ARGUMENT_SPEC = {
+    "name": {"type": "str", "required": True},
+    "source": {"type": "path"},
+    "requirements": {"type": "list", "elements": "str", "default": []},
+    "runtime_requirements": {"type": "list", "elements": "str", "default": []},
+    "entry": {"type": "str", "required": True},
+    "environment": {"type": "dict", "default": {}, "no_log": True},
+    "version": {"type": "str", "default": ""},
+    "pip_args": {"type": "list", "elements": "str", "default": []},
+    "target": {
+        "type": "dict",
+        "required": True,
+        "options": {
+            name: {"type": "str", "required": True}
+            for name in ("python_version", "python_tag", "machine", "libc")
+        },
+    },
+    "cache": {"type": "path", "required": True},
+}
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
+    params = module.params
+    try:
+        recipe = _build.recipe(params)
+        environment = {name: str(value) for name, value in params["environment"].items()}
+        path, manifest, built = _build.build(recipe, params["cache"], environment)
+    except (ArchiveError, OSError) as exc:
+        module.fail_json(msg=str(exc))
+    module.exit_json(changed=built, path=path, digest=manifest.digest, version=manifest.version)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,142 @@
+#!/usr/bin/python
+# Copyright (c) 2026, the evenkeel.flask authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Tell what an app's releases and slots are like on a host."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: release_info
+short_description: Tell which release of an app is live on a host
+version_added: "0.1.0"
+author:
+  - The evenkeel.flask authors (@evenkeel)
+description:
+  - Asks links, units and the live process itself. What the process answers is believed, not what a
+    link says.
+extends_documentation_fragment:
+  - evenkeel.flask.attributes
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: N/A
+    details:
+      - This module changes nothing.
+  idempotent:
+    support: full
+options:
+  name:
+    description: The app's name.
+    type: str
+    required: true
+  health_path:
+    description: The app's health endpoint.
+    type: str
+    default: /health
+  timeout:
+    description: Seconds that the live process may take to answer.
+    type: float
+    default: 5
+  root:
+    description: The directory that holds the apps.
+    type: path
+    default: /srv
+"""
+
+EXAMPLES = r"""
+- name: Look at the host
+  evenkeel.flask.release_info:
+    name: shop
+  register: shop
+"""
+
+RETURN = r"""
+live:
+  description: The release that the live link leads to, V(null) if there is none.
+  returned: success
+  type: str
+  sample: 2.0.0-1a2b3c4d5e
+live_slot:
+  description: The live slot.
+  returned: success
+  type: str
+  sample: green
+answering:
+  description: The release that really answered, V(null) if nobody did.
+  returned: success
+  type: str
+  sample: 2.0.0-1a2b3c4d5e
+healthy:
+  description: Whether the live release answered its health endpoint with status 200.
+  returned: success
+  type: bool
+  sample: true
+candidate:
+  description: The release in the candidate slot, V(null) if there is none.
+  returned: success
+  type: str
+  sample: null
+previous:
+  description: The release that a rollback goes to, V(null) if there is none.
+  returned: success
+  type: str
+  sample: 1.0.0-0f1e2d3c4b
+since:
+  description: When the live release went live, ISO 8601 in UTC.
+  returned: success
+  type: str
+  sample: "2026-11-24T14:00:00+00:00"
+prepared:
+  description: Whether the host was set up for the app.
+  returned: success
+  type: bool
+  sample: true
+releases:
+  description: All releases on the host, the newest first.
+  returned: success
+  type: list
+  elements: str
+  sample: [2.0.0-1a2b3c4d5e, 1.0.0-0f1e2d3c4b]
+running:
+  description: The slots whose service runs.
+  returned: success
+  type: list
+  elements: str
+  sample: [green]
+"""
+
+import os
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.evenkeel.flask.plugins.module_utils import _release, _slots
+
+ARGUMENT_SPEC = {
+    "name": {"type": "str", "required": True},
+    "health_path": {"type": "str", "default": "/health"},
+    "timeout": {"type": "float", "default": 5},
+    "root": {"type": "path", "default": "/srv"},
+}
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
+    params = module.params
+    layout = _release.Layout(params["name"], params["root"])
+    host = _slots.observe(layout)
+    status, answering = _slots.try_ask(layout.live, params["health_path"], params["timeout"])
+    module.exit_json(
+        changed=False,
+        answering=answering,
+        healthy=status == 200 and answering == host.live_release,
+        prepared=os.path.isdir(layout.path("releases")),
+        releases=list(host.releases),
+        running=sorted(host.running),
+        since=_slots.since(layout),
+        **_release.summarise(host),
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,305 @@
+# Copyright (c) 2026, the evenkeel.flask authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Judge the variables of a host against the roles' argument specs; on the controller only.
+
+Argument specs alone let a mistyped name pass, stop at the first wrong value, and know
+nothing of what a value means. This file is private to the collection.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+import yaml
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+
+Option = Mapping[str, Any]
+Options = Mapping[str, Option]
+
+# Other people's roles use these prefixes too (fedora.linux_system_roles alone has
+# names that begin with logging_), so only a near miss of a name of ours is a typo.
+SHARED_PREFIXES = ("logging_", "nginx_")
+NEAR = 0.85
+
+SAMPLES = {"flask_app_name": "shop", "flask_app_entry": "shop:create_app()"}
+WORDS = {
+    "bool": "true or false",
+    "dict": "a dictionary",
+    "float": "a number",
+    "int": "a whole number",
+    "list": "a list",
+    "path": "a path",
+    "str": "text",
+}
+NAME = re.compile(r"[a-z][a-z0-9_-]{0,30}")
+ENTRY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\(.*\))?")
+BATCH = re.compile(r"0*[1-9]\d*|0*([1-9]\d?|100)%")
+UMASK = re.compile(r"0?[0-7]{3}")
+PROJECT_FILES = ("pyproject.toml", "setup.py", "requirements.txt")
+
+
+class ValueProblem(Exception):
+    """A value cannot be what the variable means; the message says why and what could."""
+
+
+def load_specs(roles_folder: str, roles: Iterable[str]) -> dict[str, Options]:
+    """Read the options of each role, of all its entry points.
+
+    @raises FileNotFoundError: for a role that is not there
+    """
+    specs: dict[str, Options] = {}
+    for role in roles:
+        path = os.path.join(roles_folder, role, "meta", "argument_specs.yml")
+        with open(path, encoding="utf-8") as stream:
+            entry_points = yaml.safe_load(stream)["argument_specs"].values()
+        specs[role] = {
+            name: option
+            for entry in entry_points
+            for name, option in entry.get("options", {}).items()
+        }
+    return specs
+
+
+def unknown(names: Iterable[str], specs: Mapping[str, Options]) -> list[str]:
+    """Name the variables that carry a role's prefix and that the role does not know."""
+    problems = []
+    for role, options in specs.items():
+        prefix = f"{role}_"
+        shared = prefix in SHARED_PREFIXES
+        # What comes after the prefix is compared: that all share a prefix makes no name nearer.
+        tails = [option.removeprefix(prefix) for option in options]
+        for name in sorted(names):
+            if not name.startswith(prefix) or name in options:
+                continue
+            tail = name.removeprefix(prefix)
+            near = difflib.get_close_matches(tail, tails, 1, NEAR if shared else 0.6)
+            if near:
+                problems.append(f"{name}: no such variable; did you mean {prefix}{near[0]}?")
+            elif not shared:
+                problems.append(
+                    f"{name}: no such variable; the README of the role {role} names those there are."
+                )
+    return problems
+
+
+def missing(names: Iterable[str], values: Mapping[str, Any]) -> list[str]:
+    """Name what must be set and is not, or is empty."""
+    return [
+        f"{name}: required; set it in group_vars/app.yml, "
+        f"e.g. {name}: {SAMPLES.get(name, '<value>')}"
+        for name in names
+        if values.get(name) in (None, "")
+    ]
+
+
+def converted(option: Option, value: Any) -> Any:
+    """Convert a value as Ansible does for a role's argument.
+
+    @raises ValueProblem: when it is of the wrong type, or none of the choices
+    """
+    wanted = option.get("type", "str")
+    bare = {key: option[key] for key in ("type", "choices") if key in option}
+    result = ArgumentSpecValidator({"value": bare}).validate({"value": value})
+    if result.error_messages or _loses_meaning(wanted, value):
+        choices = ", ".join(map(str, option.get("choices", [])))
+        hide = option.get("no_log") or isinstance(value, (Mapping, list))
+        advice = "; put it in quotes" if isinstance(value, float) and wanted == "str" else ""
+        raise ValueProblem(
+            f"wanted {f'one of {choices}' if choices else WORDS.get(wanted, wanted)}, "
+            f"got {_kind(value) if hide else repr(value)[:60]}{advice}."
+        )
+    return result.validated_parameters["value"]
+
+
+def mistyped(name: str, option: Option, value: Any) -> Iterator[str]:
+    """Tell all that is wrong with the type of a value, and of those below it.
+
+    Ansible's validator sees to each value; walking here names each by its whole path.
+    """
+    if value is None:
+        yield f"{name}: has no value; give it one, or remove the line for the default."
+        return
+    try:
+        value = converted(option, value)
+    except ValueProblem as problem:
+        yield f"{name}: {problem}"
+        return
+    inherited = {"no_log": option.get("no_log", False)}
+    options = option.get("options", {})
+    if isinstance(value, list) and "elements" in option:
+        below = {**inherited, "type": option["elements"], "options": options}
+        for index, entry in enumerate(value):
+            yield from mistyped(f"{name}[{index}]", below, entry)
+    elif isinstance(value, Mapping) and options:
+        for key, spec in options.items():
+            if value.get(key) is not None:
+                yield from mistyped(f"{name}.{key}", {**inherited, **spec}, value[key])
+            elif spec.get("required"):
+                yield f"{name}.{key}: required, and not there."
+        for key in (key for key in value if key not in options):
+            near = difflib.get_close_matches(str(key), options, 1)
+            advice = (
+                f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(options))}."
+            )
+            yield f"{name}.{key}: no such setting; {advice}"
+
+
+def _loses_meaning(wanted: str, value: Any) -> bool:
+    """What Ansible would convert in silence: a list to text, 1.10 to "1.1", true to 1."""
+    if wanted in ("str", "path"):
+        return isinstance(value, (Mapping, list, bool, float))
+    return wanted in ("int", "float") and isinstance(value, bool)
+
+
+def _kind(value: Any) -> str:
+    # By isinstance, as ansible-core 2.19 has tagged subclasses of all of them; a bool is an int.
+    kinds = {"bool": bool, "dict": Mapping, "float": float, "int": int, "list": list, "str": str}
+    return next(
+        (WORDS[name] for name, kind in kinds.items() if isinstance(value, kind)), "something"
+    )
+
+
+def _matches(pattern: re.Pattern[str], advice: str) -> Callable[[Any], None]:
+    def judge(value: Any) -> None:
+        if not pattern.fullmatch(str(value)):
+            raise ValueProblem(f"{value!r} {advice}.")
+
+    return judge
+
+
+def _between(low: int, high: float, what: str) -> Callable[[Any], None]:
+    def judge(value: Any) -> None:
+        if not low <= value <= high:
+            raise ValueProblem(f"{value} is {what}.")
+
+    return judge
+
+
+def _url(form: str, schemes: Sequence[str] = ()) -> Callable[[str], None]:
+    def judge(value: str) -> None:
+        # What urlsplit says of a broken URL can hold a piece of the password.
+        try:
+            parts = urlsplit(value)
+            _port = parts.port
+        except ValueError:
+            raise ValueProblem(
+                f"is no URL; wanted {form}, with %2F for / and %40 for @ in a password."
+            ) from None
+        if not parts.scheme or "://" not in value or (schemes and parts.scheme not in schemes):
+            raise ValueProblem(f"is not of the form {form}.")
+
+    return judge
+
+
+def _batches(value: Sequence[Any]) -> None:
+    bad = [entry for entry in value if not BATCH.fullmatch(str(entry))]
+    if bad or not value:
+        said = f"{bad[0]!r} is no size of a batch" if bad else "is empty"
+        raise ValueProblem(
+            f'{said}; wanted numbers above 0 and percentages, e.g. [1, "25%", "100%"].'
+        )
+
+
+# What a value must be beyond its type. Called with the converted value, unless it is empty.
+JUDGEMENTS: Mapping[str, Callable[[Any], None]] = {
+    "flask_app_name": _matches(
+        NAME,
+        "is no name for an app; wanted small letters, digits, - and _, at most 31, a letter first",
+    ),
+    "flask_app_entry": _matches(
+        ENTRY, "is no WSGI entry; wanted package.module:app or package.module:create_app()"
+    ),
+    "flask_app_database_url": _url("postgresql+psycopg://user:password@host:5432/database"),
+    "flask_app_port": _between(1, 65535, "no port; wanted 1 to 65535"),
+    "gunicorn_umask": _matches(UMASK, 'is no umask; wanted octal digits in quotes, e.g. "0027"'),
+    "gunicorn_workers": _between(1, float("inf"), "too few; wanted 1 or more"),
+    "nginx_candidate_port": _between(1, 65535, "no port; wanted 1 to 65535"),
+    "redis_client_url": _url(
+        "redis://user:password@host:6379/0, rediss://… or unix:///path", ("redis", "rediss", "unix")
+    ),
+    "rollout_batches": _batches,
+}
+
+
+def judge(name: str, value: Any) -> None:
+    """Look at what a value means.
+
+    @raises ValueProblem: when it cannot be meant
+    """
+    # Empty is "not given" where a default is empty, and told as missing where it is required.
+    if name in JUDGEMENTS and value != "":
+        JUDGEMENTS[name](value)
+
+
+def inputs(
+    values: Mapping[str, Any], find: Callable[[str], str]
+) -> tuple[dict[str, str], list[str]]:
+    """Find what a release is built from: absolute paths by variable, and what is wrong with them.
+
+    @param find: makes the path of a file on the controller absolute
+    """
+    source, wanted = (
+        values.get("flask_app_source") or "",
+        values.get("flask_app_requirements") or [],
+    )
+    paths: dict[str, str] = {}
+    problems: list[str] = []
+    if not source and not wanted:
+        problems.append(
+            "flask_app_source: neither it nor flask_app_requirements is given; name a directory or a "
+            "wheel on the controller, or list what is to be installed, e.g. "
+            "flask_app_requirements: [httpbin]"
+        )
+    if source:
+        paths["flask_app_source"] = find(source)
+        problems += _wrong_source(paths["flask_app_source"], bool(wanted))
+    if isinstance(wanted, str):
+        beside = os.path.join(paths.get("flask_app_source", ""), wanted)
+        paths["flask_app_requirements"] = beside if os.path.isfile(beside) else find(wanted)
+        if not os.path.isfile(paths["flask_app_requirements"]):
+            problems.append(
+                f"flask_app_requirements: {paths['flask_app_requirements']} is not there; name a "
+                f"requirements file on the controller, or write a list: [{wanted}]"
+            )
+    elif not isinstance(wanted, list) or not all(isinstance(entry, str) for entry in wanted):
+        problems.append(
+            "flask_app_requirements: wanted a list of requirements as pip writes them, or the path of "
+            "a requirements file."
+        )
+    return paths, problems
+
+
+def _wrong_source(path: str, has_requirements: bool) -> list[str]:
+    if not os.path.exists(path):
+        return [
+            f"flask_app_source: {path} is not there; name a directory or a wheel on the controller."
+        ]
+    if os.path.isfile(path):
+        if path.endswith(".whl"):
+            return []
+        return [
+            f"flask_app_source: {path} is a file and no wheel; name a directory or a .whl file."
+        ]
+    if has_requirements or any(os.path.exists(os.path.join(path, name)) for name in PROJECT_FILES):
+        return []
+    return [
+        f"flask_app_source: {path} has none of {', '.join(PROJECT_FILES)}; add one that says what the "
+        "app needs, or list it in flask_app_requirements."
+    ]
+
+
+def claimed_twice(addresses: Mapping[str, tuple[str, str]]) -> list[str]:
+    """Name hosts of the inventory that are one and the same machine to SSH."""
+    owners: dict[tuple[str, str], str] = {}
+    return [
+        f"ansible_host: {host} and {owners[address]} claim one address, {address[0]}:{address[1]}; give "
+        "each host of the inventory its own."
+        for host, address in addresses.items()
+        if owners.setdefault(address, host) != host
+    ]
