@@ -1,0 +1,345 @@
+# Copyright (c) 2026, the evenkeel.flask authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The logs of an app under gunicorn: JSON lines in files that lose no line.
+
+This file is part of each release and runs inside the app's own process, so it
+needs nothing but Python 3.9, its standard library and gunicorn, and no fault
+of it may reach a request.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import errno
+import json
+import logging
+import os
+import re
+import sys
+import uuid
+from collections.abc import Iterable, Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, Callable
+
+from gunicorn import glogging  # type: ignore[import-untyped]
+
+SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
+
+# Where an id waits for whoever logs after the request has left the middleware.
+_ENVIRON_KEY = "evenkeel.request_id"
+_EXCEPTION_KEY = "evenkeel_request_id"
+
+# What every record has; anything else came by extra= and is the app's own.
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+@dataclass(frozen=True)
+class LogSettings:
+    """Where the lines go, what stands in each, and the lowest level that app.log keeps."""
+
+    directory: str
+    release: str
+    slot: str
+    level: str = "INFO"
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line, `time` first: shippers believe the first time that they find."""
+
+    def __init__(self, settings: LogSettings) -> None:
+        super().__init__()
+        self.settings = settings
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": _iso(record.created),
+            **self.facts(record),
+            "request_id": _request_id(record),
+            "release": self.settings.release,
+            "slot": self.settings.slot,
+            "worker": os.getpid(),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        for name, value in vars(record).items():
+            if name not in _STANDARD:
+                line.setdefault(name, value)
+        return _dump(line)
+
+    def facts(self, record: logging.LogRecord) -> dict[str, Any]:
+        return {"level": record.levelname, "logger": record.name, "message": _message(record)}
+
+
+class AccessFormatter(JsonFormatter):
+    """The line of a request, whose facts all come by extra=."""
+
+    def facts(self, record: logging.LogRecord) -> dict[str, Any]:
+        return {}
+
+
+def _iso(created: float) -> str:
+    moment = datetime.datetime.fromtimestamp(created, datetime.timezone.utc)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _request_id(record: logging.LogRecord) -> str | None:
+    own = getattr(record, "request_id", None) or request_id.get()
+    if own is None and record.exc_info and record.exc_info[1] is not None:
+        own = vars(record.exc_info[1]).get(_EXCEPTION_KEY)
+    return own
+
+
+def _message(record: logging.LogRecord) -> str:
+    try:
+        return record.getMessage()
+    except Exception:  # Arguments that do not fit are no reason to lose the line.
+        return f"{_text(record.msg)} {_text(record.args)}"
+
+
+def _dump(line: dict[str, Any]) -> str:
+    try:
+        return json.dumps(line, default=_text, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        return json.dumps(
+            {_text(name): _plain(value) for name, value in line.items()}, default=_text
+        )
+
+
+def _plain(value: Any) -> Any:
+    try:
+        json.dumps(value, default=_text, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        return _text(value)
+    return value
+
+
+def _text(value: Any) -> str:
+    try:
+        return str(value)
+    except Exception:
+        return f"<a {type(value).__name__} that cannot be shown>"
+
+
+class WholeLineHandler(logging.Handler):
+    """Append each line by one write, to whichever file has the name now.
+
+    A local Linux file system appends a write to an O_APPEND file as a whole,
+    however long it is, so the lines of several processes never mix. A file that
+    logrotate renamed is left for a new one at the next line, and a line that
+    was on its way is in the renamed one.
+    """
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self.path = path
+        self._file: int | None = None
+        self._lost = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._append(self.format(record).encode() + b"\n")
+        except Exception as error:
+            self._lost += 1
+            if self._lost == 1:
+                _tell(f"{self.path}: {error}. Its lines are lost until it can be written again.")
+        else:
+            if self._lost:
+                _tell(f"{self.path}: is written again; {self._lost} lines were lost.")
+                self._lost = 0
+
+    def _append(self, line: bytes) -> None:
+        if self._lost:
+            # A full disk may have cut a line; this one starts on its own.
+            line = b"\n" + line
+        written = os.write(self._current(), line)
+        if written < len(line):
+            raise OSError(errno.ENOSPC, f"only {written} of {len(line)} bytes could be written")
+
+    def _current(self) -> int:
+        if self._file is None or not self._has_the_name(self._file):
+            # Opened before the old one is closed: its inode cannot come back under the name.
+            opened = os.open(
+                self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640
+            )
+            if self._file is not None:
+                os.close(self._file)
+            self._file = opened
+        return self._file
+
+    def _has_the_name(self, file: int) -> bool:
+        try:
+            return os.path.samestat(os.stat(self.path), os.fstat(file))
+        except FileNotFoundError:
+            return False
+
+    def close(self) -> None:
+        """Let go of the file; a later line would open it again."""
+        self.acquire()
+        try:
+            if self._file is not None:
+                os.close(self._file)
+                self._file = None
+        finally:
+            self.release()
+        super().close()
+
+
+def _tell(message: str) -> None:
+    """Under systemd this is the journal."""
+    with contextlib.suppress(Exception):  # Nobody else is left to tell.
+        print(f"evenkeel_logging: {message}", file=sys.stderr, flush=True)
+
+
+@dataclass(frozen=True)
+class _Installed:
+    settings: LogSettings
+    app: WholeLineHandler
+    access: WholeLineHandler
+
+
+_installed: _Installed | None = None
+
+
+def install(settings: LogSettings) -> None:
+    """Send what the app and its libraries log to app.log. Comes before the app is imported."""
+    global _installed
+    _installed = _Installed(
+        settings,
+        app=_handler(settings, "app.log", JsonFormatter(settings)),
+        access=_handler(settings, "access.log", AccessFormatter(settings)),
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [_installed.app]
+    root.setLevel(settings.level)
+    logging.captureWarnings(True)
+
+
+def _handler(settings: LogSettings, name: str, formatter: logging.Formatter) -> WholeLineHandler:
+    handler = WholeLineHandler(os.path.join(settings.directory, name))
+    handler.setFormatter(formatter)
+    return handler
+
+
+class JsonLogger(glogging.Logger):  # type: ignore[misc]
+    """gunicorn's logger: its messages go to app.log, its requests to access.log."""
+
+    access_log_enabled = True
+
+    def setup(self, cfg: Any) -> None:
+        if _installed is None:
+            raise RuntimeError(
+                "evenkeel_logging.install() comes first, in gunicorn's configuration."
+            )
+        self.cfg = cfg
+        self.loglevel = logging.getLevelName(_installed.settings.level)
+        # Apps that copy the handlers of this logger go on to the root's, and log each line once.
+        public = logging.getLogger("gunicorn.error")
+        public.propagate = True
+        public.setLevel(self.loglevel)
+        # Not known to logging, so that no dictConfig() of an app can disable them.
+        self.error_log = logging.Logger("gunicorn.error", self.loglevel)
+        self.error_log.addHandler(_installed.app)
+        self.access_log = logging.Logger("gunicorn.access", logging.INFO)
+        self.access_log.addHandler(_installed.access)
+
+    def exception(self, msg: Any, *args: Any, **kwargs: Any) -> None:
+        """Log it without the query strings of addresses: that is where secrets stand."""
+        shown = [arg.partition("?")[0] if isinstance(arg, str) else arg for arg in args]
+        super().exception(msg, *shown, **kwargs)
+
+    def access(
+        self, resp: Any, req: Any, environ: dict[str, Any], request_time: datetime.timedelta
+    ) -> None:
+        try:
+            self.access_log.info("", extra=_request_facts(resp, environ, request_time))
+        except Exception:
+            self.exception("A request could not be logged")
+
+
+def _request_facts(
+    resp: Any, environ: dict[str, Any], request_time: datetime.timedelta
+) -> dict[str, Any]:
+    return {
+        "request_id": environ.get(_ENVIRON_KEY),
+        "method": environ.get("REQUEST_METHOD"),
+        # Neither query string nor referer: that is where secrets stand.
+        "path": _utf8(environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")),
+        "status": int(str(resp.status).split()[0]),
+        "bytes": getattr(resp, "sent", None),
+        "duration_ms": round(request_time.total_seconds() * 1000, 3),
+        # Behind a Unix socket there is no address, and nginx alone to name one.
+        "remote_addr": environ.get("REMOTE_ADDR") or environ.get("HTTP_X_REAL_IP"),
+        "user_agent": _utf8(environ.get("HTTP_USER_AGENT", "")) or None,
+    }
+
+
+def _utf8(text: str) -> str:
+    """WSGI hands bytes over as if they were Latin-1."""
+    return text.encode("latin-1", "replace").decode("utf-8", "replace")
+
+
+class RequestIdMiddleware:
+    """Give each request an id, the proxy's own where it is sane, and each of its log lines with it."""
+
+    def __init__(self, app: Callable[..., Iterable[bytes]]) -> None:
+        self.app = app
+
+    def __call__(
+        self, environ: dict[str, Any], start_response: Callable[..., Any]
+    ) -> Iterable[bytes]:
+        given = environ.get("HTTP_X_REQUEST_ID", "")
+        own = given if SANE_REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        environ[_ENVIRON_KEY] = environ["HTTP_X_REQUEST_ID"] = own
+
+        def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+            if all(name.lower() != "x-request-id" for name, _value in headers):
+                headers = [*headers, ("X-Request-ID", own)]
+            return start_response(status, headers, exc_info)
+
+        with _Serving(own):
+            body = self.app(environ, start)
+            # gunicorn knows a file that it can send without reading it, if it sees it as it is.
+            if isinstance(body, (list, tuple, environ.get("wsgi.file_wrapper", ()))):
+                return body
+            return _Body(body, own)
+
+
+class _Serving:
+    """As long as it lasts, lines have the request's id; an exception that leaves takes it along."""
+
+    def __init__(self, own: str) -> None:
+        self.own = own
+
+    def __enter__(self) -> None:
+        self.token = request_id.set(self.own)
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        request_id.reset(self.token)
+        if error is not None:
+            vars(error)[_EXCEPTION_KEY] = self.own
+
+
+class _Body:
+    """A response's body, which may log while it is made and when it is closed."""
+
+    def __init__(self, body: Iterable[bytes], own: str) -> None:
+        self.body = body
+        self.iterator = iter(body)
+        self.own = own
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        with _Serving(self.own):
+            return next(self.iterator)
+
+    def close(self) -> None:
+        close = getattr(self.body, "close", None)
+        if close is not None:
+            with _Serving(self.own):
+                close()
