@@ -1,0 +1,123 @@
+# Copyright (c) 2026, the evenkeel.flask authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The archive: the same content gives the same bytes, and nothing leaves the release."""
+
+from __future__ import annotations
+
+import io
+import os
+import tarfile
+
+import pytest
+from ansible_collections.evenkeel.flask.plugins.module_utils import _archive
+from ansible_collections.evenkeel.flask.plugins.module_utils._archive import ArchiveError, Manifest
+
+MANIFEST = Manifest("shop", "1.0", "cp311", "d" * 64)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    root = tmp_path / "content"
+    (root / "app" / "pkg").mkdir(parents=True)
+    (root / "app" / "pkg" / "__init__.py").write_text("x = 1\n")
+    (root / "app" / "run.sh").write_text("#!/bin/sh\n")
+    (root / "app" / "run.sh").chmod(0o755)
+    os.symlink("pkg/__init__.py", root / "app" / "link.py")
+    return root
+
+
+def test_same_content_gives_the_same_bytes(folder, tmp_path):
+    one, two = str(tmp_path / "one.tar"), str(tmp_path / "two.tar")
+    _archive.write(one, str(folder), MANIFEST)
+    os.utime(folder / "app" / "run.sh", (1, 1))
+    (folder / "app" / "pkg" / "__init__.py").chmod(0o600)
+    _archive.write(two, str(folder), MANIFEST)
+    assert _archive.file_digest(one) == _archive.file_digest(two)
+
+
+def test_what_was_packed_is_unpacked(folder, tmp_path):
+    archive, target = str(tmp_path / "a.tar"), tmp_path / "out"
+    _archive.write(archive, str(folder), MANIFEST)
+    target.mkdir()
+    _archive.unpack(archive, str(target))
+    assert _archive.tree_digest(str(target / "app")) == _archive.tree_digest(str(folder / "app"))
+    assert Manifest.read(archive) == MANIFEST
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "target", "why"),
+    [
+        ("app/x.py", "file", "", None),
+        ("app/link", "link", "pkg/x.py", None),
+        ("app/pkg/link", "link", "../x.py", None),
+        ("/etc/passwd", "file", "", "leaves the release"),
+        ("app/../../x", "file", "", "leaves the release"),
+        ("app/link", "link", "/etc/passwd", "points out of the release"),
+        ("app/link", "link", "../../etc", "points out of the release"),
+        ("app/pipe", "other", "", "neither file"),
+    ],
+)
+def test_members_that_leave_the_release_are_refused(name, kind, target, why):
+    said = _archive.refusal(name, kind, target)
+    assert said is None if why is None else why in said
+
+
+def member(name, kind=tarfile.REGTYPE, target=""):
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, target
+    return info
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        [member("../evil")],
+        [member("/evil")],
+        [member("app/device", tarfile.CHRTYPE)],
+        [member("app/hard", tarfile.LNKTYPE, "/etc/passwd")],
+        [member("dir", tarfile.SYMTYPE, "app"), member("dir/evil")],
+    ],
+)
+def test_unpacking_a_hostile_archive_writes_nothing(members, tmp_path):
+    archive, target = tmp_path / "evil.tar", tmp_path / "out"
+    with tarfile.open(archive, "w") as tar:
+        tar.addfile(member("app/good"), io.BytesIO(b""))
+        for info in members:
+            tar.addfile(info, io.BytesIO(b""))
+    target.mkdir()
+    with pytest.raises(ArchiveError, match="was refused"):
+        _archive.unpack(str(archive), str(target))
+    assert list(target.iterdir()) == []
+
+
+def test_something_else_than_an_archive_is_named(tmp_path):
+    path = tmp_path / "x.tar"
+    path.write_text("no tar")
+    with pytest.raises(ArchiveError, match=r"x\.tar is not an archive of this collection"):
+        Manifest.read(str(path))
+
+
+@pytest.mark.parametrize(
+    ("wheel", "line"),
+    [
+        ("Flask-3.1.3-py3-none-any.whl", "flask==3.1.3 --hash=sha256:00"),
+        ("ruamel.yaml-0.18.6-py3-none-any.whl", "ruamel-yaml==0.18.6 --hash=sha256:00"),
+        ("my_app-1.0+local-py3-none-any.whl", "my-app==1.0+local --hash=sha256:00"),
+    ],
+)
+def test_lock_names_the_very_wheel(wheel, line):
+    assert _archive.lock_line(wheel, "00") == line
+
+
+def test_environment_values_come_through_systemd_as_they_are():
+    values = {"A": 'say "hi"', "B": r"back\slash", "C": "$HOME `id`"}
+    assert _archive.environment_file(values) == (
+        'A="say \\"hi\\""\nB="back\\\\slash"\nC="\\$HOME \\`id\\`"\n'
+    )
+
+
+@pytest.mark.parametrize("name", ["1A", "A-B", "", "A=B"])
+def test_a_name_no_environment_takes_is_refused(name):
+    with pytest.raises(ArchiveError, match="is no name for an environment variable"):
+        _archive.environment_file({name: "x"})

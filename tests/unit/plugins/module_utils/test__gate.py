@@ -1,0 +1,229 @@
+# Copyright (c) 2026, the evenkeel.flask authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Eight checks on a small shop: a sound one passes, and each fault is caught by its own check."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.evenkeel.flask.plugins.module_utils import _gate
+from ansible_collections.evenkeel.flask.plugins.module_utils._checks.trial import Site, Trial
+from ansible_collections.evenkeel.flask.plugins.module_utils._gate import Result
+from ansible_collections.evenkeel.flask.plugins.module_utils._http import Deadline, Url
+from ansible_collections.evenkeel.flask.tests.unit.plugins.loopback import serving, silent
+from ansible_collections.evenkeel.flask.tests.unit.plugins.shop import LIMIT, Shop
+
+
+def with_defaults(spec, given):
+    """Settings as Ansible hands them to the module."""
+    settings = {}
+    for name, option in spec.items():
+        value = (given or {}).get(name, option.get("default"))
+        if option["type"] == "dict" and "options" in option:
+            if value is not None or option.get("apply_defaults"):
+                value = with_defaults(option["options"], value)
+        elif option.get("elements") == "dict" and value:
+            value = [with_defaults(option["options"], item) for item in value]
+        settings[name] = value
+    return settings
+
+
+FULL = {
+    "main_page": {"contains": "Welcome"},
+    "api": {
+        "endpoints": [
+            {"path": "/api/products", "json": {"page": 1, "products.0.name": "<string>"}},
+            {"path": "/api/products", "method": "POST", "body_json": {"a": 1}, "status": [201]},
+        ]
+    },
+    "upload": {"path": "/upload", "read_back": "url", "delete": True, "max_bytes": LIMIT},
+    "session": {
+        "login": {"path": "/login", "form": {"username": "demo", "password": "right"}},
+        "check": {"path": "/account", "contains": "demo"},
+        "httponly": True,
+        "secure": True,
+        "samesite": "Lax",
+    },
+    "errors": {"bad_body": {"path": "/api/products"}, "wrong_method": {"path": "/health"}},
+}
+
+
+def gate(shop, live=None, checks=FULL, deadline=60, timeout=5, **more):
+    limit = Deadline(deadline)
+    settings = with_defaults(_gate.CHECKS_SPEC, checks)
+    with serving(shop) as server, serving(live or Shop()) as other:
+        candidate = Site(Url.parse(server.url), limit, timeout=timeout)
+        beside = Site(Url.parse(other.url), limit, timeout=timeout) if live else None
+        return _gate.run(Trial(candidate, beside, **more), settings)
+
+
+def outcomes(results, outcome):
+    return {result.name for result in results if result.outcome == outcome}
+
+
+def test_a_sound_shop_passes_all_eight():
+    shop = Shop()
+    results = gate(shop)
+    assert outcomes(results, "passed") == set(_gate.CHECKS), _gate.message(results)
+    assert _gate.verdict(results) == "passed"
+    assert shop.files == {}
+
+
+def test_a_session_of_the_live_release_survives_the_switch():
+    results = gate(Shop(), live=Shop(), checks={**FULL, "response_times": {"enabled": False}})
+    assert _gate.verdict(results) == "passed"
+    assert "survives the switch" in next(r.reason for r in results if r.name == "session")
+
+
+@pytest.mark.parametrize(
+    ("fault", "check", "reason"),
+    [
+        ("flapping", "health", "answer 3 of 3: 503, wanted 200"),
+        ("empty page", "main_page", "body does not contain 'Welcome'"),
+        ("debugger", "main_page", "body does not contain 'Welcome'"),
+        ("asset", "main_page", "1 of 2 assets do not load: /static/shop.css: 404"),
+        ("api", "api", "GET /api/products: body is no JSON"),
+        ("upload", "upload", "500, wanted 200 or 201"),
+        ("damaged", "upload", "reading back: 75 other bytes came than were uploaded"),
+        ("no limit", "upload", f"a file above {LIMIT} bytes: 201, wanted 413"),
+        (
+            "limit breaks",
+            "upload",
+            f"a file above {LIMIT} bytes: connection closed without an answer, wanted 413",
+        ),
+        ("one worker", "session", "read 4 of 10: 302 to '/login', wanted 200"),
+        ("forged", "session", "/account answers a forged cookie like a session"),
+        ("open", "session", "/account answers no session like a session"),
+        ("cookie", "session", "cookie session is not secure"),
+        ("traceback", "errors", "unknown path: the answer shows a traceback"),
+        (
+            "version",
+            "errors",
+            "unknown path: the answer shows the version of Werkzeug in the header Server",
+        ),
+        ("soft 404", "errors", "unknown path: 200, wanted 404"),
+        ("any method", "errors", "wrong method: 200, wanted 405"),
+        ("bad body", "errors", "bad body: 500, wanted 400 or 415 or 422"),
+    ],
+)
+def test_a_fault_is_caught_by_its_check_and_by_no_other(fault, check, reason):
+    # These two ask the health endpoint as well, which would move the flapping.
+    quiet = {"response_times": {"enabled": False}, "concurrency": {"enabled": False}}
+    results = gate(Shop(fault), checks={**FULL, **quiet})
+    assert outcomes(results, "failed") == {check}
+    assert next(r.reason for r in results if r.name == check) == reason
+    assert _gate.verdict(results) == "failed"
+
+
+@pytest.mark.parametrize(
+    ("fault", "warning"),
+    [
+        (
+            "health says yes",
+            "/health answers like any path below it; it may say yes whatever happens",
+        ),
+        ("kept", "/uploads/0 was left behind: DELETE answered 405"),
+    ],
+)
+def test_what_does_not_stop_a_release_is_a_warning(fault, warning):
+    results = gate(Shop(fault))
+    assert _gate.verdict(results) == "passed"
+    assert [text for result in results for text in result.warnings] == [warning]
+
+
+def test_nothing_is_written_where_nothing_is_named():
+    shop = Shop()
+    results = gate(shop, checks={})
+    assert outcomes(results, "skipped") == {"api", "upload", "session"}
+    assert {request.split(" ")[0] for request in shop.asked} == {"GET"}
+
+
+def test_nothing_is_written_in_check_mode():
+    shop = Shop()
+    results = gate(shop, may_write=False)
+    assert outcomes(results, "skipped") == {"upload", "session"}
+    assert {request.split(" ")[0] for request in shop.asked} == {"GET"}
+
+
+def test_a_check_that_is_switched_off_is_skipped():
+    results = gate(Shop(), checks={name: {"enabled": False} for name in _gate.CHECKS})
+    assert outcomes(results, "skipped") == set(_gate.CHECKS)
+    assert _gate.verdict(results) == "inconclusive"
+
+
+def test_answers_that_are_mixed_up_are_noticed():
+    class MixedUp(Shop):
+        def main(self, method, path, given, body):
+            if "X-Request-ID" in given:
+                return self.health(method, "/health", given, body)
+            return super().main(method, path, given, body)
+
+    results = gate(MixedUp(), checks={**FULL, "response_times": {"enabled": False}})
+    assert outcomes(results, "failed") == {"concurrency"}
+    assert "belongs to another request" in _gate.message(results)
+
+
+def test_ten_at_once_are_really_at_once():
+    class Waiting(Shop):
+        """Answers the crowd only when all of it is there."""
+
+        def __call__(self, conn, raw):
+            if b"X-Request-ID" in raw:
+                self.crowd.wait(timeout=5)
+            return super().__call__(conn, raw)
+
+    results = gate(Waiting(), checks={"response_times": {"enabled": False}})
+    assert "concurrency" in outcomes(results, "passed")
+
+
+def test_what_the_gate_had_no_time_for_is_inconclusive():
+    results = gate(silent, deadline=0.3)
+    assert outcomes(results, "inconclusive") == set(_gate.CHECKS)
+    assert _gate.verdict(results) == "inconclusive"
+
+
+def test_a_candidate_that_is_silent_fails():
+    results = gate(silent, checks={}, timeout=0.1)
+    assert outcomes(results, "failed") == {
+        "health", "main_page", "response_times", "concurrency", "errors",
+    }  # fmt: skip
+
+
+def results_of(**outcome):
+    return [Result(name, name.title(), said, f"why {name}") for name, said in outcome.items()]
+
+
+@pytest.mark.parametrize(
+    ("results", "verdict", "rate"),
+    [
+        (results_of(a="passed", b="passed"), "passed", 100.0),
+        (results_of(a="passed", b="skipped"), "passed", 100.0),
+        (results_of(a="passed", b="failed"), "failed", 50.0),
+        (results_of(a="failed", b="inconclusive"), "failed", 0.0),
+        (results_of(a="passed", b="inconclusive"), "inconclusive", 100.0),
+        (results_of(a="skipped", b="skipped"), "inconclusive", 0.0),
+        ([], "inconclusive", 0.0),
+    ],
+)
+def test_the_verdict_is_never_a_guess(results, verdict, rate):
+    assert (_gate.verdict(results), _gate.pass_rate(results)) == (verdict, rate)
+
+
+def test_the_summary_reads_as_people_know_it():
+    assert _gate.summary(results_of(a="passed", b="failed", c="skipped")) == [
+        "PASS A: why a",
+        "FAIL B: why b",
+        "SKIP C: why c",
+        "Passed: 1",
+        "Failed: 1",
+        "Skipped: 1",
+        "Pass rate: 50%",
+        "NOT READY FOR PRODUCTION",
+    ]
+
+
+def test_the_message_names_what_stands_against_the_candidate():
+    assert _gate.message(results_of(a="passed", b="failed")) == (
+        "The candidate is not ready: B failed (why b)."
+    )
+    assert _gate.message(results_of(a="skipped")) == "The candidate is not ready: no check was run."

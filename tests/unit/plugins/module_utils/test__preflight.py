@@ -1,0 +1,274 @@
+# Copyright (c) 2026, the evenkeel.flask authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is judged about a host, and what is read from it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import socket
+import sys
+
+import pytest
+from ansible_collections.evenkeel.flask.plugins.module_utils import _preflight
+from ansible_collections.evenkeel.flask.plugins.module_utils._preflight import (
+    Budget,
+    Doubt,
+    Problem,
+)
+from ansible_collections.evenkeel.flask.tests.unit.plugins.loopback import serving
+
+PROC_NET_TCP = """\
+  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 00000000:1F40 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4711 1 0 100 0 0 10 0
+   1: 0100007F:1F41 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4712 1 0 100 0 0 10 0
+   2: 0100007F:1F42 0100007F:C350 01 00000000:00000000 00:00000000 00000000     0        0 4713 1 0 20 4 30 10 -1
+"""
+PROC_NET_TCP6 = """\
+  sl  local_address                         remote_address                        st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 00000000000000000000000000000000:1F40 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4714 1 0 100 0 0 10 0
+"""
+
+
+def test_a_report_gathers_all_under_the_variables_to_change():
+    report = _preflight.Report()
+    with report.about("a"):
+        raise Problem("is wrong.")
+    with report.about("b"):
+        raise Doubt("may be wrong.")
+    with report.about("c"):
+        report.facts["c"] = 1
+    assert report.problems == ["a: is wrong."]
+    assert report.warnings == ["b: may be wrong."]
+    assert report.facts == {"c": 1}
+
+
+@pytest.mark.parametrize(
+    ("budget", "wanted", "possible"),
+    [
+        (Budget(workers=5, threads=1, pool_size=20, max_overflow=40, hosts=8), 80, 4800),
+        (Budget(workers=5, threads=4, pool_size=2, max_overflow=1, hosts=1), 30, 30),
+        (Budget(workers=2, threads=8, pool_size=5, max_overflow=0, hosts=1, slots=1), 10, 10),
+    ],
+)
+def test_a_worker_holds_no_more_than_its_threads_and_its_pool(budget, wanted, possible):
+    assert (budget.wanted, budget.possible) == (wanted, possible)
+
+
+@pytest.mark.parametrize(
+    ("allowed", "fits"),
+    [(79, "at most gunicorn_workers: 4 fits"), (15, "not even one worker fits")],
+)
+def test_a_budget_that_is_too_big_is_told_with_the_arithmetic(allowed, fits):
+    budget = Budget(workers=5, threads=1, pool_size=20, max_overflow=40, hosts=8)
+    with pytest.raises(Problem) as problem:
+        _preflight.judge_budget(budget, allowed, "max_connections")
+    assert "5 workers x 1 connection x 8 hosts x 2 slots = 80" in str(problem.value)
+    assert f"the database allows {allowed} (max_connections); {fits}" in str(problem.value)
+
+
+def test_pools_that_could_hold_too_much_are_a_doubt():
+    budget = Budget(workers=5, threads=1, pool_size=20, max_overflow=40, hosts=8)
+    with pytest.raises(Doubt, match=r"5 workers x \(20 \+ 40\) x 8 hosts x 2 slots = 4800"):
+        _preflight.judge_budget(budget, 80, "max_connections")
+
+
+def test_a_budget_that_fits_in_every_case_is_silent():
+    budget = Budget(workers=1, threads=1, pool_size=1, max_overflow=0, hosts=1)
+    _preflight.judge_budget(budget, 2, "max_connections")
+
+
+@pytest.mark.parametrize("version", ["3.9.2", "3.10.0", "3.14.0rc1", "4.0"])
+def test_a_python_that_is_new_enough_will_do(version):
+    _preflight.judge_python({"python_version": version, "venv": True}, "3.9", "/usr/bin/python3")
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        ({"python_version": "3.8.20", "venv": True}, "/p is 3.8.20, and 3.9 or newer is wanted"),
+        ({"python_version": "2.7.18", "venv": False}, "/p is 2.7.18, and 3.9 or newer is wanted"),
+        ({"python_version": "3.11.2", "venv": False}, "/p lacks the module venv"),
+    ],
+)
+def test_a_python_that_will_not_do_is_refused(found, said):
+    with pytest.raises(Problem, match=said):
+        _preflight.judge_python(found, "3.9", "/p")
+
+
+def test_an_interpreter_tells_what_wheels_it_takes():
+    found = _preflight.describe_python(sys.executable)
+    assert found["python_version"] == platform.python_version()
+    assert found["python_tag"] == f"cp{sys.version_info[0]}{sys.version_info[1]}"
+    assert found["machine"] == platform.machine()
+    assert found["libc"] == "-".join(platform.libc_ver())
+    assert found["venv"] is True
+
+
+@pytest.mark.parametrize("script", ["exit 1", "echo nothing useful"])
+def test_an_interpreter_that_is_none_is_refused(tmp_path, script):
+    fake = tmp_path / "python3"
+    fake.write_text(f"#!/bin/sh\n{script}\n")
+    fake.chmod(0o755)
+    for path in (fake, tmp_path / "absent"):
+        with pytest.raises(Problem, match=f"{path} does not run"):
+            _preflight.describe_python(str(path))
+
+
+def test_room_is_measured_where_the_directory_would_be(tmp_path):
+    room = os.statvfs(tmp_path)
+    megabytes = room.f_blocks * room.f_frsize // 10**6
+    assert 0 <= _preflight.free_mb(str(tmp_path / "not" / "yet")) <= megabytes
+
+
+def test_too_little_room_is_told_with_both_figures():
+    _preflight.judge_disk("/srv", 500, 500)
+    with pytest.raises(
+        Problem, match="/srv has 120 MB free, 500 are wanted; free some, or lower it"
+    ):
+        _preflight.judge_disk("/srv", 120, 500)
+
+
+@pytest.mark.parametrize(("skew", "said"), [(61, "61 s ahead of"), (-7200, "7200 s behind")])
+def test_a_clock_that_is_off_is_refused(skew, said):
+    with pytest.raises(Problem, match=said):
+        _preflight.judge_clock(skew, 60)
+
+
+@pytest.mark.parametrize("skew", [-60, 0, 59.9])
+def test_a_clock_that_is_nearly_right_will_do(skew):
+    _preflight.judge_clock(skew, 60)
+
+
+@pytest.mark.parametrize("value", ["http", "", 0, 65536, -1, 80.5, None, "8000 "])
+def test_a_port_that_is_none_is_refused(value):
+    with pytest.raises(Problem, match="is no port"):
+        _preflight.port_number(value)
+
+
+@pytest.mark.parametrize("value", [1, "8000", 65535])
+def test_a_port_is_a_port(value):
+    assert _preflight.port_number(value) == int(value)
+
+
+@pytest.mark.parametrize("holders", [[], ["nginx (pid 7)"], ["nginx (pid 7)", "systemd (pid 1)"]])
+def test_a_port_may_be_free_or_its_owners(holders):
+    _preflight.judge_port(8000, holders, ["nginx"])
+
+
+@pytest.mark.parametrize("holders", [["python3 (pid 123)"], ["nginx-proxy (pid 9)"]])
+def test_a_port_of_somebody_else_is_refused(holders):
+    with pytest.raises(Problem) as problem:
+        _preflight.judge_port(8000, holders, ["nginx"])
+    assert str(problem.value) == f"8000 is taken by {holders[0]}; stop it, or choose another port."
+
+
+@pytest.mark.parametrize(
+    ("table", "found"),
+    [
+        (PROC_NET_TCP, [(8000, "4711"), (8001, "4712")]),
+        (PROC_NET_TCP6, [(8000, "4714")]),
+        ("", []),
+        ("  sl  local_address\n", []),
+    ],
+)
+def test_only_sockets_that_listen_are_read(table, found):
+    assert list(_preflight.listening(table)) == found
+
+
+@pytest.fixture(name="proc")
+def _proc(tmp_path):
+    (tmp_path / "net").mkdir()
+    (tmp_path / "net" / "tcp").write_text(PROC_NET_TCP)
+    (tmp_path / "net" / "tcp6").write_text(PROC_NET_TCP6)
+    for pid, name, inode in (("77", "nginx", "4711"), ("78", "nginx", "4714"), ("9", "sshd", "1")):
+        (tmp_path / pid / "fd").mkdir(parents=True)
+        (tmp_path / pid / "comm").write_text(f"{name}\n")
+        (tmp_path / pid / "fd" / "3").symlink_to(f"socket:[{inode}]")
+        (tmp_path / pid / "fd" / "4").symlink_to("/dev/null")
+    return tmp_path
+
+
+def test_who_listens_is_named_by_program_and_pid(proc):
+    found = _preflight.holders([8000, 8002, 9999], str(proc))
+    assert {port: sorted(names) for port, names in found.items()} == {
+        8000: ["nginx (pid 77)", "nginx (pid 78)"]
+    }
+
+
+def test_who_listens_unseen_is_still_in_the_way(proc):
+    (holder,) = _preflight.holders([8001], str(proc))[8001]
+    with pytest.raises(Problem, match="taken by a program that only root may see"):
+        _preflight.judge_port(8001, [holder], ["nginx"])
+
+
+def test_our_own_socket_is_found_in_the_real_proc():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        (holder,) = _preflight.holders([port])[port]
+    assert holder.endswith(f"(pid {os.getpid()})")
+
+
+@pytest.mark.parametrize("url", ["redis://u:hunter2/@h", "redis://[hunter2", "redis://h:99999"])
+def test_a_broken_url_shows_nothing_of_itself(url):
+    with pytest.raises(Problem, match="is no URL") as problem:
+        _preflight.split(url)
+    assert "hunter2" not in str(problem.value)
+    assert problem.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    ("host", "said"),
+    [
+        ("127.0.0.1", "127.0.0.1:9 does not answer"),
+        ("/nowhere/socket", "/nowhere/socket does not answer"),
+    ],
+)
+def test_who_does_not_answer_is_named(monkeypatch, host, said):
+    def refuse(*_args):
+        raise ConnectionRefusedError(111, "Connection refused")
+
+    monkeypatch.setattr(socket, "create_connection", refuse)
+    with pytest.raises(Problem, match=said):
+        _preflight.connect(host, 9, 1)
+
+
+def test_a_name_that_is_not_known_is_named(monkeypatch):
+    def unknown(*_args):
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(socket, "create_connection", unknown)
+    with pytest.raises(Problem, match="the name data is not known to this host"):
+        _preflight.connect("data", 6379, 1)
+
+
+def test_packets_that_vanish_are_told_with_the_time_waited(monkeypatch):
+    def vanish(*_args):
+        raise socket.timeout
+
+    monkeypatch.setattr(socket, "create_connection", vanish)
+    with pytest.raises(Problem, match="data:6379 does not answer within 5 s"):
+        _preflight.connect("data", 6379, 5)
+
+
+def test_a_name_that_cannot_be_one_is_no_crash():
+    with pytest.raises(Problem, match="is not known"):
+        _preflight.connect("a" * 70 + ".example", 1, 1)
+
+
+def test_a_database_of_another_kind_is_only_reached():
+    with (
+        serving(b"") as server,
+        pytest.raises(Doubt, match="answers; whether mysql takes the login"),
+    ):
+        _preflight.reach(server.url.replace("http://", "mysql+pymysql://u:p@"), 5)
+
+
+def test_a_file_is_no_server():
+    _preflight.reach("sqlite:////srv/shop/shared/shop.db", 5)
+
+
+def test_a_database_without_an_address_is_a_doubt():
+    with pytest.raises(Doubt, match="nothing was proven"):
+        _preflight.reach("oracle:///?service=x", 5)

@@ -1,0 +1,237 @@
+# Copyright (c) 2026, the evenkeel.flask authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The plans: from any state of a host to the wanted one."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.evenkeel.flask.plugins.module_utils import _release
+from ansible_collections.evenkeel.flask.plugins.module_utils._release import (
+    Host,
+    Layout,
+    ReleaseError,
+    Switch,
+    foresee,
+    plan_candidate,
+    plan_live,
+    plan_pruned,
+    plan_retired,
+    plan_withdrawn,
+)
+
+
+def words(steps):
+    return [" ".join(filter(None, vars(step).values())) for step in steps]
+
+
+def switch(release, previous, action="release"):
+    return Switch("2026-11-24T00:00:00+00:00", action, release, previous)
+
+
+BARE = Host(releases=("a",), slots={"blue": None, "green": None})
+LIVE_A = Host(
+    releases=("b", "a"),
+    slots={"blue": "a", "green": None},
+    running=frozenset({"blue"}),
+    live="blue",
+    history=(switch("a", None),),
+)
+CANDIDATE_B = foresee(LIVE_A, plan_candidate(LIVE_A, "b"))
+LIVE_B = Host(
+    releases=("b", "a"),
+    slots={"blue": "a", "green": "b"},
+    running=frozenset({"blue", "green"}),
+    live="green",
+    history=(switch("a", None), switch("b", "a")),
+)
+
+
+class TestReleaseId:
+    def test_same_content_is_the_same_release(self):
+        files, env = {"x": "1", "y": "2"}, {"A": "1"}
+        turned = dict(reversed(list(files.items())))
+        assert _release.release_id("1.0", "d", files, env) == _release.release_id(
+            "1.0", "d", turned, env
+        )
+
+    @pytest.mark.parametrize(
+        "other",
+        [
+            ("1.1", "d", {"x": "1"}, {"A": "1"}),
+            ("1.0", "e", {"x": "1"}, {"A": "1"}),
+            ("1.0", "d", {"x": "2"}, {"A": "1"}),
+            ("1.0", "d", {"x": "1"}, {"A": "2"}),
+        ],
+    )
+    def test_any_change_is_another_release(self, other):
+        assert _release.release_id("1.0", "d", {"x": "1"}, {"A": "1"}) != _release.release_id(
+            *other
+        )
+
+    @pytest.mark.parametrize(
+        ("version", "start"), [("2.0.0", "2.0.0-"), ("", ""), ("v1/../x y", "v1_.._x_y-")]
+    )
+    def test_id_is_a_safe_directory_name(self, version, start):
+        release = _release.release_id(version, "d", {}, {})
+        assert release.startswith(start)
+        assert "/" not in release and " " not in release
+
+
+class TestCandidate:
+    def test_first_release_takes_blue(self):
+        assert words(plan_candidate(BARE, "a")) == [
+            "assign blue a",
+            "start blue",
+            "point_candidate blue",
+        ]
+
+    def test_new_release_takes_the_slot_no_user_reaches(self):
+        assert words(plan_candidate(LIVE_A, "b")) == [
+            "assign green b",
+            "start green",
+            "point_candidate green",
+        ]
+
+    def test_a_proven_candidate_is_left_alone(self):
+        assert plan_candidate(CANDIDATE_B, "b") == []
+
+    def test_live_release_is_not_started_twice(self):
+        assert plan_candidate(LIVE_A, "a") == []
+
+    def test_another_candidate_is_stopped_before_its_slot_is_reassigned(self):
+        host = Host(
+            releases=("c", "b", "a"),
+            slots=CANDIDATE_B.slots,
+            running=CANDIDATE_B.running,
+            live="blue",
+            candidate="green",
+        )
+        assert words(plan_candidate(host, "c")) == [
+            "point_candidate",
+            "stop green",
+            "assign green c",
+            "start green",
+            "point_candidate green",
+        ]
+
+    def test_warm_predecessor_needs_no_start(self):
+        assert words(plan_candidate(LIVE_B, "a")) == ["point_candidate blue"]
+
+    def test_release_that_was_never_staged_is_refused_with_what_there_is(self):
+        with pytest.raises(ReleaseError, match="x is not on this host; there are: b, a"):
+            plan_candidate(LIVE_A, "x")
+
+
+class TestLive:
+    def test_switch_is_one_rename_then_the_record(self):
+        assert words(plan_live(CANDIDATE_B, "b", "release")) == [
+            "point_live green",
+            "record b release",
+            "point_candidate",
+        ]
+
+    def test_second_switch_changes_nothing(self):
+        assert plan_live(LIVE_B, "b", "release") == []
+
+    def test_release_that_does_not_run_cannot_go_live(self):
+        with pytest.raises(ReleaseError, match="runs in no slot"):
+            plan_live(LIVE_A, "b", "release")
+
+
+class TestWithdrawn:
+    def test_candidate_is_stopped_and_users_stay(self):
+        assert words(plan_withdrawn(CANDIDATE_B, "b")) == ["point_candidate", "stop green"]
+
+    def test_users_go_back_before_the_bad_release_stops(self):
+        assert words(plan_withdrawn(LIVE_B, "b")) == [
+            "point_live blue",
+            "record a rollback",
+            "stop green",
+        ]
+
+    def test_cold_predecessor_is_started_first(self):
+        host = Host(
+            releases=("b", "a"), slots=LIVE_B.slots, running=frozenset({"green"}), live="green"
+        )
+        assert words(plan_withdrawn(host, "b"))[:2] == ["start blue", "point_live blue"]
+
+    def test_first_release_ever_leaves_nothing_live(self):
+        host = Host(releases=("a",), slots={"blue": "a"}, running=frozenset({"blue"}), live="blue")
+        assert words(plan_withdrawn(host, "a")) == ["point_live", "record rollback", "stop blue"]
+
+    def test_unknown_release_needs_nothing(self):
+        assert plan_withdrawn(LIVE_A, "x") == []
+
+
+class TestRetiredAndPruned:
+    def test_live_slot_is_never_retired(self):
+        assert words(plan_retired(LIVE_B)) == ["stop blue"]
+        assert plan_retired(LIVE_A) == []
+
+    def test_nothing_a_slot_or_a_way_back_needs_is_pruned(self):
+        host = Host(
+            releases=("e", "d", "c", "b", "a"),
+            slots={"blue": "a", "green": "e"},
+            live="green",
+            history=tuple(switch(r, None) for r in "bacde"),
+        )
+        assert words(plan_pruned(host, keep=1)) == ["remove c", "remove b"]
+
+
+class TestPrevious:
+    @pytest.mark.parametrize(
+        ("history", "live", "previous"),
+        [
+            ((), None, None),
+            ((switch("a", None),), "a", None),
+            ((switch("a", None), switch("b", "a")), "b", "a"),
+            # Rolling back twice goes further back, never forward into the bad release.
+            (
+                (
+                    switch("a", None),
+                    switch("b", "a"),
+                    switch("c", "b"),
+                    switch("b", "c", "rollback"),
+                ),
+                "b",
+                "a",
+            ),
+            # Cut off between the switch and its record.
+            ((switch("a", None),), "b", "a"),
+        ],
+    )
+    def test_previous_is_the_last_good_one(self, history, live, previous):
+        host = Host(releases=("c", "b", "a"), slots={"blue": live}, live="blue", history=history)
+        assert host.previous == previous
+
+    def test_a_release_that_is_gone_is_no_way_back(self):
+        host = Host(releases=("b",), slots={"blue": "b"}, live="blue", history=(switch("a", None),))
+        assert host.previous is None
+
+
+def test_a_history_line_that_a_crash_cut_off_is_passed_over():
+    whole = switch("a", None).to_line()
+    assert Switch.from_line(whole) == switch("a", None)
+    assert Switch.from_line(whole[:20]) is None
+
+
+@pytest.mark.parametrize("host", [BARE, LIVE_A, CANDIDATE_B, LIVE_B])
+@pytest.mark.parametrize("release", ["a"])
+def test_every_plan_done_once_leaves_nothing_to_do(host, release):
+    after = foresee(host, plan_candidate(host, release))
+    assert plan_candidate(after, release) == []
+    after = foresee(after, plan_live(after, release, "release"))
+    assert plan_live(after, release, "release") == []
+    after = foresee(after, plan_retired(after))
+    assert plan_retired(after) == []
+    assert after.live_release == release
+
+
+def test_layout_is_the_documented_one():
+    layout = Layout("shop")
+    assert layout.release("r") == "/srv/shop/releases/r"
+    assert layout.socket("blue") == "/run/shop/blue.sock"
+    assert layout.unit("green") == "shop@green.service"
+    assert layout.slot_of_socket("/run/shop/green.sock") == "green"
+    assert layout.slot_of_socket("/elsewhere") is None

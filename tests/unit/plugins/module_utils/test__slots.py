@@ -1,0 +1,97 @@
+# Copyright (c) 2026, the evenkeel.flask authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a host tells: connections, errors, answers."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+
+import pytest
+from ansible_collections.evenkeel.flask.plugins.module_utils import _slots
+
+TABLE = """\
+Num       RefCount Protocol Flags    Type St Inode Path
+0000: 00000002 00000000 00010000 0001 01 100 /run/shop/blue.sock
+0000: 00000003 00000000 00000000 0001 03 101 /run/shop/blue.sock
+0000: 00000003 00000000 00000000 0001 02 102 /run/shop/blue.sock
+0000: 00000003 00000000 00000000 0001 03 103 /run/shop/green.sock
+0000: 00000003 00000000 00000000 0001 03 104
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "count"),
+    [("/run/shop/blue.sock", 2), ("/run/shop/green.sock", 1), ("/run/other/blue.sock", 0)],
+)
+def test_connections_in_the_backlog_count_as_open(path, count):
+    assert _slots.open_connections(TABLE, path) == count
+
+
+def test_the_kernel_lists_a_connection_that_waits_in_the_backlog(tmp_path):
+    path = str(tmp_path / "s.sock")
+    with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as client:
+        listener.bind(path)
+        listener.listen()
+        client.connect(path)
+        with open("/proc/net/unix", encoding="utf-8") as table:
+            assert _slots.open_connections(table.read(), path) == 1
+
+
+def line(**record):
+    return json.dumps({"slot": "green", "release": "r2", **record})
+
+
+@pytest.mark.parametrize(
+    ("lines", "error"),
+    [
+        ([], None),
+        (["no json", "[]"], None),
+        ([line(level="INFO", message="fine")], None),
+        ([line(level="ERROR", message="away")], "away"),
+        (
+            [line(level="ERROR", message="x", exception="Traceback\n  File y\nKeyError: 'z'")],
+            "KeyError: 'z'",
+        ),
+        (
+            [line(level="ERROR", message="mine"), line(slot="blue", level="ERROR", message="b")],
+            "mine",
+        ),
+        ([line(release="r1", level="ERROR", message="an older one's")], None),
+    ],
+)
+def test_the_last_error_is_that_of_the_release_in_its_slot(lines, error):
+    assert _slots.last_error(lines, "green", "r2") == error
+
+
+def answer_once(path, text):
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(path)
+    listener.listen()
+
+    def serve():
+        with listener, listener.accept()[0] as connection:
+            connection.recv(65536)
+            connection.sendall(text)
+
+    threading.Thread(target=serve, daemon=True).start()
+
+
+def test_who_answers_is_believed(tmp_path):
+    path = str(tmp_path / "s.sock")
+    answer_once(path, b"HTTP/1.1 503 Away\r\nX-Release: r2\r\nContent-Length: 0\r\n\r\n")
+    assert _slots.ask(path, "/health", 5) == (503, "r2")
+
+
+@pytest.mark.parametrize("text", [b"", b"no http\r\n\r\n"])
+def test_an_answer_that_is_none_is_an_oserror(tmp_path, text):
+    path = str(tmp_path / "s.sock")
+    answer_once(path, text)
+    with pytest.raises(OSError, match="no HTTP answer"):
+        _slots.ask(path, "/health", 5)
+
+
+def test_nobody_there_is_no_answer(tmp_path):
+    assert _slots.try_ask(str(tmp_path / "none.sock"), "/", 1) == (None, None)

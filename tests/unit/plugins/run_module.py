@@ -1,0 +1,42 @@
+# Copyright (c) 2026, the evenkeel.flask authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Run a module in this process, as Ansible would, and read what it says."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from typing import Any
+
+from ansible.module_utils.testing import patch_module_args
+
+
+def run_module(module: Any, check_mode: bool = False, **params: Any) -> dict[str, Any]:
+    """What C(module), a Python module with a C(main), answers to C(params)."""
+    said = io.StringIO()
+    arguments = {**params, "_ansible_check_mode": check_mode}
+    with (
+        patch_module_args(arguments),
+        contextlib.redirect_stdout(said),
+        contextlib.suppress(SystemExit),
+    ):
+        module.main()
+    answer: dict[str, Any] = json.loads(said.getvalue())
+    return answer
+
+
+def documented(options: dict[str, Any]) -> dict[str, Any]:
+    """Options as the documentation has them, in the form of an argument spec."""
+    return {
+        name: {
+            "type": option.get("type"),
+            "elements": option.get("elements"),
+            "default": option.get("default"),
+            "required": option.get("required", False),
+            "choices": option.get("choices"),
+            "options": documented(option.get("suboptions") or option.get("options") or {}),
+        }
+        for name, option in options.items()
+    }

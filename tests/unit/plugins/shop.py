@@ -1,0 +1,144 @@
+# Copyright (c) 2026, the evenkeel.flask authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A tiny shop for the gate's tests: right in everything, but for the one fault that a test gives it."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import socket
+import threading
+from urllib.parse import parse_qs
+
+from ansible_collections.evenkeel.flask.tests.unit.plugins.loopback import ok
+
+LIMIT = 1000
+PAGE = (
+    b'<html><head><link rel="stylesheet" href="/static/shop.css">'
+    b'<script src="/static/shop.js"></script><script src="https://cdn.example/x.js"></script>'
+    b'</head><body><h1>Welcome</h1><img src="data:image/gif;base64,R0"></body></html>'
+)
+LOGIN = (
+    b'<form><input type="hidden" name="csrf" value="t0ken">'
+    b'<input name="username"><input name="password" type="password"></form>'
+)
+
+
+class Shop:
+    """Answers like an app; C(fault) names what is wrong with it."""
+
+    def __init__(self, fault: str = "") -> None:
+        self.fault = fault
+        self.files: dict[str, bytes] = {}
+        self.asked: list[str] = []
+        self.crowd = threading.Barrier(10)
+
+    def __call__(self, conn: socket.socket, raw: bytes) -> bytes | None:
+        head, _, body = raw.partition(b"\r\n\r\n")
+        method, target, _ = head.decode("latin-1").split("\r\n")[0].split(" ")
+        path = target.partition("?")[0]
+        self.asked.append(f"{method} {target}")
+        given = dict(re.findall(r"(?m)^([\w-]+): (.*?)\r?$", head.decode("latin-1")))
+        if self.fault == "500":
+            return ok(b"Internal Server Error", "500 Internal Server Error")
+        for prefix, handler in self.routes().items():
+            if path == prefix or (
+                prefix.endswith("/") and prefix != "/" and path.startswith(prefix)
+            ):
+                return handler(method, path, given, body)
+        shown = b"not here"
+        if self.fault == "traceback":
+            shown = b"Traceback (most recent call last):\n  File ..."
+        server = "Werkzeug/3.1 Python/3.11" if self.fault == "version" else "gunicorn"
+        status = "200 OK" if self.fault == "soft 404" else "404 Not Found"
+        return ok(shown, status, Server=server)
+
+    def routes(self):
+        routes = {
+            "/": self.main,
+            "/health": self.health,
+            "/static/": self.static,
+            "/api/products": self.products,
+            "/upload": self.upload,
+            "/uploads/": self.uploaded,
+            "/login": self.login,
+            "/account": self.account,
+        }
+        if self.fault == "health says yes":
+            routes["/health/"] = self.health
+        return routes
+
+    def main(self, method, path, given, body):
+        if self.fault == "empty page":
+            return ok(b" ", Content_Type="text/html")
+        if self.fault == "debugger":
+            return ok(b"<title>Werkzeug Debugger</title>", Content_Type="text/html")
+        page = gzip.compress(PAGE)
+        return ok(page, Content_Type="text/html; charset=utf-8", Content_Encoding="gzip")
+
+    def health(self, method, path, given, body):
+        if method != "GET":
+            return ok(status="200 OK" if self.fault == "any method" else "405 Method Not Allowed")
+        if self.fault == "flapping" and self.asked.count("GET /health") % 3 == 0:
+            return ok(b'{"status": "error"}', "503 Service Unavailable")
+        return ok(b'{"status": "ok"}', Content_Type="application/json")
+
+    def static(self, method, path, given, body):
+        if self.fault == "asset" and path.endswith(".css"):
+            return ok(status="404 Not Found")
+        return ok(b"x")
+
+    def products(self, method, path, given, body):
+        if method == "POST":
+            try:
+                json.loads(body)
+            except ValueError:
+                wrong = "500 Oh" if self.fault == "bad body" else "400 Bad Request"
+                return ok(b"{}", wrong, Content_Type="application/json")
+            return ok(b'{"id": 1}', "201 Created", Content_Type="application/json")
+        text = b"<html>" if self.fault == "api" else b'{"page": 1, "products": [{"name": "cup"}]}'
+        return ok(text, Content_Type="application/json")
+
+    def upload(self, method, path, given, body):
+        if self.fault == "upload":
+            return ok(status="500 Oh")
+        if len(body) > LIMIT and self.fault != "no limit":
+            return None if self.fault == "limit breaks" else ok(status="413 Content Too Large")
+        content = body.partition(b"\r\n\r\n")[2].rpartition(b"\r\n--")[0]
+        name = f"/uploads/{len(self.files)}"
+        self.files[name] = content[:-1] if self.fault == "damaged" else content
+        return ok(
+            json.dumps({"url": name}).encode(), "201 Created", Content_Type="application/json"
+        )
+
+    def uploaded(self, method, path, given, body):
+        if method == "DELETE":
+            if self.fault == "kept":
+                return ok(status="405 Method Not Allowed")
+            self.files.pop(path, None)
+            return ok(status="204 No Content")
+        return ok(self.files[path]) if path in self.files else ok(status="404 Not Found")
+
+    def login(self, method, path, given, body):
+        if method == "GET":
+            return ok(LOGIN, Set_Cookie="csrf=abc; Path=/")
+        form = parse_qs(body.decode())
+        right = form.get("password") == ["right"] and form.get("csrf") == ["t0ken"]
+        if not right or "csrf=abc" not in given.get("Cookie", ""):
+            return ok(status="401 Unauthorized")
+        attributes = "" if self.fault == "cookie" else "; Secure; HttpOnly; SameSite=Lax"
+        return ok(
+            status="302 Found", Location="/account", Set_Cookie=f"session=demo.sig{attributes}"
+        )
+
+    def account(self, method, path, given, body):
+        session = "session=demo.sig" in given.get("Cookie", "")
+        if self.fault == "one worker" and self.asked.count("GET /account") % 4 == 0:
+            session = False
+        if self.fault == "forged" and "session=" in given.get("Cookie", ""):
+            session = True
+        if session or self.fault == "open":
+            return ok(b"Hello, demo")
+        return ok(status="302 Found", Location="/login")
