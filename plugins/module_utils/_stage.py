@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import grp
 import hashlib
+import itertools
 import json
 import os
 import shutil
@@ -105,14 +106,18 @@ def _write_configuration(wanted: Wanted, folder: str) -> None:
 
 
 def _share(wanted: Wanted, folder: str) -> None:
-    """Link the app's own writable folders, so that what it keeps there survives every release."""
-    for path in wanted.shared:
-        shared = wanted.layout.path("shared", path)
-        link = os.path.join(folder, "app", path)
+    """Link the app's own writable folders, so that what it keeps there survives every release.
+
+    Flask looks for C(instance) beside the package, which is in C(lib) where the source has a src/
+    layout or is a wheel.
+    """
+    places = [place for place in ("app", "lib") if os.path.isdir(os.path.join(folder, place))]
+    for place, path in itertools.product(places, wanted.shared):
+        link = os.path.join(folder, place, path)
         if os.path.isdir(link) and not os.path.islink(link):
             shutil.rmtree(link)
         os.makedirs(os.path.dirname(link), exist_ok=True)
-        os.symlink(shared, link)
+        os.symlink(wanted.layout.path("shared", path), link)
 
 
 def _own(folder: str, user: str) -> None:
@@ -164,7 +169,9 @@ def run_in(
         f"ReadWritePaths={layout.path('shared')}",
     ]
     options = [f"--property={item}" for item in properties]
+    # systemd-run would look for the program in its own PATH, env looks in the release's.
     done = _venv.run(
-        ["systemd-run", "--wait", "--pipe", "--quiet", "--collect", *options, "--", *command]
+        ["systemd-run", "--wait", "--pipe", "--quiet", "--collect", *options, "--"]
+        + ["/usr/bin/env", *command]
     )
     return done.returncode, done.stdout

@@ -161,7 +161,7 @@ class Fleet:
         known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         words = {
             name: known.get(name) or secrets.token_urlsafe(18)
-            for name in ("postgres_password", "redis_password")
+            for name in ("postgres_password", "redis_password", "secret_key")
         }
         words.update(urls(words))
         path.touch(mode=0o600)

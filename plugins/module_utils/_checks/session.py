@@ -67,7 +67,12 @@ def run(trial: Trial, settings: Settings) -> Finding:
     detail = f"read {settings['reads']} times, a forged cookie is none"
     if trial.live and settings["survives_switch"]:
         carried, _ = log_in(trial.live, settings["login"], "at the live release")
-        read(site, settings["check"], carried, "a session of the live release")
+        lost = problem(site, settings["check"], carried)
+        if lost:
+            raise Failed(
+                f"a session of the live release is none to the candidate ({lost}), so users would be "
+                "logged out; where that is meant, set checks.session.survives_switch: false"
+            )
         detail += ", survives the switch"
     return Finding(detail)
 
