@@ -45,7 +45,12 @@ def _row(host: str, info: Mapping[str, Any] | None) -> tuple[str, ...]:
     if info["answering"] != info["live"]:
         live = f"{live}, but {info['answering'] or 'nobody'} answers"
     values = (info["live_slot"], info["candidate"], info["previous"], info["since"])
-    return (host, live, *(str(value or "-") for value in values), "yes" if info["healthy"] else "NO")
+    return (
+        host,
+        live,
+        *(str(value or "-") for value in values),
+        "yes" if info["healthy"] else "NO",
+    )
 
 
 def _lay_out(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -139,7 +139,7 @@ def unpack(archive: str, folder: str) -> None:
     try:
         with tarfile.open(archive) as tar:
             members = tar.getmembers()
-            links = set()
+            links: set[str] = set()
             for member in members:
                 why = refusal(member.name, _kind(member), member.linkname)
                 parents = {member.name[:i] for i, c in enumerate(member.name) if c == "/"}

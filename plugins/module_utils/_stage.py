@@ -125,7 +125,9 @@ def _own(folder: str, user: str) -> None:
     try:
         group = grp.getgrnam(user).gr_gid
     except KeyError as exc:
-        raise ArchiveError(f"This host has no user {user}. Run the playbook evenkeel.flask.site first.") from exc
+        raise ArchiveError(
+            f"This host has no user {user}. Run the playbook evenkeel.flask.site first."
+        ) from exc
     for place, folders, files in os.walk(folder):
         for name in [*folders, *files]:
             os.lchown(os.path.join(place, name), 0, group)
@@ -171,7 +173,9 @@ def run_in(
     options = [f"--property={item}" for item in properties]
     # systemd-run would look for the program in its own PATH, env looks in the release's.
     done = _venv.run(
-        ["systemd-run", "--wait", "--pipe", "--quiet", "--collect", *options, "--"]
-        + ["/usr/bin/env", *command]
-    )
+        [
+            "systemd-run", "--wait", "--pipe", "--quiet", "--collect",
+            *options, "--", "/usr/bin/env", *command,
+        ]
+    )  # fmt: skip
     return done.returncode, done.stdout

@@ -75,7 +75,8 @@ class TestReleaseId:
     def test_id_is_a_safe_directory_name(self, version, start):
         release = _release.release_id(version, "d", {}, {})
         assert release.startswith(start)
-        assert "/" not in release and " " not in release
+        assert "/" not in release
+        assert " " not in release
 
 
 class TestCandidate:
