@@ -109,12 +109,11 @@ def recipe(params: Mapping[str, Any]) -> Recipe:
         raise ArchiveError(f"flask_app_source: {source} is not there. Name a directory or a wheel.")
     wanted = params["requirements"]
     single = wanted[0] if len(wanted) == 1 else ""
-    file = next(
-        (path for path in _requirements_files(source, single) if os.path.isfile(path)), None
-    )
-    if single.endswith(".txt") and file is None:
-        raise ArchiveError(f"flask_app_requirements: {single} is not there.")
-    listed = [] if file and single.endswith(".txt") else wanted
+    named = single if single.endswith(".txt") or os.path.isfile(single) else ""
+    file = next((path for path in _requirements_files(source, named) if os.path.isfile(path)), None)
+    if named and file is None:
+        raise ArchiveError(f"flask_app_requirements: {named} is not there.")
+    listed = [] if named else wanted
     return Recipe(
         name=params["name"],
         entry=params["entry"],
@@ -131,7 +130,7 @@ def recipe(params: Mapping[str, Any]) -> Recipe:
 def _requirements_files(source: str | None, named: str) -> list[str]:
     """Where the requirements file may be: as named, else next to the source."""
     folder = source if source and os.path.isdir(source) else ""
-    if named.endswith(".txt"):
+    if named:
         return [os.path.abspath(named), os.path.join(folder, named)]
     return [os.path.join(folder, "requirements.txt")] if folder else []
 

@@ -15,8 +15,8 @@ import hashlib
 import json
 import os.path
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 SLOTS = ("blue", "green")
 
@@ -70,7 +70,11 @@ class Layout:
 
 
 def release_id(
-    version: str, archive_digest: str, files: Mapping[str, str], environment: Mapping[str, str]
+    version: str,
+    archive_digest: str,
+    files: Mapping[str, str],
+    environment: Mapping[str, str],
+    place: Sequence[str] = (),
 ) -> str:
     """Derive the id of a release from all that makes it behave as it does.
 
@@ -79,9 +83,10 @@ def release_id(
     @param files: rendered configuration, content by relative path
     @param environment: environment of the app; only ten digits of the common
         hash leave this function, so no secret can be read from an id
+    @param place: what else of the host it is made with
     """
     content = json.dumps(
-        [version, archive_digest, sorted(files.items()), sorted(environment.items())]
+        [version, archive_digest, sorted(files.items()), sorted(environment.items()), *place]
     )
     digest = hashlib.sha256(content.encode()).hexdigest()[:10]
     label = re.sub(r"[^A-Za-z0-9.+]+", "_", version).strip("_")
@@ -189,7 +194,7 @@ def plan_candidate(host: Host, release: str) -> list[Step]:
 
 def plan_live(host: Host, release: str, action: str) -> list[Step]:
     """Send the users to the slot that runs C(release)."""
-    if host.live_release == release:
+    if host.live_release == release and host.live in host.running:
         return []
     slot = host.idle
     if host.release_in(slot) != release or slot not in host.running:
@@ -240,6 +245,14 @@ def plan_pruned(host: Host, keep: int) -> list[Step]:
     needed = set(host.slots.values()) | {host.previous}
     kept = set(host.releases[:keep]) | needed
     return [Step("remove", release) for release in host.releases if release not in kept]
+
+
+def foresee_before(host: Host, state: str, release: str | None) -> Host:
+    """The host as the earlier states of a rollout would have left it; in check mode they did not."""
+    if release is None or state not in ("candidate", "live"):
+        return host
+    staged = replace(host, releases=tuple(dict.fromkeys((release, *host.releases))))
+    return staged if state == "candidate" else foresee(staged, plan_candidate(staged, release))
 
 
 def summarise(host: Host) -> dict[str, str | None]:

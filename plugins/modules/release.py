@@ -200,7 +200,13 @@ ARGUMENT_SPEC: dict[str, Any] = {
 
 def stage(params: dict[str, Any], layout: _release.Layout, check_mode: bool) -> dict[str, Any]:
     environment = {name: str(value) for name, value in params["environment"].items()}
-    release = _release.release_id(params["version"], params["digest"], params["files"], environment)
+    release = _release.release_id(
+        params["version"],
+        params["digest"],
+        params["files"],
+        environment,
+        [params["python"], params["user"] or params["name"], *params["shared"]],
+    )
     present = _slots.observe(layout).releases
     if release not in present and not check_mode:
         _stage.stage(
@@ -224,6 +230,8 @@ def stage(params: dict[str, Any], layout: _release.Layout, check_mode: bool) -> 
 
 def move(params: dict[str, Any], layout: _release.Layout, check_mode: bool) -> dict[str, Any]:
     host = _slots.observe(layout)
+    if check_mode:
+        host = _release.foresee_before(host, params["state"], params["release"])
     plans = {
         "candidate": lambda: _release.plan_candidate(host, params["release"]),
         "live": lambda: _release.plan_live(host, params["release"], params["action"]),

@@ -23,6 +23,7 @@ from ansible_collections.evenkeel.flask.plugins.module_utils._checks.trial impor
     demand,
 )
 from ansible_collections.evenkeel.flask.plugins.module_utils._health import Wanted, judge
+from ansible_collections.evenkeel.flask.plugins.module_utils._http import HttpError
 
 TITLE = "Session Management"
 SPEC: dict[str, Any] = {
@@ -65,16 +66,20 @@ def run(trial: Trial, settings: Settings) -> Finding:
         if not problem(site, settings["check"], visitor):
             raise Failed(f"{settings['check']['path']} answers {name} like a session")
     detail = f"read {settings['reads']} times, a forged cookie is none"
-    if trial.live and settings["survives_switch"]:
+    if not trial.live or not settings["survives_switch"]:
+        return Finding(detail)
+    try:
         carried, _ = log_in(trial.live, settings["login"], "at the live release")
-        lost = problem(site, settings["check"], carried)
-        if lost:
-            raise Failed(
-                f"a session of the live release is none to the candidate ({lost}), so users would be "
-                "logged out; where that is meant, set checks.session.survives_switch: false"
-            )
-        detail += ", survives the switch"
-    return Finding(detail)
+    except (Failed, HttpError) as error:
+        # The candidate may be what mends it.
+        return Finding(detail, (f"whether a session survives the switch is not known: {error}",))
+    lost = problem(site, settings["check"], carried)
+    if lost:
+        raise Failed(
+            f"a session of the live release is none to the candidate ({lost}), so users would be "
+            "logged out; where that is meant, set checks.session.survives_switch: false"
+        )
+    return Finding(f"{detail}, survives the switch")
 
 
 def log_in(site: Site, login: Settings, where: str = "") -> tuple[Jar, list[Cookie]]:

@@ -31,6 +31,7 @@ class Shop:
 
     def __init__(self, fault: str = "") -> None:
         self.fault = fault
+        self.session = "session=demo.other" if fault == "other secret" else "session=demo.sig"
         self.files: dict[str, bytes] = {}
         self.asked: list[str] = []
         self.crowd = threading.Barrier(10)
@@ -124,17 +125,17 @@ class Shop:
     def login(self, method, path, given, body):
         if method == "GET":
             return ok(LOGIN, Set_Cookie="csrf=abc; Path=/")
+        if self.fault == "login":
+            return ok(status="500 Oh")
         form = parse_qs(body.decode())
         right = form.get("password") == ["right"] and form.get("csrf") == ["t0ken"]
         if not right or "csrf=abc" not in given.get("Cookie", ""):
             return ok(status="401 Unauthorized")
         attributes = "" if self.fault == "cookie" else "; Secure; HttpOnly; SameSite=Lax"
-        return ok(
-            status="302 Found", Location="/account", Set_Cookie=f"session=demo.sig{attributes}"
-        )
+        return ok(status="302 Found", Location="/account", Set_Cookie=f"{self.session}{attributes}")
 
     def account(self, method, path, given, body):
-        session = "session=demo.sig" in given.get("Cookie", "")
+        session = self.session in given.get("Cookie", "")
         if self.fault == "one worker" and self.asked.count("GET /account") % 4 == 0:
             session = False
         if self.fault == "forged" and "session=" in given.get("Cookie", ""):

@@ -47,6 +47,8 @@ FULL = {
     "errors": {"bad_body": {"path": "/api/products"}, "wrong_method": {"path": "/health"}},
 }
 
+QUICK = {**FULL, "response_times": {"enabled": False}}
+
 
 def gate(shop, live=None, checks=FULL, deadline=60, timeout=5, **more):
     limit = Deadline(deadline)
@@ -70,9 +72,24 @@ def test_a_sound_shop_passes_all_eight():
 
 
 def test_a_session_of_the_live_release_survives_the_switch():
-    results = gate(Shop(), live=Shop(), checks={**FULL, "response_times": {"enabled": False}})
+    results = gate(Shop(), live=Shop(), checks=QUICK)
     assert _gate.verdict(results) == "passed"
     assert "survives the switch" in next(r.reason for r in results if r.name == "session")
+
+
+def test_a_session_that_the_candidate_does_not_know_fails_it():
+    results = gate(Shop("other secret"), live=Shop(), checks=QUICK)
+    assert outcomes(results, "failed") == {"session"}
+    assert "users would be logged out" in next(r.reason for r in results if r.name == "session")
+
+
+def test_a_live_release_that_lets_nobody_log_in_does_not_stop_the_one_that_mends_it():
+    results = gate(Shop(), live=Shop("login"), checks=QUICK)
+    assert _gate.verdict(results) == "passed"
+    assert [text for result in results for text in result.warnings] == [
+        "whether a session survives the switch is not known: login at the live release: 500, "
+        "wanted 200 or 302 or 303"
+    ]
 
 
 @pytest.mark.parametrize(

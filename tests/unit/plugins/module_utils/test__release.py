@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from ansible_collections.evenkeel.flask.plugins.module_utils import _release
 from ansible_collections.evenkeel.flask.plugins.module_utils._release import (
@@ -13,6 +15,7 @@ from ansible_collections.evenkeel.flask.plugins.module_utils._release import (
     ReleaseError,
     Switch,
     foresee,
+    foresee_before,
     plan_candidate,
     plan_live,
     plan_pruned,
@@ -68,6 +71,10 @@ class TestReleaseId:
         assert _release.release_id("1.0", "d", {"x": "1"}, {"A": "1"}) != _release.release_id(
             *other
         )
+
+    def test_another_interpreter_is_another_release(self):
+        one, other = (_release.release_id("1.0", "d", {}, {}, [python]) for python in ("/a", "/b"))
+        assert one != other
 
     @pytest.mark.parametrize(
         ("version", "start"), [("2.0.0", "2.0.0-"), ("", ""), ("v1/../x y", "v1_.._x_y-")]
@@ -135,9 +142,30 @@ class TestLive:
     def test_second_switch_changes_nothing(self):
         assert plan_live(LIVE_B, "b", "release") == []
 
+    def test_a_live_release_that_died_is_brought_back_in_the_other_slot(self):
+        dead = replace(LIVE_A, running=frozenset())
+        revived = foresee(dead, plan_candidate(dead, "a"))
+        assert words(plan_live(revived, "a", "release"))[0] == "point_live green"
+
     def test_release_that_does_not_run_cannot_go_live(self):
         with pytest.raises(ReleaseError, match="runs in no slot"):
             plan_live(LIVE_A, "b", "release")
+
+
+class TestCheckMode:
+    """Each state is foreseen from where the states before it would have left the host."""
+
+    def test_candidate_is_foreseen_though_nothing_was_staged(self):
+        host = foresee_before(LIVE_A, "candidate", "x")
+        assert words(plan_candidate(host, "x"))[-1] == "point_candidate green"
+
+    def test_switch_is_foreseen_though_no_candidate_runs(self):
+        host = foresee_before(LIVE_A, "live", "x")
+        assert words(plan_live(host, "x", "release"))[0] == "point_live green"
+
+    def test_nothing_is_foreseen_where_nothing_is_to_do(self):
+        host = foresee_before(LIVE_A, "live", "a")
+        assert plan_live(host, "a", "release") == []
 
 
 class TestWithdrawn:
