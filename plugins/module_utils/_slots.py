@@ -141,6 +141,13 @@ def _iso(moment: datetime.datetime) -> str:
     return moment.isoformat(timespec="seconds")
 
 
+def _given(value: str | None) -> str:
+    """What a step of this kind always names."""
+    if value is None:
+        raise TypeError("a step lacks what it is about")
+    return value
+
+
 class Slots:
     """Carries out the steps of a plan; each public method but C(apply) is one verb."""
 
@@ -170,13 +177,11 @@ class Slots:
             getattr(self, step.verb)(step)
 
     def assign(self, step: Step) -> None:
-        assert step.subject
-        assert step.detail
-        self._link(self.layout.release(step.detail), self.layout.slot(step.subject))
+        release, slot = _given(step.detail), _given(step.subject)
+        self._link(self.layout.release(release), self.layout.slot(slot))
 
     def start(self, step: Step) -> None:
-        slot = step.subject
-        assert slot
+        slot = _given(step.subject)
         _systemctl("reset-failed", self.layout.unit(slot))
         for kind in ("socket", "service"):
             done = _systemctl("start", self.layout.unit(slot, kind))
@@ -231,8 +236,7 @@ class Slots:
         return f"Its journal says: {_venv.last_line(journal.stdout)}. "
 
     def stop(self, step: Step, drain: bool = True) -> None:
-        slot = step.subject
-        assert slot
+        slot = _given(step.subject)
         if drain:
             self._drain(slot)
         # The socket too, and in one call: a socket that outlives its service starts it again.
@@ -278,8 +282,7 @@ class Slots:
             os.fsync(stream.fileno())
 
     def remove(self, step: Step) -> None:
-        assert step.subject
-        shutil.rmtree(self.layout.release(step.subject))
+        shutil.rmtree(self.layout.release(_given(step.subject)))
         self._remove_unused()
 
     def _remove_unused(self) -> None:

@@ -50,7 +50,7 @@ options:
     type: list
     elements: dict
     required: true
-    options:
+    suboptions:
       path:
         description: Path below O(base_url). Either this or O(endpoints[].url) is needed.
         type: str

@@ -79,7 +79,7 @@ options:
       - The hosts' Python, as M(evenkeel.flask.preflight) returns it.
     type: dict
     required: true
-    options:
+    suboptions:
       python_version:
         description: For example V(3.11.2).
         type: str

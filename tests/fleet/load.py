@@ -273,7 +273,7 @@ class Load:
 
 
 def _named_target(text: str) -> tuple[str, str]:
-    name, _, url = text.partition("=")
+    name, _sep, url = text.partition("=")
     if not url:
         raise argparse.ArgumentTypeError(f"{text!r}: give it as NAME=URL")
     return name, url

@@ -41,7 +41,7 @@ def run(trial: Trial, settings: Settings) -> Finding:
     alone = {path: site.ask(path) for path in paths}
     wanted = min(max(settings["connections"], 1), MOST)
     asked = [paths[index % len(paths)] for index in range(wanted)]
-    ids = [f"evenkeel-gate-{uuid.uuid4()}" for _ in asked]
+    ids = [f"evenkeel-gate-{uuid.uuid4()}" for _one in asked]
     requests = [site.request(p, headers={"X-Request-ID": i}) for p, i in zip(asked, ids)]
     with ThreadPoolExecutor(max_workers=wanted) as pool:
         opened = list(

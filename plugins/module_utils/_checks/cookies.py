@@ -23,10 +23,10 @@ class Cookie:
     @classmethod
     def parse(cls, header: str) -> Cookie:
         first, *rest = header.split(";")
-        name, _, value = first.partition("=")
+        name, _sep, value = first.partition("=")
         attributes = {}
         for part in rest:
-            key, _, given = part.partition("=")
+            key, _sep, given = part.partition("=")
             attributes[key.strip().lower()] = given.strip()
         return cls(name.strip(), value.strip(), attributes)
 

@@ -86,7 +86,7 @@ def measure(trial: Trial, path: str, settings: Settings) -> Timing:
     live = comparable(trial, path, timing)
     sides = [(trial.candidate, timing.candidate)] + ([(live, timing.live)] if live else [])
     warming = Deadline(settings["seconds"], trial.candidate.clock)
-    for _ in range(WARM_UP):
+    for _turn in range(WARM_UP):
         for site, _samples in sides:
             site.ask(path)
         if warming.over:

@@ -69,7 +69,7 @@ def run(trial: Trial, settings: Settings) -> Finding:
     if not trial.live or not settings["survives_switch"]:
         return Finding(detail)
     try:
-        carried, _ = log_in(trial.live, settings["login"], "at the live release")
+        carried, _page = log_in(trial.live, settings["login"], "at the live release")
     except (Failed, HttpError) as error:
         # The candidate may be what mends it.
         return Finding(detail, (f"whether a session survives the switch is not known: {error}",))

@@ -51,10 +51,10 @@ def read_request(conn: socket.socket) -> bytes:
         if not more:
             return data
         data += more
-    head, _, body = data.partition(b"\r\n\r\n")
+    head, _sep, body = data.partition(b"\r\n\r\n")
     length = 0
     for line in head.split(b"\r\n"):
-        name, _, value = line.partition(b":")
+        name, _sep, value = line.partition(b":")
         if name.lower() == b"content-length":
             length = int(value)
     while len(body) < length:
@@ -101,7 +101,7 @@ def serving(
     def accept() -> None:
         with contextlib.suppress(OSError):
             while True:
-                conn, _ = listener.accept()
+                conn, _peer = listener.accept()
                 threads.append(threading.Thread(target=talk, args=(conn,), daemon=True))
                 threads[-1].start()
 

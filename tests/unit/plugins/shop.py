@@ -37,8 +37,8 @@ class Shop:
         self.crowd = threading.Barrier(10)
 
     def __call__(self, conn: socket.socket, raw: bytes) -> bytes | None:
-        head, _, body = raw.partition(b"\r\n\r\n")
-        method, target, _ = head.decode("latin-1").split("\r\n")[0].split(" ")
+        head, _sep, body = raw.partition(b"\r\n\r\n")
+        method, target, _version = head.decode("latin-1").split("\r\n")[0].split(" ")
         path = target.partition("?")[0]
         self.asked.append(f"{method} {target}")
         given = dict(re.findall(r"(?m)^([\w-]+): (.*?)\r?$", head.decode("latin-1")))

@@ -67,7 +67,7 @@ def product_fields(body):
         abort(400, "The body must be a JSON object.")
     price = body.get("price_cents")
     # True and False are whole numbers to Python.
-    if type(price) is not int or not 0 <= price <= HIGHEST_PRICE:
+    if isinstance(price, bool) or not isinstance(price, int) or not 0 <= price <= HIGHEST_PRICE:
         abort(400, f"price_cents must be a whole number from 0 to {HIGHEST_PRICE}.")
     name = text_field(body, "name", longest=120)
     if not name:

@@ -40,13 +40,13 @@ def read(endpoint=None, **params):
     ],
 )
 def test_where_an_endpoint_is_and_what_it_is_called(base_url, endpoint, url, name):
-    (found,), _ = read(endpoint, base_url=base_url)
+    (found,), _problems = read(endpoint, base_url=base_url)
     assert (str(found.request.url), found.name) == (url, name)
 
 
 def test_a_json_body_announces_itself_unless_told_otherwise():
-    (plain,), _ = read({"body_json": {"a": 1}})
-    (own,), _ = read({"body_json": [], "headers": {"content-type": "application/x"}})
+    (plain,), _problems = read({"body_json": {"a": 1}})
+    (own,), _problems = read({"body_json": [], "headers": {"content-type": "application/x"}})
     assert plain.request.body == b'{"a": 1}'
     assert plain.request.headers == {"Content-Type": "application/json"}
     assert own.request.headers == {"content-type": "application/x"}
@@ -136,7 +136,7 @@ def test_headers_that_carry_credentials_are_known(headers, found):
 )
 def test_no_argument_is_worse_than_refused(endpoint):
     try:
-        (found,), _ = read(endpoint)
+        (found,), _problems = read(endpoint)
     except ArgumentError:
         return
     assert found.request.head().count(b"\r\n\r\n") == 1

@@ -50,9 +50,9 @@ FULL = {
 QUICK = {**FULL, "response_times": {"enabled": False}}
 
 
-def gate(shop, live=None, checks=FULL, deadline=60, timeout=5, **more):
+def gate(shop, live=None, checks=None, deadline=60, timeout=5, **more):
     limit = Deadline(deadline)
-    settings = with_defaults(_gate.CHECKS_SPEC, checks)
+    settings = with_defaults(_gate.CHECKS_SPEC, FULL if checks is None else checks)
     with serving(shop) as server, serving(live or Shop()) as other:
         candidate = Site(Url.parse(server.url), limit, timeout=timeout)
         beside = Site(Url.parse(other.url), limit, timeout=timeout) if live else None

@@ -176,7 +176,7 @@ def test_results_come_in_the_order_of_the_endpoints():
 
 
 def test_the_message_names_what_is_not_healthy():
-    good, _ = check("+")
-    bad, _ = check("x")
+    good, _rest = check("+")
+    bad, _rest = check("x")
     assert _health.message([good]) == "All endpoints are healthy (1)."
     assert _health.message([good, bad]) == "1 of 2 endpoints are not healthy: health: refused."

@@ -232,8 +232,8 @@ def test_the_reason_for_being_late_tells_how_far_it_came():
 
 
 PARTS = st.sampled_from(
-    [raw for raw, *_ in GOOD.values()]
-    + [raw for raw, *_ in BAD.values()]
+    [raw for raw, *_rest in GOOD.values()]
+    + [raw for raw, *_rest in BAD.values()]
     + [b"HTTP/1.1 ", b"\r\n", b"0\r\n", b"Content-Length: 3\r\n", b"\0", b"\xff"]
 )
 

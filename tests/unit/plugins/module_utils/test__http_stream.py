@@ -71,7 +71,7 @@ def test_each_wait_gets_what_is_left():
     clock = Clock()
     dripping = DrippingSocket(clock, b"HTTP")
     stream = Stream(dripping, Deadline(10, clock))
-    for _ in range(3):
+    for _turn in range(3):
         stream.receive()
     assert dripping.timeouts == [10, 9, 8]
 

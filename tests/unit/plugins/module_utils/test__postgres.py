@@ -134,12 +134,12 @@ class Dialogue:
         stored = hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()
         server_key = hmac.digest(salted, b"Server Key", "sha256")
         self.conn.sendall(login(10, b"SCRAM-SHA-256\0\0"))
-        mechanism, _, rest = self._answer().partition(b"\0")
+        mechanism, _sep, rest = self._answer().partition(b"\0")
         assert mechanism == b"SCRAM-SHA-256"
         bare = rest[4:].decode().removeprefix("n,,")
         first = f"{bare.removeprefix('n=,')}server,s={base64.b64encode(SALT).decode()},i={ROUNDS}"
         self.conn.sendall(login(11, first.encode()))
-        without_proof, _, proof = self._answer().decode().rpartition(",p=")
+        without_proof, _sep, proof = self._answer().decode().rpartition(",p=")
         said = ",".join([bare, first, without_proof]).encode()
         signature = hmac.digest(stored, said, "sha256")
         key = bytes(a ^ b for a, b in zip(base64.b64decode(proof), signature))
@@ -288,7 +288,7 @@ def test_only_verify_full_asks_for_the_name(tmp_path, sslmode, passes):
     expected = (
         contextlib.nullcontext() if passes else pytest.raises(Problem, match="is not trusted")
     )
-    with Postgres(tls=tls).url(rest=rest) as url, expected:
+    with expected, Postgres(tls=tls).url(rest=rest) as url:
         prove(url)
 
 

@@ -29,7 +29,7 @@ class Redis:
         with conn.makefile("rb") as stream:
             while line := stream.readline():
                 words = []
-                for _ in range(int(line[1:])):
+                for _turn in range(int(line[1:])):
                     size = int(stream.readline()[1:])
                     words.append(stream.read(size + 2)[:-2].decode())
                 self.asked.append(words)

@@ -18,7 +18,7 @@ def latencies(seed, scale, n=60):
     """Times as servers have them: skewed, now and then a stall."""
     rng = random.Random(seed)
     return [
-        scale * rng.lognormvariate(0, 0.2) * (10 if rng.random() < 0.03 else 1) for _ in range(n)
+        scale * rng.lognormvariate(0, 0.2) * (10 if rng.random() < 0.03 else 1) for _turn in range(n)
     ]
 
 
@@ -57,8 +57,8 @@ def test_p_value_agrees_with_counting_every_arrangement():
     st.lists(st.integers(0, 50), min_size=2, max_size=40),
     st.lists(st.integers(0, 50), min_size=2, max_size=40),
 )
-def test_p_values_of_both_sides_cover_everything(left, right):
-    p, q = _statistics.p_greater(left, right), _statistics.p_greater(right, left)
+def test_p_values_of_both_sides_cover_everything(one, other):
+    p, q = _statistics.p_greater(one, other), _statistics.p_greater(other, one)
     assert 0 <= p <= 1
     assert p + q >= 1 - 1e-9
 

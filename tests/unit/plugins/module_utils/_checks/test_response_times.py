@@ -56,7 +56,7 @@ class FakeSite:
 
 def noisy(scale, seed, sigma=0.15):
     rng = random.Random(seed)
-    return (scale * rng.lognormvariate(0, sigma) for _ in itertools.count())
+    return (scale * rng.lognormvariate(0, sigma) for _turn in itertools.count())
 
 
 def trial(slowdown=1.0, live_status=200, candidate_status=200, ms=10.0, sigma=0.15):
@@ -88,14 +88,14 @@ def test_what_is_not_clear_is_inconclusive():
 
 @pytest.mark.parametrize(("slowdown", "at_most"), [(1.0, 3.5), (1.25, 6.5)])
 def test_a_decision_takes_no_longer_than_it_may(slowdown, at_most):
-    one, _ = trial(slowdown, sigma=0.5)
+    one, _pairs = trial(slowdown, sigma=0.5)
     with contextlib.suppress(Inconclusive):
         response_times.run(one, SETTINGS)
     assert one.candidate.clock.now < at_most
 
 
 def test_a_slow_page_is_still_judged():
-    one, _ = trial(1.0, ms=1500.0)
+    one, _pairs = trial(1.0, ms=1500.0)
     response_times.run(one, {**SETTINGS, "max_ms": 5000})
     assert one.live.asked < 25
 
@@ -105,11 +105,11 @@ def test_both_sides_are_asked_in_turn_and_neither_is_always_first():
     response_times.run(one, SETTINGS)
     pairs = [log[i : i + 2] for i in range(2 + 2 * response_times.WARM_UP, len(log), 2)]
     assert all({first, second} == {one.live, one.candidate} for first, second in pairs)
-    assert {first for first, _ in pairs} == {one.live, one.candidate}
+    assert {first for first, _second in pairs} == {one.live, one.candidate}
 
 
 def test_the_budget_counts_without_a_live_release():
-    one, _ = trial(1.0, ms=50.0)
+    one, _pairs = trial(1.0, ms=50.0)
     alone = Trial(one.candidate)
     assert response_times.run(alone, SETTINGS).measured["/"]["samples"] == 30
     with pytest.raises(Failed, match=r"/: p95 \d+ ms, wanted 20"):

@@ -102,6 +102,7 @@ def test_an_app_may_name_the_request_that_a_job_belongs_to(line):
 
 
 def test_an_exception_is_part_of_its_line(line):
+    found = ""
     try:
         raise KeyError("tea")
     except KeyError:
