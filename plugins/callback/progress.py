@@ -67,18 +67,22 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         self.task = ""
         self.task_at = 0.0
         self.outcomes: dict[str, str] = {}
+        # Hosts by what was said of them: hosts that fail alike are told together.
+        self.refusals: dict[str, list[str]] = {}
 
     def flush(self) -> None:
         if self.outcomes:
             line = f"{clock(self.task_at)}  {self.task:<56}  {said(self.outcomes)}"
             self._display.display(line, color=color(self.outcomes))
-        self.outcomes = {}
+        for message, hosts in self.refusals.items():
+            self._display.display(f"       {', '.join(hosts)}: {message}", color="red")
+        self.outcomes, self.refusals = {}, {}
 
-    def show(self, text: Any, **more: Any) -> None:
+    def show(self, text: Any) -> None:
         """Show below the task what its line cannot say."""
         self.flush()
         for line in text if isinstance(text, list) else str(text).splitlines():
-            self._display.display(f"       {line}", **more)
+            self._display.display(f"       {line}")
 
     def v2_playbook_on_play_start(self, play: Any) -> None:
         self.flush()
@@ -114,7 +118,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         parts = [part for part in result._result.get("results", ()) if part.get("failed")]
         for part in parts or [result._result]:
             for line in str(part.get("msg", "no message")).splitlines():
-                self.show([f"{host}: {line}"], color=COLORS[word])
+                self.refusals.setdefault(line, []).append(host)
 
     def v2_on_file_diff(self, result: Any) -> None:
         for part in result._result.get("results", [result._result]):
