@@ -13,6 +13,7 @@ import contextlib
 import glob
 import json
 import os
+import pwd
 import re
 import socket
 import ssl
@@ -24,9 +25,18 @@ from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 LISTEN = "0A"
 DATABASE_PORTS = {"mariadb": 3306, "mssql": 1433, "mysql": 3306, "oracle": 1521}
+# Debian gives those below to what every system has (Debian policy 9.2.2); others do alike.
+SYSTEM_UIDS = 100
 TARGET = ("python_version", "python_tag", "machine", "libc")
 DESCRIBE_PYTHON = """
-import glob, importlib.util, json, platform, re, subprocess, sys
+import glob, importlib, json, platform, re, subprocess, sys
+def lacks(name):
+    try:
+        importlib.import_module(name)
+    except ImportError:
+        return True
+# pip needs distutils before Python 3.10, and Debian keeps it apart.
+wanted = ["venv"] + (["distutils.cmd"] if sys.version_info < (3, 10) else [])
 libc = "-".join(filter(None, platform.libc_ver()))
 for loader in [] if libc else glob.glob("/lib/ld-musl-*.so.1"):
     said = subprocess.run([loader], stderr=subprocess.PIPE).stderr.decode()
@@ -37,7 +47,7 @@ print(json.dumps({
     "python_tag": "%s%d%d" % ((tag,) + tuple(sys.version_info[:2])),
     "machine": platform.machine(),
     "libc": libc,
-    "venv": importlib.util.find_spec("venv") is not None,
+    "lacks": [name for name in wanted if lacks(name)],
 }))
 """
 
@@ -136,11 +146,27 @@ def judge_python(found: Mapping[str, Any], minimum: str, path: str) -> None:
             f"{path} is {found['python_version']}, and {minimum} or newer is wanted; name a newer "
             "interpreter of the host."
         )
-    if not found["venv"]:
+    if found["lacks"]:
         raise Problem(
-            f"{path} lacks the module venv of the standard library; install the whole Python (on Debian "
-            "the package python3, not only python3-minimal)."
+            f"{path} lacks {' and '.join(found['lacks'])} of the standard library; install the whole Python "
+            "(on Debian the package python3, not only python3-minimal, and python3-distutils with 3.9)."
         )
+
+
+def judge_user(name: str, uid: int | None) -> None:
+    """Refuse to make a user of the system's own, C(bin) or C(backup) say, into the app's."""
+    if uid is not None and uid < SYSTEM_UIDS:
+        raise Problem(
+            f"{name} is a user of the system itself (uid {uid}) on this host; give the app another name, or "
+            "name another user in flask_app_user."
+        )
+
+
+def user_id(name: str) -> int | None:
+    try:
+        return pwd.getpwnam(name).pw_uid
+    except KeyError:
+        return None
 
 
 def judge_disk(path: str, free_mb: int, wanted_mb: int) -> None:

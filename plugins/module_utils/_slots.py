@@ -8,6 +8,7 @@ This file is private to the collection.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import http.client
 import json
@@ -232,8 +233,8 @@ class Slots:
             if error:
                 return f"Its log says: {error}. "
         unit = self.layout.unit(slot)
-        journal = _venv.run(["journalctl", "-u", unit, "-n", "20", "-o", "cat", "--no-pager"])
-        return f"Its journal says: {_venv.last_line(journal.stdout)}. "
+        journal = _venv.run(["journalctl", "-u", unit, "-n", "20", "-o", "json", "--no-pager"])
+        return f"Its journal says: {journal_error(journal.stdout.splitlines())}. "
 
     def stop(self, step: Step, drain: bool = True) -> None:
         slot = _given(step.subject)
@@ -310,6 +311,20 @@ class Slots:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def journal_error(lines: Sequence[str]) -> str:
+    """The last thing that the unit's own processes said; systemd itself says only that it failed.
+
+    @param lines: records as journalctl prints them as JSON (systemd.journal-fields(7))
+    """
+    said = []
+    for line in lines:
+        with contextlib.suppress(ValueError):
+            record = json.loads(line)
+            said.append((record.get("_PID") != "1", str(record.get("MESSAGE")).rstrip(".")))
+    own = [message for is_own, message in said if is_own]
+    return (own or [message for _is_own, message in said] or ["nothing"])[-1]
 
 
 def last_error(lines: list[str], slot: str, release: str | None) -> str | None:

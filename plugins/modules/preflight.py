@@ -44,6 +44,9 @@ options:
     description: The oldest Python that will do.
     type: str
     default: "3.9"
+  user:
+    description: The user that the app runs as, who must be no user of the system itself. Not looked at without it.
+    type: str
   path:
     description: The directory that must have room. If it is not there, the nearest one above is looked at.
     type: path
@@ -212,6 +215,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "name": {"type": "str", "required": True},
     "python": {"type": "path", "default": "/usr/bin/python3"},
     "min_python": {"type": "str", "default": "3.9"},
+    "user": {"type": "str"},
     "path": {"type": "path", "default": "/srv"},
     "min_free_mb": {"type": "int", "default": 500},
     "ports": {"type": "dict", "default": {}},
@@ -232,6 +236,9 @@ def look_at_host(params: Mapping[str, Any], report: _preflight.Report) -> None:
         found = _preflight.describe_python(params["python"])
         facts["target"] = {key: found[key] for key in _preflight.TARGET}
         _preflight.judge_python(found, params["min_python"], params["python"])
+    if params["user"]:
+        with report.about("flask_app_user"):
+            _preflight.judge_user(params["user"], _preflight.user_id(params["user"]))
     with report.about("rollout_min_free_mb"):
         facts["free_mb"] = _preflight.free_mb(params["path"])
         _preflight.judge_disk(params["path"], facts["free_mb"], params["min_free_mb"])

@@ -81,15 +81,16 @@ def test_a_budget_that_fits_in_every_case_is_silent():
 
 @pytest.mark.parametrize("version", ["3.9.2", "3.10.0", "3.14.0rc1", "4.0"])
 def test_a_python_that_is_new_enough_will_do(version):
-    _preflight.judge_python({"python_version": version, "venv": True}, "3.9", "/usr/bin/python3")
+    _preflight.judge_python({"python_version": version, "lacks": []}, "3.9", "/usr/bin/python3")
 
 
 @pytest.mark.parametrize(
     ("found", "said"),
     [
-        ({"python_version": "3.8.20", "venv": True}, "/p is 3.8.20, and 3.9 or newer is wanted"),
-        ({"python_version": "2.7.18", "venv": False}, "/p is 2.7.18, and 3.9 or newer is wanted"),
-        ({"python_version": "3.11.2", "venv": False}, "/p lacks the module venv"),
+        ({"python_version": "3.8.20", "lacks": []}, "/p is 3.8.20, and 3.9 or newer is wanted"),
+        ({"python_version": "2.7.18", "lacks": ["venv"]}, "/p is 2.7.18, and 3.9 or newer is wanted"),
+        ({"python_version": "3.11.2", "lacks": ["venv"]}, "/p lacks venv of the standard library"),
+        ({"python_version": "3.9.2", "lacks": ["distutils.cmd"]}, "and python3-distutils with 3.9"),
     ],
 )
 def test_a_python_that_will_not_do_is_refused(found, said):
@@ -103,7 +104,7 @@ def test_an_interpreter_tells_what_wheels_it_takes():
     assert found["python_tag"] == f"cp{sys.version_info[0]}{sys.version_info[1]}"
     assert found["machine"] == platform.machine()
     assert found["libc"] == "-".join(platform.libc_ver())
-    assert found["venv"] is True
+    assert found["lacks"] == []
 
 
 @pytest.mark.parametrize("script", ["exit 1", "echo nothing useful"])
@@ -272,3 +273,19 @@ def test_a_file_is_no_server():
 def test_a_database_without_an_address_is_a_doubt():
     with pytest.raises(Doubt, match="nothing was proven"):
         _preflight.reach("oracle:///?service=x", 5)
+
+
+@pytest.mark.parametrize("uid", [None, 100, 998, 1000])
+def test_a_user_of_its_own_is_the_apps(uid):
+    _preflight.judge_user("shop", uid)
+
+
+@pytest.mark.parametrize(("name", "uid"), [("root", 0), ("bin", 2), ("www-data", 33)])
+def test_a_user_of_the_system_itself_is_never_the_apps(name, uid):
+    with pytest.raises(Problem, match=f"{name} is a user of the system itself"):
+        _preflight.judge_user(name, uid)
+
+
+def test_users_are_known_by_their_number():
+    assert _preflight.user_id("root") == 0
+    assert _preflight.user_id("no-such-user-here") is None

@@ -95,3 +95,27 @@ def test_an_answer_that_is_none_is_an_oserror(tmp_path, text):
 
 def test_nobody_there_is_no_answer(tmp_path):
     assert _slots.try_ask(str(tmp_path / "none.sock"), "/", 1) == (None, None)
+
+
+def record(pid, message):
+    return json.dumps({"_PID": str(pid), "MESSAGE": message})
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        (
+            [
+                record(1, "Starting shop, slot blue..."),
+                record(99, "shop@blue.service: Failed at step NAMESPACE: Operation not permitted"),
+                record(1, "Failed to start shop, slot blue."),
+            ],
+            "shop@blue.service: Failed at step NAMESPACE: Operation not permitted",
+        ),
+        ([record(1, "Failed to start shop, slot blue.")], "Failed to start shop, slot blue"),
+        (["cut off {", record(7, [200, 201])], "[200, 201]"),
+        ([], "nothing"),
+    ],
+)
+def test_the_journal_s_own_word_is_the_reason_and_not_that_systemd_gave_up(lines, said):
+    assert _slots.journal_error(lines) == said

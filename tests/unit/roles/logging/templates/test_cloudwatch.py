@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The CloudWatch agent gets a configuration that it takes.
 
-No package carries the agent's published JSON schema, so what it says of log
+No package carries the agent's published JSON schema (its repository does, and what is
+rendered here passed that of commit ab55b8daa, 2026-08-07), so what it says of log
 files stands here in our own words.
 """
 
