@@ -1,0 +1,37 @@
+# What a person or CI runs. It relies on nothing but make, git and Python 3.11:
+# the rest is installed by tests/setup.sh, in .venv, and by tests/fleet/fleet.py.
+HOSTS ?= 2
+export PYTHON ?= python3
+python := .venv/bin/python
+pip_compile := .cache/lock/bin/pip-compile
+
+.DEFAULT_GOAL := help
+.PHONY: help setup check test demo lock clean
+
+help: ## show the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST)
+
+setup: ## make .venv, and install what it needs; quick when there is nothing to do
+	@tests/setup.sh
+
+check: setup ## lint and unit tests, in under a minute
+	@$(python) tests/run.py check
+
+test: setup ## all tests, on real hosts in containers too
+	@$(python) tests/fleet/fleet.py install
+	@$(python) tests/run.py test
+
+demo: setup ## see a rolling update under load, on HOSTS=2 containers
+	@$(python) tests/fleet/fleet.py install
+	@$(python) tests/fleet/demo.py --hosts $(HOSTS)
+
+lock: setup ## bring tests/requirements.txt up to date with the newest versions
+	@$(python) -m venv .cache/lock
+	@.cache/lock/bin/pip -qq install pip-tools
+	@$(pip_compile) --quiet --upgrade --strip-extras --allow-unsafe --no-header \
+	    --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options \
+	    --output-file tests/requirements.txt tests/requirements.in
+
+clean: ## remove all that was made here: fleets, their images, .venv and .cache
+	@$(PYTHON) tests/fleet/fleet.py clean
+	@rm -rf .cache .venv tests/output

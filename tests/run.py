@@ -1,0 +1,207 @@
+# Copyright (c) 2026, the evenkeel.flask authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Run all that checks this collection, whatever fails, and count: make check, make test."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ET
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+OUTPUT = ROOT / "tests" / "output"
+CACHE = ROOT / ".cache"
+TIMEOUT_SECONDS = 20 * 60
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One command. It counts as one test, unless it writes what it counted itself."""
+
+    name: str
+    command: str
+    junit: Path | None = None
+
+
+# Two at a time, the longest first.
+CHECK = [
+    Stage("unit tests", f"pytest --junit-xml={OUTPUT}/unit.xml", OUTPUT / "unit.xml"),
+    Stage("ansible-lint", "ansible-lint"),
+    Stage("mypy", "mypy -p ansible_collections.evenkeel.flask.plugins && mypy tests/*.py tests/fleet"),
+    Stage("yamllint", "yamllint --strict ."),
+    Stage("ruff check", "ruff check"),
+    Stage("ruff format", "ruff format --check"),
+]  # fmt: skip
+
+# One after the other, and the molecule scenarios after them.
+TEST = [
+    Stage("sanity", "python tests/ansible_test.py sanity --venv"),
+    # The same tests as above, under what Ansible itself takes for granted.
+    Stage("units", "python tests/ansible_test.py units 'tests/unit/plugins/.*' --venv"),
+    Stage(
+        "docs",
+        "antsibull-docs lint-collection-docs --plugin-docs --validate-collection-refs=dependent"
+        " --disallow-unknown-collection-refs .",
+    ),
+    Stage("changelog", "antsibull-changelog lint"),
+    Stage(
+        "build",
+        "rm -rf .cache/build && ansible-galaxy collection build --output-path .cache/build",
+    ),
+    Stage("galaxy-importer", "cd .cache/build && python -m galaxy_importer.main *.tar.gz"),
+]
+
+# What the user's shell may hold and the tools would listen to.
+FOREIGN = ("ANSIBLE_", "COVERAGE_", "MOLECULE_", "MYPY", "PYTEST_", "PYTHON", "RUFF_", "YAMLLINT_")
+
+
+@dataclass(frozen=True)
+class Tally:
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(
+            self.passed + other.passed, self.failed + other.failed, self.skipped + other.skipped
+        )
+
+    def __str__(self) -> str:
+        return f"{self.passed} passed, {self.failed} failed"
+
+
+def in_junit(text: str) -> Tally:
+    suites = [*ET.fromstring(text).iter("testsuite")]
+
+    def total(word: str) -> int:
+        return sum(int(suite.get(word, 0)) for suite in suites)
+
+    failed, skipped = total("failures") + total("errors"), total("skipped")
+    return Tally(total("tests") - failed - skipped, failed, skipped)
+
+
+def tally(status: int, junit: str | None) -> Tally:
+    """What a stage adds to the count: its own tests, and itself if these do not tell how it went."""
+    own = in_junit(junit) if junit else Tally()
+    if status != 0 and own.failed == 0:
+        return own + Tally(failed=1)
+    return own if own != Tally() else Tally(passed=1)
+
+
+def scenarios(root: Path) -> list[Stage]:
+    names = sorted(path.parent.name for path in root.glob("molecule/*/molecule.yml"))
+    stages = []
+    for name in sorted(names, key="default".__ne__):
+        junit = OUTPUT / f"molecule-{name}.xml"
+        command = f"PYTEST_ADDOPTS=--junit-xml={junit} molecule test -s {name}"
+        stages.append(Stage(f"molecule {name}", command, junit))
+    return stages
+
+
+def environment(outer: Mapping[str, str]) -> dict[str, str]:
+    """The user's environment less what would change the results, and with every cache in .cache."""
+    return {
+        **{name: value for name, value in outer.items() if not name.startswith(FOREIGN)},
+        "PATH": f"{ROOT / '.venv' / 'bin'}:{outer.get('PATH', os.defpath)}",
+        "LC_ALL": "C.UTF-8",
+        "NO_COLOR": "1",
+        "ANSIBLE_COLLECTIONS_PATH": str(CACHE / "collections"),
+        "ANSIBLE_HOME": str(CACHE / "ansible"),
+        "HYPOTHESIS_STORAGE_DIRECTORY": str(CACHE / "hypothesis"),
+    }
+
+
+class Runner:
+    """Runs stages in processes of their own, and ends what they started when it is ended."""
+
+    def __init__(self) -> None:
+        self.environment = environment(os.environ)
+        self.running: set[subprocess.Popen[str]] = set()
+        self.lines: list[str] = []
+        self.total = Tally()
+
+    def together(self, stages: Iterable[Stage]) -> None:
+        with ThreadPoolExecutor(2) as pool:
+            futures = {pool.submit(self._run, stage, subprocess.PIPE): stage for stage in stages}
+            try:
+                for done in as_completed(futures):
+                    self._begin(futures[done])
+                    print(done.result()[0], end="")
+                    self._end(futures[done], *done.result()[1:])
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                self.stop()
+                raise
+
+    def in_turn(self, stages: Iterable[Stage]) -> None:
+        for stage in stages:
+            self._begin(stage)
+            try:
+                self._end(stage, *self._run(stage, None)[1:])
+            except BaseException:
+                self.stop()
+                raise
+
+    def stop(self) -> None:
+        for process in self.running:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+    def _run(self, stage: Stage, output: int | None) -> tuple[str, int, float]:
+        if stage.junit:
+            stage.junit.unlink(missing_ok=True)
+        began = time.monotonic()
+        with subprocess.Popen(
+            stage.command, shell=True, cwd=ROOT, env=self.environment, start_new_session=True,
+            stdin=subprocess.DEVNULL, stdout=output, stderr=output and subprocess.STDOUT,
+            encoding="utf-8", errors="replace",
+        ) as process:  # fmt: skip
+            self.running.add(process)
+            try:
+                said = process.communicate(timeout=TIMEOUT_SECONDS)[0]
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                said = (
+                    f"{process.communicate()[0] or ''}\nIt was not done in {TIMEOUT_SECONDS} s.\n"
+                )
+            finally:
+                self.running.discard(process)
+        return said or "", process.returncode, time.monotonic() - began
+
+    def _begin(self, stage: Stage) -> None:
+        print(f"\n== {stage.name}: {stage.command}", flush=True)
+
+    def _end(self, stage: Stage, status: int, seconds: float) -> None:
+        known = stage.junit.read_text() if stage.junit and stage.junit.exists() else None
+        found = tally(status, known)
+        self.total += found
+        skipped = f", {found.skipped} skipped" if found.skipped else ""
+        line = (
+            f"{'FAILED' if status else 'passed'}  {seconds:6.1f} s  {stage.name}: {found}{skipped}"
+        )
+        print(f"== {line}", flush=True)
+        self.lines.append(line)
+
+
+def main(suite: str) -> int:
+    OUTPUT.mkdir(parents=True, exist_ok=True)
+    runner = Runner()
+    runner.together(CHECK)
+    if suite == "test":
+        runner.in_turn([*TEST, *scenarios(ROOT)])
+    print("\n" + "\n".join(runner.lines))
+    print(runner.total)
+    return 1 if runner.total.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

@@ -1,0 +1,79 @@
+# Copyright (c) 2026, the evenkeel.flask authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The count that a run ends with, and what it runs."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.evenkeel.flask.tests import run
+from ansible_collections.evenkeel.flask.tests.run import Runner, Stage, Tally
+
+
+def junit(**counts):
+    words = {"tests": 0, "failures": 0, "errors": 0, "skipped": 0, **counts}
+    attributes = " ".join(f'{word}="{count}"' for word, count in words.items())
+    return f"<testsuites><testsuite {attributes}/></testsuites>"
+
+
+@pytest.mark.parametrize(
+    ("status", "known", "counted"),
+    [
+        pytest.param(0, None, Tally(1, 0), id="a linter passes"),
+        pytest.param(1, None, Tally(0, 1), id="a linter fails"),
+        pytest.param(0, junit(tests=9, skipped=2), Tally(7, 0, 2), id="tests pass"),
+        pytest.param(1, junit(tests=9, failures=2, errors=1), Tally(6, 3), id="tests fail"),
+        pytest.param(1, junit(tests=9), Tally(9, 1), id="it fails, and not by a test"),
+        pytest.param(4, junit(), Tally(0, 1), id="no test could be collected"),
+        pytest.param(0, junit(tests=9, failures=2), Tally(7, 2), id="a failed test is hidden"),
+    ],
+)
+def test_each_stage_is_counted(status, known, counted):
+    assert run.tally(status, known) == counted
+
+
+def test_the_suites_of_a_report_are_summed():
+    text = '<testsuites><testsuite tests="2"/><testsuite tests="3" failures="1"/></testsuites>'
+    assert run.in_junit(text) == Tally(4, 1)
+
+
+def test_every_scenario_is_run_and_the_default_one_first(tmp_path):
+    for name in ("rollout", "default", "bake"):
+        (tmp_path / "molecule" / name).mkdir(parents=True)
+        (tmp_path / "molecule" / name / "molecule.yml").touch()
+    (tmp_path / "molecule" / "shared").mkdir()
+    found = [stage.name for stage in run.scenarios(tmp_path)]
+    assert found == ["molecule default", "molecule bake", "molecule rollout"]
+
+
+def test_the_users_shell_does_not_change_the_results():
+    inner = run.environment(
+        {"PATH": "/bin", "HOME": "/home/me", "ANSIBLE_FORKS": "1", "PYTHONPATH": "/old"}
+    )
+    assert not {"ANSIBLE_FORKS", "PYTHONPATH"} & set(inner)
+    assert inner["HOME"] == "/home/me"
+    assert inner["PATH"].endswith(":/bin")
+
+
+@pytest.mark.parametrize("suite", ["check", "test"])
+def test_a_failed_stage_stops_no_other_and_the_count_comes_last(
+    monkeypatch, tmp_path, capfd, suite
+):
+    monkeypatch.setattr(run, "OUTPUT", tmp_path)
+    monkeypatch.setattr(run, "CHECK", [Stage("bad", "echo no; false"), Stage("good", "echo yes")])
+    monkeypatch.setattr(run, "TEST", [Stage("worse", "exit 3"), Stage("fine", "echo fine")])
+    monkeypatch.setattr(run, "scenarios", lambda root: [])
+    assert run.main(suite) == 1
+    said = capfd.readouterr().out.splitlines()
+    assert {"no", "yes"} <= set(said)
+    assert ("fine" in said) == (suite == "test")
+    assert said[-1] == ("2 passed, 2 failed" if suite == "test" else "1 passed, 1 failed")
+
+
+def test_a_stage_that_hangs_is_ended_with_all_it_started(monkeypatch, capfd):
+    monkeypatch.setattr(run, "TIMEOUT_SECONDS", 0.5)
+    runner = Runner()
+    # Both hold the pipe: it is read to its end only when both are gone.
+    runner.together([Stage("hangs", "sleep 600 & sleep 600")])
+    assert runner.total == Tally(failed=1)
+    assert "It was not done in 0.5 s." in capfd.readouterr().out
