@@ -48,7 +48,9 @@ def p_greater(left: Sequence[float], right: Sequence[float]) -> float:
         while end < len(ordered) and ordered[end][0] == ordered[start][0]:
             end += 1
         same = end - start
-        rank_sum += (start + end + 1) / 2 * sum(1 for _value, side in ordered[start:end] if side == 0)
+        rank_sum += (
+            (start + end + 1) / 2 * sum(1 for _value, side in ordered[start:end] if side == 0)
+        )
         ties += same**3 - same
         start = end
     u = rank_sum - n * (n + 1) / 2

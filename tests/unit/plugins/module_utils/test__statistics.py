@@ -18,7 +18,8 @@ def latencies(seed, scale, n=60):
     """Times as servers have them: skewed, now and then a stall."""
     rng = random.Random(seed)
     return [
-        scale * rng.lognormvariate(0, 0.2) * (10 if rng.random() < 0.03 else 1) for _turn in range(n)
+        scale * rng.lognormvariate(0, 0.2) * (10 if rng.random() < 0.03 else 1)
+        for _turn in range(n)
     ]
 
 
