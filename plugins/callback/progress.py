@@ -54,6 +54,13 @@ def color(outcomes: Mapping[str, str]) -> str:
     return next(color for word, color in COLORS.items() if word in outcomes.values())
 
 
+def reason(result: Mapping[str, Any]) -> str:
+    """Why a task failed: of a command the message says only that it did."""
+    message = str(result.get("msg") or result.get("censored") or "no message")
+    error = str(result.get("stderr") or result.get("module_stderr") or "").strip()
+    return message if error in message else f"{message}\n{error}"
+
+
 class CallbackModule(CallbackBase):  # type: ignore[misc]
     """Gathers what the hosts say of a task, and shows it when the next one begins."""
 
@@ -99,7 +106,8 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
     def v2_runner_on_ok(self, result: Any) -> None:
         self._handle_warnings(result._result)
         if result._task.action.rpartition(".")[2] == "debug":
-            self.show(result._result.get("msg", ""))
+            for part in result._result.get("results", [result._result]):
+                self.show(part.get("msg", ""))
         else:
             changed = result._result.get("changed")
             self.outcomes[result._host.get_name()] = "changed" if changed else "ok"
@@ -115,10 +123,16 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         host = result._host.get_name()
         self.outcomes[host] = word
         # A loop's own message says only that one of its items failed.
-        parts = [part for part in result._result.get("results", ()) if part.get("failed")]
+        parts = [
+            part
+            for part in result._result.get("results", ())
+            if part.get("failed") or part.get("unreachable")
+        ]
         for part in parts or [result._result]:
-            for line in str(part.get("msg", "no message")).splitlines():
-                self.refusals.setdefault(line, []).append(host)
+            for line in reason(part).splitlines():
+                hosts = self.refusals.setdefault(line, [])
+                if host not in hosts:
+                    hosts.append(host)
 
     def v2_on_file_diff(self, result: Any) -> None:
         for part in result._result.get("results", [result._result]):
