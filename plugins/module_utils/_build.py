@@ -48,6 +48,11 @@ EXCLUDED = (
 FORMAT = 1
 KEPT_ARCHIVES = 5
 
+# What a requirements file says to read another one.
+INCLUDE = re.compile(r"\s*(?:-r|-c|--requirement|--constraint)[\s=]*(\S+)")
+# Before PEP 600 a platform was called by a year, and many a wheel still is.
+OLD_PLATFORMS = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
+
 
 @dataclass(frozen=True)
 class Target:
@@ -148,11 +153,14 @@ def platform_args(target: Target) -> list[str]:
             "by a controller of the same kind."
         )
     major, newest = glibc
-    platforms = [f"manylinux_{major}_{minor}_{target.machine}" for minor in range(newest, 4, -1)]
+    platforms = []
+    for minor in range(newest, 4, -1):
+        platforms.append(f"manylinux_{major}_{minor}")
+        platforms += [OLD_PLATFORMS[minor]] if minor in OLD_PLATFORMS else []
     args = ["--only-binary", ":all:", "--implementation", "cp"]
     args += ["--python-version", ".".join(target.python_version.split(".")[:2])]
-    for platform in [*platforms, f"linux_{target.machine}"]:
-        args += ["--platform", platform]
+    for platform in [*platforms, "linux"]:
+        args += ["--platform", f"{platform}_{target.machine}"]
     return args
 
 
@@ -207,9 +215,25 @@ def _key(recipe: Recipe, folder: str) -> str:
     content["source"] = _archive.tree_digest(app) if os.path.isdir(app) else None
     if recipe.source and os.path.isfile(recipe.source):
         content["source"] = _archive.file_digest(recipe.source)
-    if recipe.requirements_file:
-        content["requirements_file"] = _archive.file_digest(recipe.requirements_file)
+    content["requirements_file"] = [_archive.file_digest(path) for path in _files_for_pip(recipe)]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _files_for_pip(recipe: Recipe) -> list[str]:
+    """The files that pip is told to read, and those that these include."""
+    file = recipe.requirements_file or ""
+    named = [arg.rpartition("=")[2] for arg in (*recipe.requirements, *recipe.pip_args)]
+    wanted = [file, *(os.path.join(os.path.dirname(file), name) for name in named)]
+    found = [path for path in wanted if os.path.isfile(path)]
+    # It grows as it is read.
+    for path in found:
+        with open(path, encoding="utf-8", errors="replace") as lines:
+            included = [match.group(1) for match in map(INCLUDE.match, lines) if match]
+        for name in included:
+            full = os.path.normpath(os.path.join(os.path.dirname(path), name))
+            if os.path.isfile(full) and full not in found:
+                found.append(full)
+    return found
 
 
 def _fill(recipe: Recipe, folder: str, work: str, environment: Mapping[str, str]) -> Manifest:

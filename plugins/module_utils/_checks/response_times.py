@@ -28,7 +28,7 @@ SPEC: dict[str, Any] = {
     "max_ms": {"type": "float", "default": 2000},
     "samples": {"type": "int", "default": 30},
     "seconds": {"type": "float", "default": 3.0},
-    "tolerance_ms": {"type": "float", "default": 0.5},
+    "tolerance_ms": {"type": "float", "default": 2.0},
 }
 WARM_UP = 10
 LEAST = _statistics.LEAST_SAMPLES

@@ -88,7 +88,10 @@ def test_a_python_that_is_new_enough_will_do(version):
     ("found", "said"),
     [
         ({"python_version": "3.8.20", "lacks": []}, "/p is 3.8.20, and 3.9 or newer is wanted"),
-        ({"python_version": "2.7.18", "lacks": ["venv"]}, "/p is 2.7.18, and 3.9 or newer is wanted"),
+        (
+            {"python_version": "2.7.18", "lacks": ["venv"]},
+            "/p is 2.7.18, and 3.9 or newer is wanted",
+        ),
         ({"python_version": "3.11.2", "lacks": ["venv"]}, "/p lacks venv of the standard library"),
         ({"python_version": "3.9.2", "lacks": ["distutils.cmd"]}, "and python3-distutils with 3.9"),
     ],

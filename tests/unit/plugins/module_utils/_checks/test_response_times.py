@@ -25,7 +25,10 @@ from ansible_collections.evenkeel.flask.plugins.module_utils._http import (
 )
 from ansible_collections.evenkeel.flask.plugins.module_utils._http_answer import Answer
 
-SETTINGS = {"paths": ["/"], "max_ms": 2000, "samples": 30, "seconds": 3.0, "tolerance_ms": 0.5}
+SETTINGS = {
+    **{name: option.get("default") for name, option in response_times.SPEC.items()},
+    "paths": ["/"],
+}
 
 
 class Clock:
@@ -79,6 +82,12 @@ def test_a_slower_candidate_fails_and_is_measured(slowdown):
     ) as caught:
         response_times.run(trial(slowdown)[0], SETTINGS)
     assert caught.value.measured["/"]["slowdown"] == pytest.approx(slowdown, rel=0.1)
+
+
+def test_a_trifle_is_no_slowdown_however_many_times_the_live_release_it_is():
+    """Seen on a busy host: /health took 4.3 ms instead of 3, in a slot that nobody kept warm."""
+    finding = response_times.run(trial(1.45, ms=3.0)[0], SETTINGS)
+    assert finding.measured["/"]["slowdown"] == pytest.approx(1.45, rel=0.1)
 
 
 def test_what_is_not_clear_is_inconclusive():

@@ -1,0 +1,599 @@
+# Copyright (c) 2026, the evenkeel.flask authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The build: same input, same archive; and all that is wrong with the input is told before a host is touched.
+
+pip is a stand-in that gives out wheels made by hand; venvs and imports are real.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from ansible_collections.evenkeel.flask.plugins.module_utils import (
+    _archive,
+    _build,
+    _preflight,
+    _venv,
+)
+from ansible_collections.evenkeel.flask.plugins.module_utils._archive import ArchiveError
+from ansible_collections.evenkeel.flask.plugins.module_utils._build import Recipe, Target
+from ansible_collections.evenkeel.flask.tests.unit.plugins.wheels import make_pip, make_wheel
+
+ELSEWHERE = Target("3.9.2", "cp39", "x86_64", "glibc-2.31")
+run = _venv.run
+
+
+class Pip:
+    """The controller's pip: gives out what is on its shelf, and notes what it was asked."""
+
+    def __init__(self, shelf: Path) -> None:
+        self.shelf = shelf
+        self.asked: list[list[str]] = []
+        self.folders: list[str | None] = []
+        self.refusal = ""
+        shelf.mkdir()
+        make_wheel(shelf, "flask")
+
+    def __call__(self, command, environment=None, folder=None):
+        if list(command[1:3]) != ["-m", "pip"]:
+            return run(command, environment, folder)
+        self.asked.append(list(command[5:]))
+        self.folders.append(folder)
+        for option in ("--dest", "--wheel-dir"):
+            if option in command:
+                self.give(list(command), Path(command[command.index(option) + 1]))
+        return subprocess.CompletedProcess(command, bool(self.refusal), self.refusal)
+
+    def give(self, command, place):
+        if command[-1] == "pip":
+            make_pip(place)
+        elif place.name == "own":
+            # As a build backend does, it writes in the tree it builds from, and never twice the same.
+            Path(command[-1], "build").mkdir()
+            make_wheel(place, "shop", "2.0", {"shop.py": "", "time": str(len(self.asked))})
+        else:
+            wheels = [arg for arg in command if arg.endswith(".whl")]
+            for wheel in [*self.shelf.iterdir(), *wheels]:
+                shutil.copy(wheel, place)
+
+
+@pytest.fixture(name="pip", autouse=True)
+def _pip(tmp_path, monkeypatch):
+    pip = Pip(tmp_path / "shelf")
+    monkeypatch.setattr(_venv, "run", pip)
+    return pip
+
+
+@pytest.fixture(name="source")
+def _source(tmp_path):
+    folder = tmp_path / "source"
+    (folder / "static").mkdir(parents=True)
+    (folder / "shop.py").write_text("app = object()\n")
+    (folder / "static" / "shop.css").write_text("\n")
+    (folder / "run.sh").write_text("#!/bin/sh\n")
+    (folder / "requirements.txt").write_text("flask\n")
+    return folder
+
+
+@pytest.fixture(name="recipe")
+def _recipe(source):
+    return Recipe("shop", "shop:app", ELSEWHERE, str(source), runtime=("gunicorn",))
+
+
+@pytest.fixture(name="cache")
+def _cache(tmp_path):
+    return tmp_path / "cache"
+
+
+@pytest.fixture(name="build")
+def _do_build(cache):
+    """Build, and return the archive and whether it was not there yet."""
+
+    def build(recipe, **environment):
+        archive, _manifest, built = _build.build(recipe, str(cache), environment)
+        return archive, built
+
+    return build
+
+
+def packed(archive):
+    with tarfile.open(archive) as tar:
+        return {member.name for member in tar.getmembers() if not member.isdir()}
+
+
+def text_of(archive, name):
+    with tarfile.open(archive) as tar:
+        return tar.extractfile(name).read().decode()
+
+
+def digest(archive):
+    return _archive.Manifest.read(archive).digest
+
+
+def project(source):
+    (source / "pyproject.toml").write_text('[project]\nname = "shop"\nversion = "2.0"\n')
+    return source
+
+
+class TestUnchangedInput:
+    def test_nothing_is_built_twice(self, build, recipe, pip):
+        archive, built = build(recipe)
+        asked = len(pip.asked)
+        assert built
+        assert build(recipe) == (archive, False)
+        assert len(pip.asked) == asked
+
+    def test_where_and_when_it_was_checked_out_does_not_matter(
+        self, build, recipe, source, tmp_path
+    ):
+        archive, _built = build(recipe)
+        elsewhere = shutil.copytree(source, tmp_path / "elsewhere")
+        os.utime(elsewhere / "shop.py", (1, 1))
+        assert build(replace(recipe, source=str(elsewhere))) == (archive, False)
+
+    def test_where_the_requirements_file_lies_does_not_matter(
+        self, build, recipe, source, tmp_path
+    ):
+        copy = tmp_path / "copy.txt"
+        shutil.copy(source / "requirements.txt", copy)
+        archive, _built = build(replace(recipe, requirements_file=f"{source}/requirements.txt"))
+        assert build(replace(recipe, requirements_file=str(copy))) == (archive, False)
+
+    @pytest.mark.parametrize(
+        "path",
+        [
+            ".git/HEAD",
+            ".venv/bin/python",
+            "venv/pyvenv.cfg",
+            "__pycache__/shop.cpython-311.pyc",
+            "static/.DS_Store",
+            "node_modules/x/index.js",
+            "instance/shop.db",
+            "shop.egg-info/PKG-INFO",
+            ".env",
+        ],
+    )
+    def test_what_a_work_tree_holds_that_is_not_the_app_is_left_out(
+        self, build, recipe, source, path
+    ):
+        archive, _built = build(recipe)
+        (source / path).parent.mkdir(parents=True, exist_ok=True)
+        (source / path).write_text("x")
+        assert build(recipe) == (archive, False)
+        assert f"app/{path}" not in packed(archive)
+
+    def test_the_apps_environment_is_neither_input_nor_kept(self, build, recipe):
+        archive, _built = build(recipe, TOKEN="hunter2")
+        assert build(recipe, TOKEN="another") == (archive, False)
+        assert b"hunter2" not in Path(archive).read_bytes()
+
+
+def written(name, text):
+    return lambda source: (source / name).write_text(text)
+
+
+class TestChangedInput:
+    @pytest.mark.parametrize(
+        "change",
+        [
+            written("shop.py", "app = 1\n"),
+            written("new.py", ""),
+            lambda source: (source / "run.sh").chmod(0o755),
+            lambda source: (source / "shop.py").rename(source / "store.py"),
+            lambda source: (source / "link").symlink_to("shop.py"),
+        ],
+    )
+    def test_another_source_is_another_archive(self, build, recipe, source, change):
+        archive, _built = build(recipe)
+        change(source)
+        assert build(recipe) != (archive, False)
+        assert build(recipe)[0] != archive
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"name": "store"},
+            {"entry": "shop:create_app()"},
+            {"version": "3.0"},
+            {"target": replace(ELSEWHERE, python_tag="cp311")},
+            {"requirements": ("flask<4",)},
+            {"runtime": ("gunicorn<30",)},
+            {"pip_args": ("--pre",)},
+        ],
+    )
+    def test_another_recipe_is_another_archive(self, build, recipe, change):
+        assert build(recipe)[0] != build(replace(recipe, **change))[0]
+
+    @pytest.mark.parametrize("name", ["prod.txt", "base.txt", "sub/limits.txt", "sub/more.txt"])
+    def test_other_requirements_are_another_archive_in_whichever_file_they_stand(
+        self, build, recipe, tmp_path, name
+    ):
+        (tmp_path / "sub").mkdir()
+        prod = tmp_path / "prod.txt"
+        prod.write_text("-r base.txt\n--constraint=sub/limits.txt  # why\nflask\n")
+        (tmp_path / "base.txt").write_text("-r prod.txt\n")
+        (tmp_path / "sub" / "limits.txt").write_text("  -cmore.txt\n")
+        (tmp_path / "sub" / "more.txt").write_text("flask<4\n")
+        recipe = replace(recipe, requirements_file=str(prod))
+        archive, _built = build(recipe)
+        assert build(recipe) == (archive, False)
+        with (tmp_path / name).open("a") as changed:
+            changed.write("redis\n")
+        assert build(recipe)[0] != archive
+
+    @pytest.mark.parametrize(
+        "named", [("--constraint", "limits.txt"), ("--constraint=limits.txt",)]
+    )
+    def test_other_constraints_are_another_archive(self, build, recipe, source, named):
+        limits = source.parent / "limits.txt"
+        limits.write_text("flask<4\n")
+        args = [arg.replace("limits.txt", str(limits)) for arg in named]
+        recipe = replace(recipe, pip_args=tuple(args))
+        archive, _built = build(recipe)
+        limits.write_text("flask<3\n")
+        assert build(recipe)[0] != archive
+
+    def test_a_wheel_is_known_by_its_content(self, build, recipe, tmp_path):
+        wheel = make_wheel(tmp_path, "shop", "2.0")
+        recipe = replace(recipe, source=str(wheel))
+        archive, _built = build(recipe)
+        make_wheel(tmp_path, "shop", "2.0", {"shop.py": "app = 1\n"})
+        assert build(recipe)[0] != archive
+
+
+class TestArchive:
+    def test_it_holds_the_source_and_every_wheel_with_its_lock(self, build, recipe, pip):
+        archive, _built = build(recipe)
+        assert packed(archive) == {
+            "app/shop.py",
+            "app/static/shop.css",
+            "app/run.sh",
+            "app/requirements.txt",
+            "wheels/flask-1.0-py3-none-any.whl",
+            "wheels/pip-0-py3-none-any.whl",
+            _archive.LOCK,
+            _archive.MANIFEST,
+        }
+        flask = _archive.file_digest(str(pip.shelf / "flask-1.0-py3-none-any.whl"))
+        assert text_of(archive, _archive.LOCK) == f"flask==1.0 --hash=sha256:{flask}\n"
+
+    def test_a_project_is_in_it_as_a_wheel_too_and_its_version_is_known(
+        self, build, recipe, source
+    ):
+        project(source)
+        archive, _built = build(recipe)
+        assert {"app/shop.py", "own/shop-2.0-py3-none-any.whl"} <= packed(archive)
+        assert "shop" not in text_of(archive, _archive.LOCK)
+        assert _archive.Manifest.read(archive).version == "2.0"
+
+    def test_building_a_project_writes_nothing_into_it(self, build, recipe, source):
+        before = _archive.tree_digest(str(project(source)))
+        archive, _built = build(recipe)
+        assert _archive.tree_digest(str(source)) == before
+        assert not (source / "build").exists()
+        assert not {name for name in packed(archive) if "build" in name}
+
+    def test_an_app_that_is_a_wheel_is_in_it_once(self, build, recipe, tmp_path):
+        wheel = make_wheel(tmp_path, "shop", "2.0")
+        archive, _built = build(replace(recipe, source=str(wheel)))
+        assert {name for name in packed(archive) if "shop" in name} == {f"own/{wheel.name}"}
+        assert "shop" not in text_of(archive, _archive.LOCK)
+        assert _archive.Manifest.read(archive).version == "2.0"
+
+    def test_an_app_may_come_from_its_requirements_alone(self, build, recipe):
+        archive, _built = build(replace(recipe, source=None, requirements=("httpbin",)))
+        assert not {name for name in packed(archive) if name.startswith(("app/", "own/"))}
+        assert _archive.Manifest.read(archive).version == ""
+
+    def test_a_version_that_was_given_is_the_version(self, build, recipe, source):
+        project(source)
+        archive, _built = build(replace(recipe, version="2026-11"))
+        assert _archive.Manifest.read(archive).version == "2026-11"
+
+    def test_a_wheel_built_anew_from_the_same_source_is_the_same_release(
+        self, build, recipe, source, cache
+    ):
+        project(source)
+        first = digest(build(recipe)[0])
+        shutil.rmtree(cache)
+        archive, built = build(recipe)
+        assert built
+        assert digest(archive) == first
+
+    def test_another_locked_wheel_is_another_release(self, build, recipe, cache, pip):
+        first = digest(build(recipe)[0])
+        shutil.rmtree(cache)
+        make_wheel(pip.shelf, "flask", files={"flask.py": "new = 1\n"})
+        assert digest(build(recipe)[0]) != first
+
+    def test_links_within_the_source_are_kept(self, build, recipe, source):
+        (source / "static" / "link").symlink_to("../shop.py")
+        (source / "folder").symlink_to("static")
+        with tarfile.open(build(recipe)[0]) as tar:
+            links = {info.name: info.linkname for info in tar.getmembers() if info.issym()}
+        assert links == {"app/static/link": "../shop.py", "app/folder": "static"}
+
+    @pytest.mark.parametrize(
+        ("link", "target"),
+        [
+            ("link", "/etc/passwd"),
+            ("link", "../elsewhere"),
+            ("static/link", "../../elsewhere"),
+            ("link", "static/../.."),
+        ],
+    )
+    def test_a_link_that_leaves_the_source_is_refused(
+        self, build, recipe, source, cache, link, target
+    ):
+        (source / link).symlink_to(target)
+        with pytest.raises(
+            ArchiveError, match=f"flask_app_source: {link} points out of the release, to {target}"
+        ):
+            build(recipe)
+        assert not cache.exists()
+
+
+class TestPip:
+    def test_it_runs_where_the_requirements_file_lies(self, build, recipe, source, pip):
+        build(replace(recipe, requirements_file=f"{source}/requirements.txt"))
+        assert set(pip.folders) == {str(source)}
+        assert ["--requirement", f"{source}/requirements.txt"] == [
+            arg for asked in pip.asked for arg in asked if "requirement" in arg
+        ]
+
+    def test_it_is_told_all_that_is_wanted(self, build, recipe, pip):
+        build(replace(recipe, requirements=("flask", "redis"), pip_args=("--pre",)))
+        assert all(asked[-1] == "--pre" for asked in pip.asked)
+        assert ["gunicorn", "flask", "redis", "--pre"] == pip.asked[0][-4:]
+
+    def test_a_controller_like_the_hosts_may_build_wheels(self, build, recipe, pip, monkeypatch):
+        monkeypatch.setattr(_build, "_prove_entry", lambda *_args: None)
+        build(replace(recipe, target=here()))
+        assert pip.asked[0][0] == "wheel"
+        assert "--platform" not in pip.asked[0]
+
+    def test_another_controller_takes_only_wheels_for_the_hosts(self, build, recipe, pip):
+        build(recipe)
+        for asked in pip.asked:
+            assert asked[0] == "download"
+            assert {"--only-binary", "--platform", "manylinux_2_31_x86_64"} <= set(asked)
+
+    @pytest.mark.parametrize(
+        ("changed", "about"),
+        [(lambda source: None, "flask_app_requirements"), (project, "flask_app_source")],
+    )
+    def test_what_it_refuses_is_told_and_nothing_is_kept(
+        self, build, recipe, source, pip, cache, changed, about
+    ):
+        changed(source)
+        pip.refusal = "ERROR: No matching distribution found for flsk\n"
+        with pytest.raises(
+            ArchiveError, match=f"^{about}: No matching distribution found for flsk"
+        ):
+            build(recipe)
+        assert not cache.exists()
+
+    @pytest.mark.parametrize(
+        ("output", "reason"),
+        [
+            ("ERROR: No matching distribution found for flsk\n", "No matching distribution found"),
+            (
+                "ERROR: Could not find a version that satisfies the requirement flsk (from versions: none)\n"
+                "ERROR: No matching distribution found for flsk\n",
+                "No matching distribution found for flsk. pip",
+            ),
+            (
+                "ERROR: Cannot install a and b because these package versions have conflicting dependencies.\n"
+                "The conflict is caused by:\n    a 1 depends on c>2\n"
+                "ERROR: ResolutionImpossible: for help visit https://pip.pypa.io\n",
+                "Cannot install a and b because these package versions have conflicting dependencies. pip",
+            ),
+            (
+                "error: subprocess-exited-with-error\nERROR: Failed to build psycopg2\n",
+                "Failed to build psycopg2. pip",
+            ),
+            ("Killed\n", "Killed. pip"),
+            ("", "it said nothing. pip"),
+            (
+                "/usr/bin/python3: No module named pip\n",
+                "the controller's Python has no pip to resolve them with. Install it (Debian: apt",
+            ),
+        ],
+    )
+    def test_its_reason_is_one_sentence_that_says_what_to_change(self, output, reason):
+        assert _build.pip_reason(output).startswith(reason)
+
+
+def here():
+    """This Python as preflight describes it on a host."""
+    found = _preflight.describe_python(sys.executable)
+    return Target(
+        **{name: found[name] for name in ("python_version", "python_tag", "machine", "libc")}
+    )
+
+
+class TestTarget:
+    def test_a_host_like_the_controller_takes_its_wheels(self):
+        assert here().is_here()
+
+    @pytest.mark.parametrize("libc", ["glibc-2.99", "glibc-3.0"])
+    def test_a_newer_c_library_takes_them_too(self, libc):
+        assert replace(here(), libc=libc).is_here()
+
+    @pytest.mark.parametrize(
+        "other",
+        [
+            {"python_tag": "cp27"},
+            {"machine": "riscv128"},
+            {"libc": "glibc-2.5"},
+            {"libc": "musl-1.2"},
+            {"libc": ""},
+        ],
+    )
+    def test_another_host_does_not(self, other):
+        assert not replace(here(), **other).is_here()
+
+    def test_pip_is_told_the_hosts_python_and_every_platform_that_runs_there(self):
+        args = _build.platform_args(Target("3.9.2", "cp39", "aarch64", "glibc-2.18"))
+        assert args[:4] == ["--only-binary", ":all:", "--implementation", "cp"]
+        assert args[4:6] == ["--python-version", "3.9"]
+        assert set(args[6::2]) == {"--platform"}
+        assert args[7:13:2] == [
+            "manylinux_2_18_aarch64",
+            "manylinux_2_17_aarch64",
+            "manylinux2014_aarch64",
+        ]
+        assert "manylinux_2_5_aarch64" in args
+        assert args[-1] == "linux_aarch64"
+
+    @pytest.mark.parametrize(
+        ("libc", "old_names"),
+        [
+            ("glibc-2.16", ["manylinux2010_x86_64", "manylinux1_x86_64"]),
+            ("glibc-2.17", ["manylinux2014_x86_64", "manylinux2010_x86_64", "manylinux1_x86_64"]),
+        ],
+    )
+    def test_wheels_with_the_old_names_of_a_platform_are_taken(self, libc, old_names):
+        args = _build.platform_args(Target("3.11.2", "cp311", "x86_64", libc))
+        assert [arg for arg in args if arg.startswith("manylinux") and arg[9] != "_"] == old_names
+
+    @pytest.mark.parametrize("libc", ["musl-1.2", ""])
+    def test_no_wheels_can_be_chosen_for_a_c_library_that_is_not_known(self, libc):
+        with pytest.raises(ArchiveError, match=f"The hosts run {libc or 'an unknown C library'};"):
+            _build.platform_args(replace(ELSEWHERE, libc=libc))
+
+
+class TestEntry:
+    """It is imported where the controller's Python is the hosts'."""
+
+    def test_one_that_imports_is_proven_in_its_environment_and_leaves_no_trace(
+        self, build, recipe, source
+    ):
+        (source / "shop.py").write_text(
+            "import os, pathlib\n"
+            "import flask\n"
+            "os.environ['TOKEN']\n"
+            "pathlib.Path(__file__).with_name('made-at-import').touch()\n"
+            "def create_app():\n    raise SystemExit('a factory is not called')\n"
+        )
+        recipe = replace(recipe, entry="shop:create_app('production')", target=here())
+        archive, _built = build(recipe, TOKEN="hunter2")
+        assert "app/shop.py" in packed(archive)
+        assert "app/made-at-import" not in packed(archive)
+        assert not (source / "made-at-import").exists()
+
+    @pytest.mark.parametrize(
+        ("entry", "why"),
+        [
+            ("store:app", "No module named 'store'"),
+            ("shop", "module 'shop' has no attribute 'application'"),
+        ],
+    )
+    def test_one_that_does_not_import_is_told_and_nothing_is_kept(
+        self, build, recipe, cache, entry, why
+    ):
+        with pytest.raises(
+            ArchiveError, match=f"flask_app_entry: {entry} cannot be imported: .*{why}"
+        ):
+            build(replace(recipe, entry=entry, target=here()))
+        assert not cache.exists()
+
+    def test_it_is_left_to_the_hosts_where_they_have_another_python(self, build, recipe):
+        assert build(replace(recipe, entry="store:app"))[1]
+
+
+class TestCache:
+    def test_the_newest_archives_of_an_app_are_kept_and_those_of_others_left_alone(
+        self, build, recipe, cache
+    ):
+        cache.mkdir()
+        old = [cache / f"shop-{number:016x}.tar" for number in range(6)]
+        others = [cache / f"shop-two-{0:016x}.tar", cache / "shop-notes.tar"]
+        for age, path in enumerate([*others, *old]):
+            path.touch()
+            os.utime(path, (age, age))
+        archive, _built = build(recipe)
+        assert set(cache.iterdir()) == {Path(archive), *old[-4:], *others}
+
+    def test_an_archive_that_is_used_again_is_not_an_old_one(self, build, recipe, cache):
+        archive, _built = build(recipe)
+        os.utime(archive, (0, 0))
+        build(recipe)
+        for number in range(_build.KEPT_ARCHIVES - 1):
+            build(replace(recipe, version=str(number)))
+        assert Path(archive).exists()
+
+
+class TestRecipe:
+    """What the arguments of release_archive come to."""
+
+    PARAMS = {  # noqa: RUF012
+        "name": "shop",
+        "source": None,
+        "requirements": [],
+        "runtime_requirements": ["gunicorn"],
+        "entry": "shop:app",
+        "version": "",
+        "pip_args": [],
+        "target": vars(ELSEWHERE),
+    }
+
+    def read(self, **params):
+        return _build.recipe({**self.PARAMS, **params})
+
+    def test_arguments_become_a_recipe(self, source):
+        assert self.read(source=str(source), pip_args=["--pre"], version="2.0") == Recipe(
+            name="shop",
+            entry="shop:app",
+            target=ELSEWHERE,
+            source=str(source),
+            requirements_file=f"{source}/requirements.txt",
+            runtime=("gunicorn",),
+            pip_args=("--pre",),
+            version="2.0",
+        )
+
+    @pytest.mark.parametrize("wanted", [["flask"], ["flask", "redis"], ["flask", "prod.txt"]])
+    def test_a_list_of_requirements_stands_instead_of_the_sources_file(self, source, wanted):
+        recipe = self.read(source=str(source), requirements=wanted)
+        assert (recipe.requirements, recipe.requirements_file) == (tuple(wanted), None)
+
+    def test_a_source_without_a_requirements_file_needs_none(self, source):
+        (source / "requirements.txt").unlink()
+        recipe = self.read(source=str(source))
+        assert (recipe.requirements, recipe.requirements_file) == ((), None)
+
+    @pytest.mark.parametrize("name", ["prod.txt", "prod.in"])
+    def test_a_requirements_file_is_known_by_its_path(self, source, name):
+        path = source.parent / name
+        path.touch()
+        recipe = self.read(source=str(source), requirements=[str(path)])
+        assert (recipe.requirements, recipe.requirements_file) == ((), str(path))
+
+    def test_a_requirements_file_may_be_named_as_it_lies_in_the_source(self, source):
+        (source / "requirements").mkdir()
+        (source / "requirements" / "prod.txt").touch()
+        recipe = self.read(source=str(source), requirements=["requirements/prod.txt"])
+        assert recipe.requirements_file == f"{source}/requirements/prod.txt"
+
+    @pytest.mark.parametrize(
+        ("params", "said"),
+        [
+            ({"source": "/nowhere/shop"}, "flask_app_source: /nowhere/shop is not there"),
+            (
+                {"requirements": ["/nowhere/prod.txt"]},
+                "flask_app_requirements: /nowhere/prod.txt is not there",
+            ),
+        ],
+    )
+    def test_input_that_is_not_there_is_named(self, params, said):
+        with pytest.raises(ArchiveError, match=said):
+            self.read(**params)

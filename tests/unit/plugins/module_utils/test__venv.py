@@ -1,0 +1,146 @@
+# Copyright (c) 2026, the evenkeel.flask authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A venv out of wheels alone: whole or not at all, and of nothing but what was locked."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+from ansible_collections.evenkeel.flask.plugins.module_utils import _archive, _venv
+from ansible_collections.evenkeel.flask.plugins.module_utils._archive import ArchiveError
+from ansible_collections.evenkeel.flask.tests.unit.plugins.wheels import (
+    make_pip,
+    make_wheel,
+    real_pip,
+)
+
+
+@pytest.fixture(name="unpacked")
+def _unpacked(tmp_path):
+    """An archive as it lies unpacked, with one locked wheel."""
+    folder = tmp_path / "unpacked"
+    (folder / "wheels").mkdir(parents=True)
+    (folder / "own").mkdir()
+    make_pip(folder / "wheels")
+    tiny = make_wheel(folder / "wheels", "tiny")
+    lock = _archive.lock_line(tiny.name, _archive.file_digest(str(tiny)))
+    (folder / _archive.LOCK).write_text(f"{lock}\n")
+    return folder
+
+
+def create(unpacked, python=sys.executable):
+    venv = unpacked.parent / "venv"
+    _venv.create(str(python), str(venv), str(unpacked))
+    return venv
+
+
+def site_packages(venv):
+    (found,) = venv.glob("lib/python*/site-packages")
+    return found
+
+
+class TestRun:
+    def test_all_that_a_command_says_is_kept_in_its_order(self):
+        done = _venv.run(["sh", "-c", "echo one; echo two >&2; echo three; exit 3"])
+        assert (done.returncode, done.stdout) == (3, "one\ntwo\nthree\n")
+
+    def test_a_command_can_ask_nobody(self):
+        assert _venv.run(["cat"]).stdout == ""
+
+    def test_a_command_has_the_environment_it_was_given_and_no_other(self, monkeypatch):
+        monkeypatch.setenv("OUTER", "1")
+        assert _venv.run(["/usr/bin/env"], {"INNER": "2"}).stdout == "INNER=2\n"
+
+    def test_a_command_runs_in_its_folder(self, tmp_path):
+        assert _venv.run(["pwd", "-P"], folder=str(tmp_path)).stdout == f"{tmp_path.resolve()}\n"
+
+    def test_bytes_that_are_no_text_are_no_crash(self):
+        assert _venv.run(["printf", r"caf\351 au lait"]).stdout == "caf\ufffd au lait"
+
+
+@pytest.mark.parametrize(
+    ("output", "line"),
+    [
+        ("", "it said nothing"),
+        (" \n\n", "it said nothing"),
+        ("one", "one"),
+        ("Traceback (most recent call last):\n  File x\nKeyError: 'z'\n\n", "KeyError: 'z'"),
+    ],
+)
+def test_the_last_line_is_the_one_that_says_something(output, line):
+    assert _venv.last_line(output) == line
+
+
+class TestCreate:
+    def test_a_venv_has_what_was_locked_and_is_complete(self, unpacked):
+        venv = create(unpacked)
+        assert (site_packages(venv) / "tiny.py").exists()
+        assert _venv.is_complete(str(venv))
+        prefix = subprocess.check_output(
+            [venv / "bin" / "python", "-c", "import sys; print(sys.prefix)"], text=True
+        )
+        assert prefix.strip() == str(venv)
+
+    def test_pip_may_take_nothing_from_elsewhere(self, unpacked):
+        options = json.loads((site_packages(create(unpacked)) / "pip-args.json").read_text())
+        assert {"--isolated", "--no-index", "--no-deps", "--require-hashes"} <= set(options)
+
+    def test_what_was_cut_off_is_made_anew(self, unpacked):
+        half = unpacked.parent / "venv"
+        half.mkdir()
+        (half / "leftover").touch()
+        assert not _venv.is_complete(str(half))
+        create(unpacked)
+        assert _venv.is_complete(str(half))
+        assert not (half / "leftover").exists()
+
+    def test_a_wheel_that_is_missing_is_told_and_the_venv_is_not_complete(self, unpacked):
+        (unpacked / "wheels" / "tiny-1.0-py3-none-any.whl").unlink()
+        with pytest.raises(
+            ArchiveError, match=r"wheels do not install: ERROR: No matching .* tiny-1\.0$"
+        ):
+            create(unpacked)
+        assert not _venv.is_complete(str(unpacked.parent / "venv"))
+
+    @pytest.mark.skipif(not real_pip(), reason="this Python brings no pip")
+    def test_a_wheel_that_is_not_the_locked_one_is_refused(self, unpacked):
+        (unpacked / "wheels" / "pip-0-py3-none-any.whl").unlink()
+        shutil.copy(real_pip(), unpacked / "wheels")
+        make_wheel(unpacked / "wheels", "tiny", files={"tiny.py": "evil = True\n"})
+        with pytest.raises(ArchiveError, match="do not install"):
+            create(unpacked)
+        venv = unpacked.parent / "venv"
+        assert not _venv.is_complete(str(venv))
+        assert list(site_packages(venv).iterdir()) == []
+
+    def test_a_python_that_makes_no_venv_is_named_with_what_it_said(self, unpacked):
+        python = unpacked / "python3"
+        python.write_text("#!/bin/sh\necho 'No module named venv'\nexit 1\n")
+        python.chmod(0o755)
+        with pytest.raises(
+            ArchiveError, match=f"{python} cannot make a venv: No module named venv"
+        ):
+            create(unpacked, python)
+
+
+class TestInstallOwn:
+    def test_the_apps_own_wheel_stays_out_of_the_venv_that_releases_share(self, unpacked):
+        make_wheel(unpacked / "own", "shop")
+        venv, lib = create(unpacked), unpacked / "lib"
+        before = os.listdir(site_packages(venv))
+        _venv.install_own(str(venv), str(unpacked), str(lib))
+        assert (lib / "shop.py").exists()
+        assert os.listdir(site_packages(venv)) == before
+        options = json.loads((lib / "pip-args.json").read_text())
+        assert {"--isolated", "--no-index", "--no-deps"} <= set(options)
+
+    def test_an_app_without_a_wheel_needs_nothing(self, unpacked):
+        lib = unpacked / "lib"
+        _venv.install_own("/nowhere", str(unpacked), str(lib))
+        assert not lib.exists()
