@@ -111,7 +111,9 @@ def packed(archive):
 
 def text_of(archive, name):
     with tarfile.open(archive) as tar:
-        return tar.extractfile(name).read().decode()
+        member = tar.extractfile(name)
+        assert member
+        return member.read().decode()
 
 
 def digest(archive):
@@ -345,14 +347,13 @@ class TestPip:
     def test_it_runs_where_the_requirements_file_lies(self, build, recipe, source, pip):
         build(replace(recipe, requirements_file=f"{source}/requirements.txt"))
         assert set(pip.folders) == {str(source)}
-        assert ["--requirement", f"{source}/requirements.txt"] == [
-            arg for asked in pip.asked for arg in asked if "requirement" in arg
-        ]
+        asked = [arg for args in pip.asked for arg in args if "requirement" in arg]
+        assert asked == ["--requirement", f"{source}/requirements.txt"]
 
     def test_it_is_told_all_that_is_wanted(self, build, recipe, pip):
         build(replace(recipe, requirements=("flask", "redis"), pip_args=("--pre",)))
         assert all(asked[-1] == "--pre" for asked in pip.asked)
-        assert ["gunicorn", "flask", "redis", "--pre"] == pip.asked[0][-4:]
+        assert pip.asked[0][-4:] == ["gunicorn", "flask", "redis", "--pre"]
 
     def test_a_controller_like_the_hosts_may_build_wheels(self, build, recipe, pip, monkeypatch):
         monkeypatch.setattr(_build, "_prove_entry", lambda *_args: None)

@@ -108,10 +108,12 @@ class TestCreate:
             create(unpacked)
         assert not _venv.is_complete(str(unpacked.parent / "venv"))
 
-    @pytest.mark.skipif(not real_pip(), reason="this Python brings no pip")
     def test_a_wheel_that_is_not_the_locked_one_is_refused(self, unpacked):
+        pip = real_pip()
+        if not pip:
+            pytest.skip("this Python brings no pip")
         (unpacked / "wheels" / "pip-0-py3-none-any.whl").unlink()
-        shutil.copy(real_pip(), unpacked / "wheels")
+        shutil.copy(pip, unpacked / "wheels")
         make_wheel(unpacked / "wheels", "tiny", files={"tiny.py": "evil = True\n"})
         with pytest.raises(ArchiveError, match="do not install"):
             create(unpacked)
