@@ -11,33 +11,23 @@ fail() {
     exit 1
 }
 
-may_install() {
-    [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null
-}
-
-install() {
-    echo "setup: installing $*"
-    export DEBIAN_FRONTEND=noninteractive
-    apt-get -q update >/dev/null
-    apt-get -q -y install --no-install-recommends "$@" >/dev/null
-}
-
 # Before python is asked: an old one cannot run what asks.
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null ||
     fail "Python 3.11 or newer is needed, and $python is not: make PYTHON=/path/to/python3.11 ..."
 
-if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
-    may_install || fail "$python has no ensurepip: install python3-venv, or run this as root on Debian."
-    install python3-venv
-fi
-# Without these a few tests are skipped, so nobody has to have them.
+# Without the last two a few tests are skipped, so nobody has to have them.
 missing=
-for tool in logrotate shellcheck; do
-    PATH=$PATH:/usr/sbin command -v $tool >/dev/null || missing="$missing $tool"
-done
-if [ -n "$missing" ] && may_install; then
+"$python" -c 'import ensurepip, venv' 2>/dev/null || missing=python3-venv
+PATH=$PATH:/usr/sbin command -v logrotate >/dev/null || missing="$missing logrotate"
+command -v shellcheck >/dev/null || missing="$missing shellcheck"
+if [ -n "$missing" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    echo "setup: installing $missing"
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get -q update >/dev/null
     # shellcheck disable=SC2086
-    install $missing
+    apt-get -q -y install --no-install-recommends $missing >/dev/null
+elif [ "${missing#python3-venv}" != "$missing" ]; then
+    fail "$python has no ensurepip: install python3-venv, or run this as root on Debian."
 fi
 
 collection=.cache/collections/ansible_collections/evenkeel/flask
