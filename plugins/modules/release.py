@@ -168,7 +168,12 @@ live_slot:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.evenkeel.flask.plugins.module_utils import _release, _slots, _stage
+from ansible_collections.evenkeel.flask.plugins.module_utils import (
+    _environment,
+    _release,
+    _slots,
+    _stage,
+)
 from ansible_collections.evenkeel.flask.plugins.module_utils._archive import ArchiveError
 
 ARGUMENT_SPEC: dict[str, Any] = {
@@ -199,12 +204,11 @@ ARGUMENT_SPEC: dict[str, Any] = {
 
 
 def stage(params: dict[str, Any], layout: _release.Layout, check_mode: bool) -> dict[str, Any]:
-    environment = {name: str(value) for name, value in params["environment"].items()}
     release = _release.release_id(
         params["version"],
         params["digest"],
         params["files"],
-        environment,
+        params["environment"],
         [params["python"], params["user"] or params["name"], *params["shared"]],
     )
     present = _slots.observe(layout).releases
@@ -220,7 +224,7 @@ def stage(params: dict[str, Any], layout: _release.Layout, check_mode: bool) -> 
                 user=params["user"] or params["name"],
                 entry=params["entry"],
                 files=params["files"],
-                environment=environment,
+                environment=params["environment"],
                 shared=tuple(params["shared"]),
             )
         )
@@ -270,12 +274,14 @@ def main() -> None:
             ("state", "withdrawn", ["release"]),
         ],
     )
-    params = module.params
+    params = {**module.params}
+    params["environment"], secrets = _environment.take(module)
     layout = _release.Layout(params["name"], params["root"])
     act = stage if params["state"] == "staged" else move
     try:
         done = act(params, layout, module.check_mode)
     except (_release.ReleaseError, ArchiveError, OSError) as exc:
+        module.no_log_values = secrets
         module.fail_json(msg=str(exc))
     before = done.pop("before", {})
     after = done.pop("after", {})

@@ -140,7 +140,7 @@ version:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.evenkeel.flask.plugins.module_utils import _build
+from ansible_collections.evenkeel.flask.plugins.module_utils import _build, _environment
 from ansible_collections.evenkeel.flask.plugins.module_utils._archive import ArchiveError
 
 ARGUMENT_SPEC = {
@@ -167,11 +167,12 @@ ARGUMENT_SPEC = {
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params = module.params
+    environment, secrets = _environment.take(module)
     try:
         recipe = _build.recipe(params)
-        environment = {name: str(value) for name, value in params["environment"].items()}
         path, manifest, built = _build.build(recipe, params["cache"], environment)
     except (ArchiveError, OSError) as exc:
+        module.no_log_values = secrets
         module.fail_json(msg=str(exc))
     module.exit_json(changed=built, path=path, digest=manifest.digest, version=manifest.version)
 

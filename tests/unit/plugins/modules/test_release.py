@@ -1,0 +1,379 @@
+# Copyright (c) 2026, the evenkeel.flask authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The module as a task sees it. What needs a running systemd is in the molecule tests."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible_collections.evenkeel.flask.plugins.module_utils import _release, _slots, _stage
+from ansible_collections.evenkeel.flask.plugins.module_utils._archive import ArchiveError
+from ansible_collections.evenkeel.flask.plugins.modules import release
+from ansible_collections.evenkeel.flask.tests.unit.plugins.run_module import documented, run_module
+
+STAGED: dict[str, Any] = {
+    "state": "staged",
+    "archive": "/nowhere/shop.tar",
+    "digest": "d",
+    "version": "1.0",
+}
+STATES: dict[str, dict[str, Any]] = {
+    "staged": STAGED,
+    "candidate": {"state": "candidate", "release": "b"},
+    "live": {"state": "live", "release": "b"},
+    "withdrawn": {"state": "withdrawn", "release": "a"},
+    "retired": {"state": "retired"},
+    "pruned": {"state": "pruned", "keep": 0},
+}
+
+
+class Host:
+    """A host as files alone make it; its systemd tells what runs, and is not to be touched."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.layout = _release.Layout("shop", str(root))
+        self.base = root / "shop"
+        self.running: set[str] = set()
+
+    def systemctl(self, verb: str, *args: str) -> subprocess.CompletedProcess[str]:
+        assert verb == "is-active", f"systemctl {verb} {args}"
+        runs = args[-1] in {self.layout.unit(slot) for slot in self.running}
+        return subprocess.CompletedProcess(args, 0 if runs else 3, "")
+
+    def set_up(
+        self,
+        *releases: str,
+        live: str | None = None,
+        candidate: str | None = None,
+        running: tuple[str, ...] = (),
+        **slots: str,
+    ) -> None:
+        """Lay out C(releases), the oldest first, in C(slots)."""
+        for place in ("releases", "slots", "venvs", "archives"):
+            (self.base / place).mkdir(parents=True)
+        for age, name in enumerate(releases):
+            folder = Path(self.layout.release(name))
+            folder.mkdir()
+            (folder / "release.json").write_text(f'{{"archive": "{name}.tar"}}')
+            (folder / "venv").symlink_to(f"../../venvs/of-{name}")
+            (self.base / "venvs" / f"of-{name}").mkdir()
+            (self.base / "archives" / f"{name}.tar").touch()
+            os.utime(folder, (age, age))
+        for slot, name in slots.items():
+            os.symlink(self.layout.release(name), self.layout.slot(slot))
+        for link, target in ((self.layout.live, live), (self.layout.candidate, candidate)):
+            if target:
+                os.symlink(self.layout.socket(target), link)
+        self.running = set(running)
+
+    def found(self) -> dict[str, str]:
+        """All that is there, with the targets of links and the text of files."""
+        return {
+            str(path.relative_to(self.root)): os.readlink(path)
+            if path.is_symlink()
+            else path.read_text()
+            if path.is_file()
+            else "a folder"
+            for path in self.root.rglob("*")
+        }
+
+    def __call__(self, check_mode=False, **params):
+        return run_module(release, check_mode, name="shop", root=str(self.root), **params)
+
+
+@pytest.fixture(name="host")
+def _host(tmp_path, monkeypatch):
+    host = Host(tmp_path / "srv")
+    monkeypatch.setattr(_slots, "_systemctl", host.systemctl)
+    return host
+
+
+@pytest.fixture(name="staged")
+def _staged(monkeypatch):
+    """The releases that were made; they are not made here."""
+    staged: list[_stage.Wanted] = []
+    monkeypatch.setattr(_stage, "stage", staged.append)
+    return staged
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({}, "missing required arguments: state"),
+        ({"state": "running"}, "value of state must be one of: staged, candidate, live"),
+        ({"state": "staged"}, "state is staged but all of the following are missing: archive"),
+        (
+            {"state": "staged", "archive": "/x"},
+            "state is staged but all of the following are missing: digest",
+        ),
+        ({"state": "candidate"}, "state is candidate but all of the following are missing: rel"),
+        ({"state": "live"}, "state is live but all of the following are missing: release"),
+        ({"state": "withdrawn"}, "state is withdrawn but all of the following are missing: rel"),
+        ({"state": "live", "release": "a", "action": "undo"}, "value of action must be one of"),
+        ({"state": "pruned", "keep": "many"}, "'keep' is of type"),
+        ({"state": "retired", "realease": "a"}, "Unsupported parameters"),
+    ],
+)
+def test_a_bad_argument_touches_nothing(host, params, message):
+    said = run_module(release, **{"name": "shop", "root": str(host.root), **params})
+    assert said["failed"] is True
+    assert message in said["msg"]
+    assert host.found() == {}
+
+
+class TestCheckMode:
+    @pytest.mark.parametrize(
+        ("state", "steps"),
+        [
+            (
+                "candidate",
+                ["point_candidate", "assign green b", "start green", "point_candidate green"],
+            ),
+            ("live", ["point_live green", "record b release", "point_candidate"]),
+            ("withdrawn", ["start green", "point_live green", "record c rollback", "stop blue"]),
+            ("retired", ["point_candidate"]),
+            ("pruned", ["remove b"]),
+        ],
+    )
+    def test_each_state_is_foreseen_and_nothing_is_done(self, host, state, steps):
+        host.set_up(
+            "a", "b", "c", blue="a", green="c", live="blue", candidate="green", running=("blue",)
+        )
+        if state == "withdrawn":
+            os.unlink(host.layout.candidate)
+        before = host.found()
+        said = host(check_mode=True, **STATES[state])
+        assert (said["changed"], said["steps"]) == (True, steps)
+        assert host.found() == before
+
+    def test_a_release_to_come_is_foreseen_through_all_its_states(self, host, staged):
+        host.set_up("a", blue="a", live="blue", running=("blue",))
+        said = host(check_mode=True, **STAGED)
+        assert said["steps"] == [f"stage {said['release']}"]
+        assert staged == []
+        said = host(check_mode=True, state="candidate", release=said["release"])
+        assert (said["live"], said["candidate"]) == ("a", said["release"])
+        said = host(check_mode=True, state="live", release=said["release"])
+        assert (said["live"], said["live_slot"]) == (said["release"], "green")
+
+    def test_a_diff_shows_what_would_come_of_it(self, host):
+        host.set_up("a", "b", blue="a", green="b", live="blue", running=("blue", "green"))
+        diff = host(check_mode=True, **STATES["live"])["diff"]
+        assert "live: a\n" in diff["before"]
+        assert "live: b\n" in diff["after"]
+
+    @pytest.mark.parametrize("state", STATES)
+    def test_a_host_that_is_not_set_up_stays_as_it_is(self, host, state):
+        assert not host(check_mode=True, **STATES[state]).get("failed")
+        assert host.found() == {}
+
+
+class TestNothingToDo:
+    """What is reached is left alone, in check mode and out of it."""
+
+    @pytest.mark.parametrize("check_mode", [False, True])
+    @pytest.mark.parametrize(
+        "params",
+        [
+            {"state": "candidate", "release": "b"},
+            {"state": "live", "release": "a"},
+            {"state": "withdrawn", "release": "x"},
+            {"state": "pruned", "keep": 2},
+            {"state": "pruned", "keep": 0},
+        ],
+    )
+    def test_a_state_that_is_reached_changes_nothing(self, host, params, check_mode):
+        host.set_up(
+            "a", "b", blue="a", green="b", live="blue", candidate="green",
+            running=("blue", "green"),
+        )  # fmt: skip
+        before = host.found()
+        said = host(check_mode, **params)
+        assert (said["changed"], said["steps"]) == (False, [])
+        assert said["diff"]["before"] == said["diff"]["after"]
+        assert host.found() == before
+
+    @pytest.mark.parametrize("check_mode", [False, True])
+    def test_a_host_whose_idle_slot_is_idle_has_nothing_to_retire(self, host, check_mode):
+        host.set_up("a", "b", blue="a", green="b", live="blue", running=("blue",))
+        before = host.found()
+        assert host(check_mode, state="retired")["changed"] is False
+        assert host.found() == before
+
+    @pytest.mark.parametrize("check_mode", [False, True])
+    def test_a_release_that_is_there_is_not_made_again(self, host, staged, check_mode):
+        name = host(check_mode=True, **STAGED)["release"]
+        host.set_up(name)
+        said = host(check_mode, **STAGED)
+        assert (said["changed"], said["steps"], said["release"]) == (False, [], name)
+        assert staged == []
+
+
+class TestWithoutSystemd:
+    """What is done where no slot has to be started or stopped; a second run finds nothing to do."""
+
+    def test_a_candidate_that_does_not_run_is_withdrawn(self, host):
+        host.set_up("a", "b", blue="a", green="b", live="blue", candidate="green")
+        assert host(state="withdrawn", release="b")["steps"] == ["point_candidate"]
+        assert not os.path.lexists(host.layout.candidate)
+        assert os.readlink(host.layout.live) == host.layout.socket("blue")
+        assert host(state="withdrawn", release="b")["changed"] is False
+
+    def test_the_first_release_ever_can_be_withdrawn(self, host):
+        host.set_up("a", blue="a", live="blue")
+        said = host(state="withdrawn", release="a")
+        assert said["steps"] == ["point_live", "record rollback"]
+        assert (said["live"], said["live_slot"]) == (None, None)
+        assert not os.path.lexists(host.layout.live)
+        (line,) = Path(host.layout.history).read_text().splitlines()
+        switch = _release.Switch.from_line(line)
+        assert switch
+        assert (switch.action, switch.release, switch.previous) == ("rollback", None, "a")
+        assert host(state="withdrawn", release="a")["changed"] is False
+
+    def test_a_way_to_a_candidate_that_died_is_removed(self, host):
+        host.set_up("a", "b", blue="a", green="b", live="blue", candidate="green")
+        assert host(state="retired")["steps"] == ["point_candidate"]
+        assert not os.path.lexists(host.layout.candidate)
+        assert host(state="retired")["changed"] is False
+
+    def test_old_releases_go_with_all_that_only_they_used(self, host):
+        host.set_up("a", "b", "c", "d", "e", blue="a", green="e", live="green")
+        said = host(state="pruned", keep=2)
+        assert said["steps"] == ["remove c", "remove b"]
+        left = {
+            folder: sorted(os.listdir(host.base / folder))
+            for folder in ("releases", "venvs", "archives")
+        }
+        assert left == {
+            "releases": ["a", "d", "e"],
+            "venvs": ["of-a", "of-d", "of-e"],
+            "archives": ["a.tar", "d.tar", "e.tar"],
+        }
+        assert host(state="pruned", keep=2)["changed"] is False
+
+    def test_a_venv_and_an_archive_that_another_release_uses_stay(self, host):
+        host.set_up("a", "b", "c", blue="c", live="blue")
+        newest = Path(host.layout.release("c"))
+        (newest / "venv").unlink()
+        (newest / "venv").symlink_to("../../venvs/of-a")
+        (newest / "release.json").write_text('{"archive": "a.tar"}')
+        os.utime(newest, (9, 9))
+        assert host(state="pruned", keep=1)["steps"] == ["remove b", "remove a"]
+        assert os.listdir(host.base / "venvs") == ["of-a"]
+        assert os.listdir(host.base / "archives") == ["a.tar"]
+
+    def test_a_release_that_is_not_there_is_told_with_those_that_are(self, host):
+        host.set_up("a", blue="a", live="blue")
+        before = host.found()
+        said = host(state="candidate", release="x")
+        assert said["failed"] is True
+        assert said["msg"].startswith("Release x is not on this host; there are: a. Stage it first")
+        assert host.found() == before
+
+    def test_a_release_that_runs_nowhere_cannot_go_live(self, host):
+        host.set_up("a", "b", blue="a", green="b", live="blue", running=("blue",))
+        before = host.found()
+        said = host(state="live", release="b")
+        assert said["failed"] is True
+        assert "runs in no slot of this host" in said["msg"]
+        assert host.found() == before
+
+
+class TestStaged:
+    def test_what_was_asked_for_is_made(self, host, staged):
+        host.set_up()
+        said = host(
+            **STAGED, entry="shop:app", files={"gunicorn.conf.py": "workers = 5\n"},
+            environment={"WORKERS": 5}, shared=["instance"], python="/usr/bin/python3.11", user="web",
+        )  # fmt: skip
+        assert said["changed"] is True
+        assert said["steps"] == [f"stage {said['release']}"]
+        assert staged == [
+            _stage.Wanted(
+                layout=host.layout,
+                release_id=said["release"],
+                version="1.0",
+                archive="/nowhere/shop.tar",
+                digest="d",
+                python="/usr/bin/python3.11",
+                user="web",
+                entry="shop:app",
+                files={"gunicorn.conf.py": "workers = 5\n"},
+                environment={"WORKERS": "5"},
+                shared=("instance",),
+            )
+        ]
+
+    @pytest.mark.parametrize(
+        "other",
+        [
+            {"digest": "e"},
+            {"version": "1.1"},
+            {"files": {"x": "1"}},
+            {"environment": {"A": "1"}},
+            {"shared": ["instance"]},
+            {"python": "/usr/bin/python3.12"},
+            {"user": "web"},
+        ],
+    )
+    def test_all_that_a_release_is_made_of_is_in_its_id(self, host, other):
+        one = host(check_mode=True, **STAGED)
+        two = host(check_mode=True, **{**STAGED, **other})
+        assert one["release"] != two["release"]
+
+    def test_the_apps_own_user_is_the_default(self, host, staged):
+        host(**STAGED)
+        host(**STAGED, user="shop")
+        assert [wanted.user for wanted in staged] == ["shop", "shop"]
+        assert staged[0].release_id == staged[1].release_id
+
+    def test_an_archive_that_is_not_there_leaves_nothing(self, host):
+        host.set_up()
+        said = host(**STAGED)
+        assert said["failed"] is True
+        assert "/nowhere/shop.tar is not an archive of this collection" in said["msg"]
+        assert os.listdir(host.base / "releases") == []
+
+
+class TestSecrets:
+    def test_values_of_the_environment_are_never_shown(self, host, staged, monkeypatch):
+        secret = {"TOKEN": "hunter2", "PIN": "17"}
+        said = host(**STAGED, environment=secret)
+        assert staged[0].environment == secret
+        assert "hunter2" not in str(said)
+        assert said["invocation"]["module_args"]["environment"] == ["PIN", "TOKEN"]
+
+        def refuse(_wanted):
+            raise ArchiveError("the app said: hunter2 does not open")
+
+        monkeypatch.setattr(_stage, "stage", refuse)
+        said = host(**STAGED, environment=secret)
+        assert said["msg"] == "the app said: ******** does not open"
+        assert "hunter2" not in str(said)
+
+    @pytest.mark.parametrize("value", ["1", "0", "stage", "1.0", "shop"])
+    def test_a_value_that_is_part_of_an_id_by_chance_does_not_spoil_it(self, host, staged, value):
+        said = host(**STAGED, environment={"VALUE": value})
+        assert said["release"] == staged[0].release_id
+        assert said["steps"] == [f"stage {said['release']}"]
+
+
+def test_the_documentation_is_the_argument_spec():
+    docs = yaml.safe_load(release.DOCUMENTATION)
+    assert documented(docs["options"]) == documented(release.ARGUMENT_SPEC)
+
+
+def test_every_value_that_is_returned_is_documented(host):
+    host.set_up("a", blue="a", live="blue")
+    said = host(check_mode=True, state="live", release="b")
+    returned = set(said) - {"changed", "invocation", "diff", "warnings"}
+    assert returned == set(yaml.safe_load(release.RETURN))
+    assert yaml.safe_load(release.EXAMPLES)

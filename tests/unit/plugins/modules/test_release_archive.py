@@ -1,0 +1,112 @@
+# Copyright (c) 2026, the evenkeel.flask authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The module as a task sees it; what it builds is in the tests of _build.py."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+from ansible_collections.evenkeel.flask.plugins.module_utils import _build
+from ansible_collections.evenkeel.flask.plugins.module_utils._archive import ArchiveError, Manifest
+from ansible_collections.evenkeel.flask.plugins.modules import release_archive
+from ansible_collections.evenkeel.flask.tests.unit.plugins.run_module import documented, run_module
+
+TARGET = {
+    "python_version": "3.11.2",
+    "python_tag": "cp311",
+    "machine": "x86_64",
+    "libc": "glibc-2.36",
+}
+BUILT = {"path": "/cache/shop-1a2b.tar", "digest": "9f86d081", "version": "2.0"}
+
+
+@pytest.fixture(name="builds", autouse=True)
+def _builds(monkeypatch):
+    """What was asked to be built; only the first is new."""
+    builds = []
+
+    def build(*args):
+        builds.append(args)
+        manifest = Manifest("shop", BUILT["version"], "cp311", BUILT["digest"])
+        return BUILT["path"], manifest, len(builds) == 1
+
+    monkeypatch.setattr(_build, "build", build)
+    return builds
+
+
+def build(check_mode=False, **params):
+    good = {"name": "shop", "entry": "shop:app", "target": TARGET, "cache": "/cache"}
+    return run_module(release_archive, check_mode, **{**good, **params})
+
+
+@pytest.mark.parametrize("check_mode", [False, True])
+def test_an_archive_is_built_in_check_mode_too(builds, check_mode):
+    said = build(check_mode)
+    assert {name: said[name] for name in BUILT} == BUILT
+    assert len(builds) == 1
+
+
+def test_only_a_new_archive_is_a_change():
+    assert [build()["changed"], build()["changed"]] == [True, False]
+
+
+def test_what_was_asked_for_is_built(builds):
+    build(requirements=["flask"], runtime_requirements=["gunicorn"], environment={"WORKERS": 5})
+    ((recipe, cache, environment),) = builds
+    assert recipe == _build.Recipe(
+        "shop", "shop:app", _build.Target(**TARGET), requirements=("flask",), runtime=("gunicorn",)
+    )
+    assert cache == "/cache"
+    assert environment == {"WORKERS": "5"}
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        (
+            {"target": {"libc": "x"}},
+            "arguments: machine, python_tag, python_version found in target",
+        ),
+        ({"requirement": ["flask"]}, "Unsupported parameters"),
+        ({"source": "/nowhere/shop"}, "flask_app_source: /nowhere/shop is not there"),
+        ({"requirements": ["/nowhere/prod.txt"]}, "/nowhere/prod.txt is not there"),
+    ],
+)
+def test_a_bad_argument_builds_nothing(builds, params, message):
+    said = build(**params)
+    assert said["failed"] is True
+    assert message in said["msg"]
+    assert builds == []
+
+
+def test_values_of_the_environment_are_never_shown(monkeypatch):
+    secret = {"TOKEN": "hunter2", "PIN": "17"}
+    said = build(environment=secret)
+    assert "hunter2" not in str(said)
+    assert said["invocation"]["module_args"]["environment"] == ["PIN", "TOKEN"]
+
+    def refuse(*_args):
+        raise ArchiveError("the app said: hunter2 does not open")
+
+    monkeypatch.setattr(_build, "build", refuse)
+    said = build(environment=secret)
+    assert said["msg"] == "the app said: ******** does not open"
+    assert "hunter2" not in str(said)
+
+
+@pytest.mark.parametrize("value", ["1", "shop", "2.0", "/cache", "9f86d081"])
+def test_a_value_that_is_part_of_a_path_by_chance_does_not_spoil_it(value):
+    said = build(environment={"VALUE": value})
+    assert {name: said[name] for name in BUILT} == BUILT
+
+
+def test_the_documentation_is_the_argument_spec():
+    docs = yaml.safe_load(release_archive.DOCUMENTATION)
+    assert documented(docs["options"]) == documented(release_archive.ARGUMENT_SPEC)
+
+
+def test_every_value_that_is_returned_is_documented():
+    returned = set(build()) - {"changed", "invocation", "warnings"}
+    assert returned == set(yaml.safe_load(release_archive.RETURN))
+    assert yaml.safe_load(release_archive.EXAMPLES)
