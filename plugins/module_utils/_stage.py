@@ -72,7 +72,10 @@ def stage(wanted: Wanted) -> None:
 
 def venv_name(python: str, folder: str) -> str:
     """Name a venv after all that decides what is in it: the lock and the interpreter."""
-    described = _venv.run([python, "-c", "import sys; print(sys.version, sys.executable)"])
+    try:
+        described = _venv.run([python, "-c", "import sys; print(sys.version, sys.executable)"])
+    except OSError as exc:
+        raise ArchiveError(f"flask_app_python: {python} does not run: {exc.strerror}") from exc
     if described.returncode != 0:
         raise ArchiveError(
             f"flask_app_python: {python} does not run: {_venv.last_line(described.stdout)}"

@@ -1,0 +1,295 @@
+# Copyright (c) 2026, the evenkeel.flask authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A release on a host: whole, or not there at all.
+
+The proof that gunicorn loads the app needs a running systemd, and is in the molecule tests.
+"""
+
+from __future__ import annotations
+
+import grp
+import json
+import os
+import stat
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.evenkeel.flask.plugins.module_utils import (
+    _archive,
+    _release,
+    _stage,
+    _venv,
+)
+from ansible_collections.evenkeel.flask.plugins.module_utils._archive import ArchiveError
+from ansible_collections.evenkeel.flask.tests.unit.plugins.wheels import make_pip, make_wheel
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files to another user")
+
+GROUP = grp.getgrgid(os.getgid()).gr_name
+SECRET = "hunter2"
+
+
+class Proof:
+    """The run of gunicorn that stands at the end: what it was, and what it shall say."""
+
+    def __init__(self) -> None:
+        self.runs: list[tuple[Any, ...]] = []
+        self.says: tuple[int, str] = (0, "")
+
+    def __call__(self, folder: str, *args: Any) -> tuple[int, str]:
+        # It is proven where it cannot be taken for a release yet.
+        assert os.path.basename(folder).startswith(".")
+        self.runs.append((folder, *args))
+        return self.says
+
+
+@pytest.fixture(name="proof")
+def _proof(monkeypatch):
+    proof = Proof()
+    monkeypatch.setattr(_stage, "run_in", proof)
+    return proof
+
+
+@pytest.fixture(name="content")
+def _content(tmp_path):
+    """What is packed: an app that is a wheel too, and one locked wheel."""
+    folder = tmp_path / "content"
+    for name in ("app/instance", "wheels", "own"):
+        (folder / name).mkdir(parents=True)
+    (folder / "app" / "shop.py").write_text("app = object()\n")
+    (folder / "app" / "instance" / "shop.db").touch()
+    make_pip(folder / "wheels")
+    tiny = make_wheel(folder / "wheels", "tiny")
+    make_wheel(folder / "own", "shop")
+    lock = _archive.lock_line(tiny.name, _archive.file_digest(str(tiny)))
+    (folder / _archive.LOCK).write_text(f"{lock}\n")
+    return folder
+
+
+@pytest.fixture(name="wanted")
+def _wanted(tmp_path, content, proof):
+    layout = _release.Layout("shop", str(tmp_path / "srv"))
+    for name in ("releases", "venvs"):
+        os.makedirs(layout.path(name))
+    return _stage.Wanted(
+        layout=layout,
+        release_id="1.0-a",
+        version="1.0",
+        archive=pack(content, tmp_path),
+        digest="d",
+        python=sys.executable,
+        user=GROUP,
+        entry="shop:app",
+        files={"gunicorn.conf.py": "workers = 5\n"},
+        environment={"TOKEN": SECRET},
+        shared=("instance", "media/uploads"),
+    )
+
+
+def pack(content, place, name="shop.tar"):
+    archive = str(place / name)
+    _archive.write(archive, str(content), _archive.Manifest("shop", "1.0", "cp311", "d"))
+    return archive
+
+
+def staged(wanted):
+    _stage.stage(wanted)
+    return Path(wanted.layout.release(wanted.release_id))
+
+
+def releases(wanted):
+    return os.listdir(wanted.layout.path("releases"))
+
+
+@needs_root
+class TestStage:
+    def test_a_release_is_all_that_the_app_needs(self, wanted):
+        release = staged(wanted)
+        assert releases(wanted) == ["1.0-a"]
+        assert sorted(os.listdir(release)) == [
+            "app",
+            "archive.json",
+            "config",
+            "env",
+            "lib",
+            "release.json",
+            "requirements.lock",
+            "venv",
+        ]
+        assert (release / "app" / "shop.py").exists()
+        assert (release / "lib" / "shop.py").exists()
+        assert list(release.glob("venv/lib/*/site-packages/tiny.py"))
+        assert (release / "config" / "gunicorn.conf.py").read_text() == "workers = 5\n"
+        assert json.loads((release / "release.json").read_text()) == {
+            "archive": "shop.tar",
+            "digest": "d",
+            "entry": "shop:app",
+            "release_id": "1.0-a",
+            "version": "1.0",
+        }
+        assert (release / "app" / "__pycache__").is_dir()
+
+    def test_its_app_is_proven_by_its_own_gunicorn_as_its_user_before_it_is_there(
+        self, wanted, proof
+    ):
+        staged(wanted)
+        ((folder, user, layout, command),) = proof.runs
+        assert (user, layout) == (GROUP, wanted.layout)
+        assert command[0] == f"{folder}/venv/bin/gunicorn"
+        assert command[1:] == ["--check-config", "--config", f"{folder}/config/gunicorn.conf.py"]
+
+    def test_nobody_but_the_apps_user_reads_its_secrets(self, wanted):
+        release = staged(wanted)
+        assert (release / "env").read_text() == f'TOKEN="{SECRET}"\n'
+        for path in (release / "env", release / "config" / "gunicorn.conf.py"):
+            found = path.stat()
+            assert stat.S_IMODE(found.st_mode) == 0o640
+            assert (found.st_uid, found.st_gid) == (0, os.getgid())
+        assert stat.S_IMODE(release.stat().st_mode) == 0o750
+
+    def test_what_the_app_keeps_is_outside_of_the_release(self, wanted):
+        release = staged(wanted)
+        kept = {
+            f"{place}/{path}": os.readlink(release / place / path)
+            for place in ("app", "lib")
+            for path in wanted.shared
+        }
+        assert kept == {
+            "app/instance": wanted.layout.path("shared", "instance"),
+            "app/media/uploads": wanted.layout.path("shared", "media/uploads"),
+            "lib/instance": wanted.layout.path("shared", "instance"),
+            "lib/media/uploads": wanted.layout.path("shared", "media/uploads"),
+        }
+
+    def test_releases_with_the_same_lock_share_a_venv(self, wanted):
+        first = staged(wanted)
+        (first / "venv" / "mark").touch()
+        second = staged(replace(wanted, release_id="2.0-b"))
+        assert (second / "venv" / "mark").exists()
+        assert (first / "venv").resolve() == (second / "venv").resolve()
+
+    def test_a_release_that_was_cut_off_is_made_anew(self, wanted):
+        half = Path(wanted.layout.release(".1.0-a"))
+        half.mkdir()
+        (half / "leftover").touch()
+        assert not (staged(wanted) / "leftover").exists()
+        assert releases(wanted) == ["1.0-a"]
+
+    def test_an_app_of_requirements_alone_has_a_place_to_run_in(self, wanted, content, tmp_path):
+        for path in (content / "app" / "instance" / "shop.db", content / "app" / "shop.py"):
+            path.unlink()
+        (content / "app" / "instance").rmdir()
+        (content / "app").rmdir()
+        assert (staged(replace(wanted, archive=pack(content, tmp_path))) / "app").is_dir()
+
+    def test_an_app_that_cannot_be_loaded_leaves_nothing(self, wanted, proof):
+        proof.says = (1, "Traceback (most recent call last):\nKeyError: 'TOKEN'\n")
+        with pytest.raises(
+            ArchiveError, match=r"flask_app_entry: shop:app cannot be loaded: KeyError: 'TOKEN'\."
+        ):
+            _stage.stage(wanted)
+        assert releases(wanted) == []
+
+
+class TestRefused:
+    """What is refused leaves nothing behind, and says why."""
+
+    def test_another_archive_than_the_one_that_was_built(self, wanted):
+        with pytest.raises(ArchiveError, match=r"shop\.tar is not the archive that was built"):
+            _stage.stage(replace(wanted, digest="e"))
+        assert releases(wanted) == []
+
+    def test_an_archive_that_would_write_elsewhere(self, wanted, content, tmp_path):
+        (content / "app" / "link").symlink_to("/etc")
+        archive = pack(content, tmp_path)
+        with pytest.raises(ArchiveError, match="link points out of the release, to /etc"):
+            _stage.stage(replace(wanted, archive=archive))
+        assert releases(wanted) == []
+
+    @pytest.mark.parametrize("script", [None, "#!/bin/sh\necho 'no such version'\nexit 1\n"])
+    def test_a_python_that_does_not_run(self, wanted, tmp_path, script):
+        python = tmp_path / "python3"
+        if script:
+            python.write_text(script)
+            python.chmod(0o755)
+        with pytest.raises(
+            ArchiveError, match=f"flask_app_python: {python} does not run: [Nn]o such"
+        ):
+            _stage.stage(replace(wanted, python=str(python)))
+        assert releases(wanted) == []
+
+    def test_wheels_that_do_not_install(self, wanted, content, tmp_path):
+        (content / "wheels" / "tiny-1.0-py3-none-any.whl").unlink()
+        with pytest.raises(ArchiveError, match=r"wheels do not install: .* tiny"):
+            _stage.stage(replace(wanted, archive=pack(content, tmp_path)))
+        assert releases(wanted) == []
+
+    def test_a_user_that_is_not_there(self, wanted):
+        with pytest.raises(ArchiveError, match=r"no user nosuchuser\. Run the playbook evenkeel"):
+            _stage.stage(replace(wanted, user="nosuchuser"))
+        assert releases(wanted) == []
+
+    def test_a_variable_that_no_environment_takes(self, wanted):
+        with pytest.raises(ArchiveError, match="'A-B' in flask_app_env"):
+            _stage.stage(replace(wanted, environment={"A-B": "1"}))
+        assert releases(wanted) == []
+
+
+class TestVenvName:
+    def test_the_same_lock_and_interpreter_have_one_name(self, content):
+        assert _stage.venv_name(sys.executable, str(content)) == _stage.venv_name(
+            sys.executable, str(content)
+        )
+
+    def test_another_lock_has_another(self, content):
+        name = _stage.venv_name(sys.executable, str(content))
+        (content / _archive.LOCK).write_text("flask==3.1.3 --hash=sha256:00\n")
+        assert _stage.venv_name(sys.executable, str(content)) != name
+
+    def test_another_version_of_the_interpreter_has_another(self, content, tmp_path):
+        names = set()
+        for version in ("3.11.2", "3.11.3"):
+            python = tmp_path / "python3"
+            python.write_text(f"#!/bin/sh\necho {version} {python}\n")
+            python.chmod(0o755)
+            names.add(_stage.venv_name(str(python), str(content)))
+        assert len(names) == 2
+
+
+class TestRunIn:
+    @pytest.fixture
+    def ran(self, monkeypatch):
+        """What was run, of all that systemd-run would do."""
+        ran = []
+
+        def run(command, *_args):
+            ran.append(command)
+            return subprocess.CompletedProcess(command, 3, "it said no\n")
+
+        monkeypatch.setattr(_venv, "run", run)
+        return ran
+
+    def test_a_command_runs_as_the_app_in_its_release(self, ran):
+        layout = _release.Layout("shop")
+        done = _stage.run_in("/srv/shop/releases/a", "web", layout, ["flask", "db", "upgrade"])
+        assert done == (3, "it said no\n")
+        (command,) = ran
+        separator = command.index("--")
+        assert command[separator:] == ["--", "/usr/bin/env", "flask", "db", "upgrade"]
+        properties = {arg.partition("=")[2] for arg in command if arg.startswith("--property=")}
+        assert properties >= {
+            "User=web",
+            "WorkingDirectory=/srv/shop/releases/a/app",
+            "EnvironmentFile=/srv/shop/releases/a/env",
+            "Environment=PYTHONPATH=/srv/shop/releases/a/app:/srv/shop/releases/a/lib",
+            "NoNewPrivileges=yes",
+            "ProtectSystem=strict",
+            "ReadWritePaths=/srv/shop/shared",
+        }
+        (path,) = (item for item in properties if item.startswith("Environment=PATH="))
+        assert path.startswith("Environment=PATH=/srv/shop/releases/a/venv/bin:")
