@@ -32,7 +32,8 @@ _FLEET = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _CONTAINER = re.compile(rf"{PREFIX}({_FLEET.pattern})-(app[1-9][0-9]*|data|lb)")
 
 HAPROXY = """\
-# Retries and redispatch are off: a request that a host loses shall be seen.
+# Retries and redispatch are off: a request that a host loses shall be seen. A
+# check may take long on a busy machine; a host that is gone refuses it at once.
 global
     maxconn 4000
     stats socket /run/haproxy/admin.sock mode 660 level admin
@@ -43,6 +44,7 @@ defaults
     timeout connect 5s
     timeout client 60s
     timeout server 60s
+    timeout check 10s
 frontend users
     bind :{port}
     default_backend app
