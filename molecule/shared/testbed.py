@@ -1,0 +1,234 @@
+# Copyright (c) 2026, the evenkeel.flask authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the promises are tested with: a scenario's fleet, its playbooks, and users that keep asking.
+
+Hosts are looked at by podman and not by SSH: whatever becomes of a host's sshd
+or network, a test still sees what is there.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Any, Callable
+from urllib.parse import urlencode, urlsplit
+
+import testinfra  # type: ignore[import-untyped]
+import yaml
+
+sys.path.append(str(Path(__file__).resolve().parents[2] / "tests" / "fleet"))
+
+import _podman
+import load
+from ansible_collections.evenkeel.flask.tests.apps import materialize
+
+PATIENCE = 60
+
+
+def wait_until(true: Callable[[], object], what: str) -> None:
+    """Ask until it is so. What takes this long will not come any more."""
+    deadline = time.monotonic() + PATIENCE
+    while not true():
+        assert time.monotonic() < deadline, f"Waited in vain until {what}."
+        time.sleep(0.1)
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: http.client.HTTPMessage
+    body: bytes
+
+    @property
+    def release(self) -> str | None:
+        return self.headers["X-Release"]
+
+    @property
+    def text(self) -> str:
+        return self.body.decode()
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class Host:
+    """An app host from within; C(see) is testinfra's view of it."""
+
+    def __init__(self, container: str, app: str) -> None:
+        self.container = container
+        self.app = app
+        self.see: Any = testinfra.get_host(f"podman://{container}")
+
+    @property
+    def live_slot(self) -> str:
+        return PurePosixPath(self.see.file(f"/srv/{self.app}/live.sock").linked_to).stem
+
+    @property
+    def slots(self) -> dict[str, str]:
+        """The release that was started last in each slot that was ever used."""
+        found = self.see.check_output(f"find /srv/{self.app}/slots -type l -printf '%f %l\\n'")
+        return {slot: PurePosixPath(path).name for slot, path in map(str.split, found.splitlines())}
+
+    @property
+    def live_folder(self) -> str:
+        return f"/srv/{self.app}/releases/{self.slots[self.live_slot]}"
+
+    @property
+    def running(self) -> set[str]:
+        """The units of slots that are active: a service and its socket for each."""
+        listed = self.see.check_output(
+            f"systemctl list-units --state=active --plain --no-legend '{self.app}@*'"
+        )
+        return {line.split()[0] for line in listed.splitlines()}
+
+    @property
+    def runs_the_live_slot_alone(self) -> bool:
+        slot = f"{self.app}@{self.live_slot}"
+        return self.running == {f"{slot}.service", f"{slot}.socket"}
+
+    @property
+    def history(self) -> list[dict[str, str | None]]:
+        lines = self.see.file(f"/srv/{self.app}/history.jsonl").content_string.splitlines()
+        return [json.loads(line) for line in lines]
+
+    def restart(self) -> None:
+        """A power cut, and power again."""
+        _podman.podman("restart", "-t", "0", self.container)
+
+
+class Users:
+    """Users of every address of a fleet, for as long as a C(with) lasts; then C(summary) is there."""
+
+    summary: load.Summary
+
+    def __init__(self, urls: Mapping[str, str]) -> None:
+        self._load = load.Load(urls, rate=15, paths=["/", "/health", "/api/products"])
+
+    def __enter__(self) -> Users:
+        self._load.start()
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.summary = self._load.stop()
+        print(json.dumps(asdict(self.summary), indent=2))
+
+
+@dataclass(frozen=True)
+class Play:
+    """What became of a playbook, and of the users meanwhile where there were any."""
+
+    status: int
+    said: str
+    users: load.Summary | None = None
+
+    @property
+    def changed(self) -> int:
+        return sum(map(int, re.findall(r"\bchanged=(\d+)", self.said)))
+
+
+class Fleet:
+    """A scenario's fleet, as those see it who deploy an app to it, and those who use the app."""
+
+    def __init__(self, name: str, app: str) -> None:
+        self.folder = _podman.CACHE / name
+        inventory = yaml.safe_load(self.folder.joinpath("hosts.yml").read_text(encoding="utf-8"))
+        known: dict[str, dict[str, Any]] = inventory["all"]["hosts"]
+        self.urls = {
+            host: f"http://127.0.0.1:{told['fleet_http_port']}"
+            for host, told in known.items()
+            if "fleet_http_port" in told
+        }
+        self.hosts = {
+            host: Host(known[host]["fleet_container"], app)
+            for host in inventory["all"]["children"]["app"]["hosts"]
+        }
+
+    @property
+    def secrets(self) -> dict[str, str]:
+        text = self.folder.joinpath("secrets.json").read_text(encoding="utf-8")
+        found: dict[str, str] = json.loads(text)
+        return found
+
+    def ask(
+        self,
+        host: str,
+        path: str = "/health",
+        headers: Mapping[str, str] | None = None,
+        form: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """Ask for a path, or post a form to it; no redirect is followed.
+
+        @raises OSError: when there is no answer
+        """
+        sent = dict(headers or {})
+        if form:
+            sent["Content-Type"] = "application/x-www-form-urlencoded"
+        connection = http.client.HTTPConnection(urlsplit(self.urls[host]).netloc, timeout=PATIENCE)
+        try:
+            connection.request("POST" if form else "GET", path, urlencode(form or {}), sent)
+            answer = connection.getresponse()
+            return Answer(answer.status, answer.headers, answer.read())
+        except http.client.HTTPException as error:
+            raise OSError(f"no HTTP answer: {error!r}") from error
+        finally:
+            connection.close()
+
+    def serves(self, host: str) -> bool:
+        try:
+            return self.ask(host).status == 200
+        except OSError:
+            return False
+
+    def releases(self) -> set[str | None]:
+        """What answers at the addresses of the fleet; two while a rollout is under way."""
+        return {self.ask(host).release for host in self.urls}
+
+    def users(self) -> Users:
+        return Users(self.urls)
+
+    def lay_out(self, version: str, on: str = "v1") -> None:
+        """Make a version of the sample app the one that is deployed next."""
+        materialize.materialize(version, self.folder / "storefront", on)
+
+    def start(self, playbook: str, *args: str) -> subprocess.Popen[str]:
+        inventory = str(self.folder / "hosts.yml")
+        return subprocess.Popen(
+            ["ansible-playbook", "-i", inventory, f"evenkeel.flask.{playbook}", *args],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def play(self, playbook: str, *args: str) -> Play:
+        process = self.start(playbook, *args)
+        said, _none = process.communicate()
+        print(said)
+        return Play(process.returncode, said)
+
+    def play_under_load(self, playbook: str) -> Play:
+        with self.users() as users:
+            play = self.play(playbook)
+        return replace(play, users=users.summary)
+
+    def cut_off(self, playbook: str, when: Callable[[], object], what: str) -> None:
+        """Start a playbook, and kill it with all its children at a moment of one's choice."""
+        process = self.start(playbook)
+        try:
+            wait_until(when, what)
+            assert process.poll() is None, f"The playbook was through before {what}."
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
