@@ -1,0 +1,132 @@
+# Copyright (c) 2026, the evenkeel.flask authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A release goes over the fleet, is taken back, and cut off in the middle, and no user notices.
+
+The story is told from the top, and v1 is live when it begins. What a promise
+takes for granted it asks for as a fixture, so that each can be tested by itself.
+"""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from ansible_collections.evenkeel.flask.molecule.shared.testbed import wait_until
+
+V1, V2 = "1.0.0", "2.0.0"
+
+
+def versions(releases):
+    """The versions that releases are of."""
+    return {str(release).partition("-")[0] for release in releases}
+
+
+@pytest.fixture(scope="module")
+def to_v2(fleet):
+    fleet.lay_out("v2")
+    return fleet.play_under_load("rollout")
+
+
+@pytest.fixture(scope="module")
+def back_to_v1(fleet, to_v2):
+    return fleet.play_under_load("rollback")
+
+
+@pytest.fixture(scope="module")
+def cut_off_before_the_switch(fleet, back_to_v1):
+    """v1 is live everywhere, and v2 is on trial on the first host."""
+    canary = fleet.hosts["app1"]
+    candidate = canary.see.file("/srv/storefront/candidate.sock")
+    with fleet.users() as users:
+        fleet.cut_off("rollout", lambda: candidate.is_symlink, "the candidate runs")
+    return users.summary
+
+
+@pytest.fixture(scope="module")
+def cut_off_after_the_switch(fleet, cut_off_before_the_switch):
+    """v2 is live on the first host, and v1 on the other."""
+    with fleet.users() as users:
+        fleet.cut_off(
+            "rollout", lambda: versions({fleet.ask("app1").release}) == {V2}, "the canary serves"
+        )
+    return users.summary
+
+
+@pytest.fixture(scope="module")
+def completed(fleet, cut_off_after_the_switch):
+    return fleet.play_under_load("rollout")
+
+
+def test_a_rollout_loses_no_request(to_v2):
+    assert to_v2.status == 0
+    assert to_v2.users.failed == 0
+    assert versions(to_v2.users.releases) == {V1, V2}
+
+
+def test_every_address_serves_the_new_release(fleet, to_v2):
+    assert versions(fleet.releases()) == {V2}
+
+
+def test_the_old_slot_is_stopped(fleet, to_v2):
+    for host in fleet.hosts.values():
+        assert host.runs_the_live_slot_alone
+
+
+def test_the_status_has_a_line_for_every_host(fleet, to_v2):
+    play = fleet.play("status")
+    assert play.status == 0
+    for name, host in fleet.hosts.items():
+        wanted = rf"{name} +{fleet.ask(name).release} +{host.live_slot} +- +{V1}\S+ +\S+ +yes"
+        assert re.search(wanted, play.said)
+
+
+def test_the_same_release_again_changes_nothing(fleet, to_v2):
+    play = fleet.play("rollout")
+    assert (play.status, play.changed) == (0, 0)
+
+
+def test_a_rollback_goes_through_the_gate_and_loses_no_request(back_to_v1):
+    assert back_to_v1.status == 0
+    assert back_to_v1.said.count("READY FOR PRODUCTION") == 2
+    assert back_to_v1.users.failed == 0
+
+
+def test_every_address_serves_the_earlier_release_again(fleet, back_to_v1):
+    assert versions(fleet.releases()) == {V1}
+
+
+def test_a_second_rollback_does_not_bring_back_what_the_first_took_away(fleet, back_to_v1):
+    play = fleet.play("rollback")
+    assert play.status != 0
+    assert "cannot go back to a previous release" in play.said
+    assert versions(fleet.releases()) == {V1}
+
+
+def test_a_run_cut_off_before_the_switch_reaches_no_user(fleet, cut_off_before_the_switch):
+    assert cut_off_before_the_switch.failed == 0
+    assert versions(cut_off_before_the_switch.releases) == {V1}
+    assert versions(fleet.releases()) == {V1}
+
+
+def test_a_reboot_then_brings_back_the_live_slot_and_only_that(fleet, cut_off_before_the_switch):
+    host = fleet.hosts["app1"]
+    assert len(host.running) == 4
+    host.restart()
+    wait_until(lambda: fleet.serves("app1"), "app1 serves again")
+    assert versions({fleet.ask("app1").release}) == {V1}
+    assert host.runs_the_live_slot_alone
+
+
+def test_a_run_cut_off_after_the_canary_leaves_every_host_serving(fleet, cut_off_after_the_switch):
+    assert cut_off_after_the_switch.failed == 0
+    assert versions({fleet.ask("app1").release}) == {V2}
+    assert versions({fleet.ask("app2").release}) == {V1}
+
+
+def test_the_next_run_completes_what_was_cut_off(fleet, completed):
+    assert completed.status == 0
+    assert completed.users.failed == 0
+    assert versions(fleet.releases()) == {V2}
+    for host in fleet.hosts.values():
+        assert host.runs_the_live_slot_alone
