@@ -51,11 +51,21 @@ class Timing:
         return _statistics.percentile(self.candidate, 95)
 
     def told(self) -> dict[str, Any]:
-        found: dict[str, Any] = {"p95_ms": round(self.p95, 1), "samples": len(self.candidate)}
+        found: dict[str, Any] = {
+            "p95_ms": round(self.p95, 1),
+            "quantiles_ms": quantiles(self.candidate),
+            "samples": len(self.candidate),
+        }
         if self.live:
             found["live_p95_ms"] = round(_statistics.percentile(self.live, 95), 1)
+            found["live_quantiles_ms"] = quantiles(self.live)
             found["slowdown"] = round(_statistics.slowdown(self.live, self.candidate), 3)
         return found
+
+
+def quantiles(samples: list[float]) -> list[float]:
+    """The distribution in 21 steps, from the fastest answer to the slowest."""
+    return [round(_statistics.percentile(samples, percent), 2) for percent in range(0, 101, 5)]
 
 
 def run(trial: Trial, settings: Settings) -> Finding:

@@ -1,0 +1,58 @@
+# Copyright (c) 2026, the evenkeel.flask authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Write the report of a rollout on the controller. Documented in plugins/modules/rollout_report.py."""
+
+from __future__ import annotations
+
+import datetime
+import os
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+from ansible_collections.evenkeel.flask.plugins.plugin_utils import _report
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]
+    """Runs on the controller alone; no host is asked."""
+
+    TRANSFERS_FILES = False
+    _requires_connection = False
+    _supports_check_mode = True
+    _VALID_ARGS = frozenset({"dest", "app", "release", "verdicts"})
+
+    def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        _validation, args = self.validate_argument_spec(
+            {
+                "dest": {"type": "str", "required": True},
+                "app": {"type": "str", "required": True},
+                "release": {"type": "str", "required": True},
+                "verdicts": {"type": "dict", "required": True},
+            }
+        )
+        # Relative paths start where the inventory is, as the app's source does.
+        start = (task_vars or {}).get("inventory_dir") or self._loader.get_basedir()
+        folder = os.path.normpath(os.path.join(start, os.path.expanduser(args["dest"])))
+        now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+        trials = list(_report.trials(args["verdicts"]))
+        run = _report.Run(args["app"], args["release"], now, trials)
+        result.update(changed=bool(trials), verdict=run.verdict)
+        result["files"] = [os.path.join(folder, name) for name in _report.FILES] if trials else []
+        if trials and not self._task.check_mode:
+            self._write(folder, {name: make(run) for name, make in _report.FILES.items()})
+        return result
+
+    def _write(self, folder: str, files: dict[str, str]) -> None:
+        try:
+            os.makedirs(folder, exist_ok=True)
+            for name, text in files.items():
+                partial = os.path.join(folder, f".{name}.{os.getpid()}")
+                with open(partial, "w", encoding="utf-8", errors="backslashreplace") as stream:
+                    stream.write(text)
+                os.replace(partial, os.path.join(folder, name))
+        except OSError as error:
+            raise AnsibleActionFail(
+                f"rollout_report_path: {folder} cannot be written: {error.strerror}. Name another folder."
+            ) from error

@@ -1,0 +1,114 @@
+# Copyright (c) 2026, the evenkeel.flask authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the gate found, as files that people, CI and programs can read."""
+
+from __future__ import annotations
+
+import json
+import re
+import xml.etree.ElementTree as ET
+
+import pytest
+from ansible_collections.evenkeel.flask.plugins.plugin_utils import _report
+from ansible_collections.evenkeel.flask.plugins.plugin_utils._report import Run, Trial
+from hypothesis import given
+from hypothesis import strategies as st
+
+EVIL = '<script>alert("1")</script>&\x00\ud800'
+
+
+def result(outcome="passed", reason="200", **more):
+    base = {"name": "main_page", "title": "Main Page Loading", "elapsed_ms": 12.3}
+    return {**base, "outcome": outcome, "reason": reason, "warnings": [], "measured": {}, **more}
+
+
+MEASURED = {
+    "/": {"p95_ms": 9.0, "quantiles_ms": [1.0, 2.0, 9.0], "live_quantiles_ms": [1.0, 2.0, 4.0]}
+}
+
+
+def run(*results, verdict="passed", msg="It passed."):
+    trial = Trial("app1", verdict, msg, results or [result()], ["READY FOR PRODUCTION"])
+    return Run("shop", "2.0.0-1a2b3c4d5e", "2026-11-25T08:00:00+00:00", [trial])
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "verdict"),
+    [
+        ([], "none"),
+        (["passed", "passed"], "passed"),
+        (["passed", "inconclusive"], "inconclusive"),
+        (["inconclusive", "failed", "passed"], "failed"),
+    ],
+)
+def test_a_fleet_passes_if_every_host_does(verdicts, verdict):
+    assert (
+        Run("shop", "1", "", [Trial(str(n), v, "") for n, v in enumerate(verdicts)]).verdict
+        == verdict
+    )
+
+
+def test_a_host_that_was_not_asked_is_not_in_the_report():
+    said = {"verdict": "passed", "msg": "", "results": [], "summary": []}
+    found = _report.trials({"a": said, "b": None, "c": {"skipped": True}})
+    assert [trial.host for trial in found] == ["a"]
+
+
+def test_junit_counts_each_outcome_as_what_it_is():
+    suite = ET.fromstring(
+        _report.as_junit(
+            run(result(), result("failed", "500"), result("skipped"), result("inconclusive"))
+        )
+    ).find("testsuite")
+    assert {name: suite.get(name) for name in ("tests", "failures", "errors", "skipped")} == {
+        "tests": "4",
+        "failures": "1",
+        "errors": "1",
+        "skipped": "1",
+    }
+    assert [[child.tag for child in case] for case in suite] == [
+        [],
+        ["failure"],
+        ["skipped"],
+        ["error"],
+    ]
+    assert suite.find("testcase/failure").get("message") == "500"
+
+
+def test_json_has_all_that_the_gate_returned():
+    told = json.loads(_report.as_json(run(result(measured=MEASURED))))
+    assert told["verdict"] == "passed"
+    assert told["trials"][0]["results"][0]["measured"] == MEASURED
+
+
+def test_the_page_shows_both_releases_latencies():
+    page = _report.as_html(run(result(measured=MEASURED)))
+    assert len(re.findall("<polyline", page)) == 2
+    assert 'points="62.2,120.0 124.4,60.0 560.0,0.0"' in page
+
+
+def test_a_first_release_is_shown_alone():
+    page = _report.as_html(run(result(measured={"/": {"quantiles_ms": [1.0, 2.0]}})))
+    assert len(re.findall("<polyline", page)) == 1
+
+
+def test_the_page_needs_nothing_from_elsewhere():
+    page = _report.as_html(run(result(measured=MEASURED)))
+    assert not re.search(r"(?i)\b(src|href|url|@import)\s*[=(]|https?:", page)
+
+
+def test_what_an_app_answers_is_text_and_no_markup():
+    page = _report.as_html(run(result("failed", EVIL, warnings=[EVIL], title=EVIL), msg=EVIL))
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page
+
+
+@given(st.text())
+def test_whatever_an_app_answers_the_files_can_be_read(text):
+    evil = run(
+        result("failed", text, warnings=[text], measured={text: {"quantiles_ms": [0.0]}}), msg=text
+    )
+    ET.fromstring(_report.as_junit(evil))
+    json.loads(_report.as_json(evil))
+    assert _report.as_html(evil).endswith("</html>\n")
