@@ -276,18 +276,18 @@ class TestLoad:
             asked.set()
             return ok() if stopping.wait(30) else None
 
-        summaries = []
+        class Watched(Load):
+            async def _until(self, due):
+                await super()._until(due)
+                if self._enough.is_set():
+                    stopping.set()
+
         with serving(answer) as server:
             # The first request goes out at once; the next would be due in the evening.
-            client = Load({"app1": server.url}, 0.0001, output=lines.path, timeout=30)
+            client = Watched({"app1": server.url}, 0.0001, output=lines.path, timeout=30)
             client.start()
             assert asked.wait(30)
-            stopper = threading.Thread(target=lambda: summaries.append(client.stop()))
-            stopper.start()
-            assert client._enough.wait(30)
-            stopping.set()
-            stopper.join(30)
-        (summary,) = summaries
+            summary = client.stop()
         assert (summary.sent, summary.ok, len(server.requests)) == (1, 1, 1)
 
     def test_each_request_is_a_line_in_the_output(self, tmp_path):

@@ -57,7 +57,7 @@ class Pip:
             make_pip(place)
         elif place.name == "own":
             # As a build backend does, it writes in the tree it builds from, and never twice the same.
-            Path(command[-1], "build").mkdir()
+            Path(command[-1], "build").write_text("left behind")
             make_wheel(place, "shop", "2.0", {"shop.py": "", "time": str(len(self.asked))})
         else:
             wheels = [arg for arg in command if arg.endswith(".whl")]
@@ -527,9 +527,13 @@ class TestCache:
     def test_an_archive_that_is_used_again_is_not_an_old_one(self, build, recipe, cache):
         archive, _built = build(recipe)
         os.utime(archive, (0, 0))
+        others = [cache / f"shop-{number:016x}.tar" for number in range(_build.KEPT_ARCHIVES - 1)]
+        for path in others:
+            path.touch()
+            os.utime(path, (1, 1))
         build(recipe)
-        for number in range(_build.KEPT_ARCHIVES - 1):
-            build(replace(recipe, version=str(number)))
+        build(replace(recipe, version="2.0"))
+        assert sum(path.exists() for path in others) == len(others) - 1
         assert Path(archive).exists()
 
 

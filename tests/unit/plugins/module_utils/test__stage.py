@@ -30,7 +30,8 @@ from ansible_collections.evenkeel.flask.tests.unit.plugins.wheels import make_pi
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files to another user")
 
-GROUP = grp.getgrgid(os.getgid()).gr_name
+# Any but our own, which all that we make has from the start.
+GROUP = next(group for group in grp.getgrall() if group.gr_gid != os.getgid())
 SECRET = "hunter2"
 
 
@@ -83,7 +84,7 @@ def _wanted(tmp_path, content, proof):
         archive=pack(content, tmp_path),
         digest="d",
         python=sys.executable,
-        user=GROUP,
+        user=GROUP.gr_name,
         entry="shop:app",
         files={"gunicorn.conf.py": "workers = 5\n"},
         environment={"TOKEN": SECRET},
@@ -139,18 +140,18 @@ class TestStage:
     ):
         staged(wanted)
         ((folder, user, layout, command),) = proof.runs
-        assert (user, layout) == (GROUP, wanted.layout)
+        assert (user, layout) == (GROUP.gr_name, wanted.layout)
         assert command[0] == f"{folder}/venv/bin/gunicorn"
         assert command[1:] == ["--check-config", "--config", f"{folder}/config/gunicorn.conf.py"]
 
     def test_nobody_but_the_apps_user_reads_its_secrets(self, wanted):
         release = staged(wanted)
         assert (release / "env").read_text() == f'TOKEN="{SECRET}"\n'
-        for path in (release / "env", release / "config" / "gunicorn.conf.py"):
-            found = path.stat()
-            assert stat.S_IMODE(found.st_mode) == 0o640
-            assert (found.st_uid, found.st_gid) == (0, os.getgid())
-        assert stat.S_IMODE(release.stat().st_mode) == 0o750
+        modes = {"": 0o750, "env": 0o640, "config/gunicorn.conf.py": 0o640}
+        for path, mode in modes.items():
+            found = (release / path).stat()
+            assert (found.st_uid, found.st_gid) == (0, GROUP.gr_gid)
+            assert stat.S_IMODE(found.st_mode) == mode
 
     def test_what_the_app_keeps_is_outside_of_the_release(self, wanted):
         release = staged(wanted)

@@ -51,7 +51,17 @@ class TestRun:
         assert (done.returncode, done.stdout) == (3, "one\ntwo\nthree\n")
 
     def test_a_command_can_ask_nobody(self):
-        assert _venv.run(["cat"]).stdout == ""
+        ours = os.dup(0)
+        reader, writer = os.pipe()
+        try:
+            os.write(writer, b"y")
+            os.close(writer)
+            os.dup2(reader, 0)
+            assert _venv.run(["cat"]).stdout == ""
+        finally:
+            os.dup2(ours, 0)
+            os.close(ours)
+            os.close(reader)
 
     def test_a_command_has_the_environment_it_was_given_and_no_other(self, monkeypatch):
         monkeypatch.setenv("OUTER", "1")
