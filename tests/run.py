@@ -34,7 +34,7 @@ class Stage:
 
 # Two at a time, the longest first.
 CHECK = [
-    Stage("unit tests", f"pytest --junit-xml={OUTPUT}/unit.xml", OUTPUT / "unit.xml"),
+    Stage("unit tests", "pytest --junit-xml=tests/output/unit.xml", OUTPUT / "unit.xml"),
     Stage("ansible-lint", "ansible-lint"),
     Stage("mypy", "mypy -p ansible_collections.evenkeel.flask.plugins && mypy tests/*.py tests/fleet"),
     Stage("yamllint", "yamllint --strict ."),
@@ -42,22 +42,26 @@ CHECK = [
     Stage("ruff format", "ruff format --check"),
 ]  # fmt: skip
 
-# One after the other, and the molecule scenarios after them.
+# One after the other, and the molecule scenarios after them. What knows no other
+# place for its log or its work than the home gets another home.
 TEST = [
     Stage("sanity", "python tests/ansible_test.py sanity --venv"),
     # The same tests as above, under what Ansible itself takes for granted.
     Stage("units", "python tests/ansible_test.py units 'tests/unit/plugins/.*' --venv"),
     Stage(
         "docs",
-        "antsibull-docs lint-collection-docs --plugin-docs --validate-collection-refs=dependent"
-        " --disallow-unknown-collection-refs .",
+        'HOME="$PWD/.cache" antsibull-docs lint-collection-docs --plugin-docs'
+        " --validate-collection-refs=dependent --disallow-unknown-collection-refs .",
     ),
     Stage("changelog", "antsibull-changelog lint"),
     Stage(
         "build",
         "rm -rf .cache/build && ansible-galaxy collection build --output-path .cache/build",
     ),
-    Stage("galaxy-importer", "cd .cache/build && python -m galaxy_importer.main *.tar.gz"),
+    Stage(
+        "galaxy-importer",
+        'cd .cache/build && HOME="$PWD/.." python -m galaxy_importer.main *.tar.gz',
+    ),
 ]
 
 # What the user's shell may hold and the tools would listen to.
