@@ -16,7 +16,7 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -30,7 +30,6 @@ EXCLUDED = (
     ".hg",
     ".svn",
     ".venv",
-    "venv",
     ".env",
     ".tox",
     ".nox",
@@ -42,12 +41,15 @@ EXCLUDED = (
     ".mypy_cache",
     ".ruff_cache",
     ".DS_Store",
-    "instance",
 )
+# Below the top these may be packages of the app.
+EXCLUDED_AT_TOP = ("instance", "venv")
 # Part of every digest: raise it when the same input makes another archive.
 FORMAT = 1
 KEPT_ARCHIVES = 5
 
+# How a requirements file names the project that it lies in.
+ITSELF = re.compile(r"\s*(?:(?:-e|--editable)[\s=]+)?\./?(\[[^\]]*\])?\s*(?:#.*)?")
 # What a requirements file says to read another one.
 INCLUDE = re.compile(r"\s*(?:-r|-c|--requirement|--constraint)[\s=]*(\S+)")
 # Before PEP 600 a platform was called by a year, and many a wheel still is.
@@ -190,8 +192,9 @@ def build(recipe: Recipe, cache: str, environment: Mapping[str, str]) -> tuple[s
 
 
 def _copy_source(source: str, folder: str) -> None:
-    def ignore(_folder: str, names: list[str]) -> list[str]:
-        return [name for name in names if any(fnmatch.fnmatch(name, p) for p in EXCLUDED)]
+    def ignore(folder: str, names: list[str]) -> list[str]:
+        patterns = (*EXCLUDED, *EXCLUDED_AT_TOP) if folder == source else EXCLUDED
+        return [name for name in names if any(fnmatch.fnmatch(name, p) for p in patterns)]
 
     shutil.copytree(source, folder, symlinks=True, ignore=ignore)
     for place, folders, files in os.walk(folder):
@@ -224,12 +227,17 @@ def _files_for_pip(recipe: Recipe) -> list[str]:
     file = recipe.requirements_file or ""
     named = [arg.rpartition("=")[2] for arg in (*recipe.requirements, *recipe.pip_args)]
     wanted = [file, *(os.path.join(os.path.dirname(file), name) for name in named)]
-    found = [path for path in wanted if os.path.isfile(path)]
+    return included(path for path in wanted if os.path.isfile(path))
+
+
+def included(files: Iterable[str]) -> list[str]:
+    """Requirements files, and those that these include."""
+    found = list(files)
     # It grows as it is read.
     for path in found:
         with open(path, encoding="utf-8", errors="replace") as lines:
-            included = [match.group(1) for match in map(INCLUDE.match, lines) if match]
-        for name in included:
+            names = [match.group(1) for match in map(INCLUDE.match, lines) if match]
+        for name in names:
             full = os.path.normpath(os.path.join(os.path.dirname(path), name))
             if os.path.isfile(full) and full not in found:
                 found.append(full)
@@ -241,7 +249,7 @@ def _fill(recipe: Recipe, folder: str, work: str, environment: Mapping[str, str]
     os.mkdir(wheels)
     os.mkdir(own)
     wheel = _own_wheel(recipe, app, own, work)
-    _collect(recipe, wheel, wheels)
+    _collect(recipe, wheel, wheels, work)
     _pip(["download", "--no-deps", *_for(recipe.target), "--dest", wheels, "pip"], recipe)
     lock = "".join(
         _archive.lock_line(name, _archive.file_digest(os.path.join(wheels, name))) + "\n"
@@ -276,10 +284,10 @@ def _own_wheel(recipe: Recipe, app: str, own: str, work: str) -> str | None:
     return os.path.join(own, os.listdir(own)[0])
 
 
-def _collect(recipe: Recipe, wheel: str | None, wheels: str) -> None:
+def _collect(recipe: Recipe, wheel: str | None, wheels: str, work: str) -> None:
     wanted = [*recipe.runtime, *recipe.requirements]
     if recipe.requirements_file:
-        wanted += ["--requirement", recipe.requirements_file]
+        wanted += ["--requirement", _with_wheel(recipe.requirements_file, wheel, work)]
     if wheel:
         wanted.append(wheel)
     if recipe.target.is_here():
@@ -288,6 +296,42 @@ def _collect(recipe: Recipe, wheel: str | None, wheels: str) -> None:
         _pip(["download", *_for(recipe.target), "--dest", wheels, *wanted], recipe)
     if wheel:
         os.unlink(os.path.join(wheels, os.path.basename(wheel)))
+
+
+def _with_wheel(path: str, wheel: str | None, work: str) -> str:
+    """The requirements file, or one in its place that names the wheel where it names the project."""
+    with open(path, encoding="utf-8") as stream:
+        text = stream.read()
+    named = name_itself(text, path, wheel)
+    if named == text:
+        return path
+    file = os.path.join(work, "requirements.txt")
+    with open(file, "w", encoding="utf-8") as stream:
+        stream.write(named)
+    return file
+
+
+def name_itself(text: str, path: str, wheel: str | None) -> str:
+    """Put the app's own wheel where its requirements name the project that they lie in.
+
+    pip would build the project a second time, inside its source, and find two of it.
+    What is put in makes a file that may lie elsewhere.
+    """
+    lines = text.splitlines()
+    own = [ITSELF.fullmatch(line) for line in lines]
+    if not wheel or not any(own):
+        return text
+
+    def elsewhere(line: str) -> str:
+        found = INCLUDE.match(line)
+        if not found:
+            return line
+        return line.replace(found[1], os.path.join(os.path.dirname(path), found[1]))
+
+    put = [
+        f"{wheel}{match[1] or ''}" if match else elsewhere(line) for line, match in zip(lines, own)
+    ]
+    return "\n".join(put) + "\n"
 
 
 def _for(target: Target) -> list[str]:

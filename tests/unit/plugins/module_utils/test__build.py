@@ -172,6 +172,14 @@ class TestUnchangedInput:
         assert build(recipe) == (archive, False)
         assert f"app/{path}" not in packed(archive)
 
+    @pytest.mark.parametrize("path", ["shop/instance/__init__.py", "shop/venv/__init__.py"])
+    def test_a_package_of_the_app_is_no_left_over_whatever_it_is_called(
+        self, build, recipe, source, path
+    ):
+        (source / path).parent.mkdir(parents=True)
+        (source / path).write_text("x")
+        assert f"app/{path}" in packed(build(recipe)[0])
+
     def test_the_apps_environment_is_neither_input_nor_kept(self, build, recipe):
         archive, _built = build(recipe, TOKEN="hunter2")
         assert build(recipe, TOKEN="another") == (archive, False)
@@ -349,6 +357,28 @@ class TestPip:
         assert set(pip.folders) == {str(source)}
         asked = [arg for args in pip.asked for arg in args if "requirement" in arg]
         assert asked == ["--requirement", f"{source}/requirements.txt"]
+
+    @pytest.mark.parametrize(
+        ("line", "put"),
+        [
+            ("-e .", "/w/shop.whl"),
+            (".", "/w/shop.whl"),
+            ("--editable=./  # us", "/w/shop.whl"),
+            ("-e .[prod,mail]", "/w/shop.whl[prod,mail]"),
+            ("-r base.txt", "-r /src/base.txt"),
+            ("-c /etc/pins.txt", "-c /etc/pins.txt"),
+            ("flask>=3", "flask>=3"),
+            ("./vendor/x.whl", "./vendor/x.whl"),
+        ],
+    )
+    def test_a_project_that_requires_itself_gets_the_wheel_that_was_built_of_it(self, line, put):
+        text = f"{line}\n-e .\n"
+        named = _build.name_itself(text, "/src/requirements.txt", "/w/shop.whl")
+        assert named == f"{put}\n/w/shop.whl\n"
+
+    @pytest.mark.parametrize(("text", "wheel"), [("flask\n", "/w/shop.whl"), ("-e .\n", None)])
+    def test_other_requirements_are_read_where_they_lie(self, text, wheel):
+        assert _build.name_itself(text, "/src/requirements.txt", wheel) == text
 
     def test_it_is_told_all_that_is_wanted(self, build, recipe, pip):
         build(replace(recipe, requirements=("flask", "redis"), pip_args=("--pre",)))
