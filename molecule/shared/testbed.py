@@ -134,7 +134,9 @@ class Play:
 
     @property
     def changed(self) -> int:
-        return sum(map(int, re.findall(r"\bchanged=(\d+)", self.said)))
+        counts = re.findall(r" changed=(\d+)", self.said)
+        assert counts, "The playbook ended without a recap."
+        return sum(map(int, counts))
 
 
 class Fleet:
@@ -210,6 +212,8 @@ class Fleet:
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
+            # Molecule asks for colours, and they would hide words from those who look for them.
+            env={**os.environ, "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1"},
         )
 
     def play(self, playbook: str, *args: str) -> Play:

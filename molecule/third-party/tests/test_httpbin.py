@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import json
+
 
 def test_the_app_learns_how_it_was_asked(fleet):
     told = fleet.ask("app1", "/get?answer=42").json
@@ -41,3 +43,10 @@ def test_nothing_but_the_inventory_deployed_it(fleet, host):
     assert not fleet.folder.joinpath("secrets.json").exists()
     assert host.see.file(f"{host.live_folder}/app").listdir() == ["instance"]
     assert host.runs_the_live_slot_alone
+
+
+def test_the_cloudwatch_agent_is_told_where_the_logs_are(host):
+    folder = host.see.file("/opt/aws/amazon-cloudwatch-agent/etc/amazon-cloudwatch-agent.d")
+    told = json.loads(host.see.file(f"{folder.path}/httpbin.json").content_string)
+    for log in told["logs"]["logs_collected"]["files"]["collect_list"]:
+        assert host.see.file(log["file_path"]).size > 0
