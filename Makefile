@@ -6,10 +6,10 @@ python := .venv/bin/python
 pip_compile := .cache/lock/bin/pip-compile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test demo lock clean
+.PHONY: help setup check test demo bench-gate bench-verdicts lock clean
 
 help: ## show the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST)
 
 setup: ## make .venv, and install what it needs; quick when there is nothing to do
 	@tests/setup.sh
@@ -24,6 +24,14 @@ test: setup ## all tests, on real hosts in containers too
 demo: setup ## see a rolling update under load, on HOSTS=2 containers
 	@$(python) tests/fleet/fleet.py install
 	@$(python) tests/fleet/demo.py --hosts $(HOSTS)
+
+bench-gate: setup ## one call of the gate against a uri task for each check
+	@$(python) tests/fleet/fleet.py install
+	@$(python) tests/bench/gate/bench.py
+
+bench-verdicts: setup ## how often the verdict on response times is right; half an hour each
+	@PYTHONPATH=.cache/collections $(python) tests/bench/verdicts.py --busy 0
+	@PYTHONPATH=.cache/collections $(python) tests/bench/verdicts.py --busy 1
 
 lock: setup ## bring tests/requirements.txt up to date with the newest versions
 	@$(python) -m venv .cache/lock

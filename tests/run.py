@@ -36,7 +36,7 @@ class Stage:
 CHECK = [
     Stage("unit tests", "pytest --junit-xml=tests/output/unit.xml", OUTPUT / "unit.xml"),
     Stage("ansible-lint", "ansible-lint"),
-    Stage("mypy", "mypy -p ansible_collections.evenkeel.flask.plugins && mypy tests/*.py tests/fleet"),
+    Stage("mypy", "mypy -p ansible_collections.evenkeel.flask.plugins && mypy tests/*.py tests/fleet tests/bench"),
     Stage("yamllint", "yamllint --strict ."),
     Stage("ruff check", "ruff check"),
     Stage("ruff format", "ruff format --check"),
@@ -48,6 +48,7 @@ TEST = [
     Stage("sanity", "python tests/ansible_test.py sanity --venv"),
     # The same tests as above, under what Ansible itself takes for granted.
     Stage("units", "python tests/ansible_test.py units 'tests/unit/plugins/.*' --venv"),
+    Stage("integration", "python tests/ansible_test.py integration --venv"),
     Stage(
         "docs",
         'HOME="$PWD/.cache" antsibull-docs lint-collection-docs --plugin-docs'

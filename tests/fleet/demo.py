@@ -84,8 +84,8 @@ def title(text: str) -> None:
 class Demo:
     """An inventory folder, the fleet it names, and the playbooks that are run on it."""
 
-    def __init__(self, hosts: int) -> None:
-        self.fleet = Fleet(FLEET)
+    def __init__(self, hosts: int, name: str = FLEET) -> None:
+        self.fleet = Fleet(name)
         self.folder = self.fleet.folder
         self.hosts = hosts
 
@@ -138,7 +138,9 @@ class Demo:
     def history(self) -> Iterator[tuple[str, str]]:
         """What happened to the users' requests on each host, in the host's own words."""
         for host in self.app_hosts():
-            lines = shell(container_name(FLEET, host), "cat /srv/storefront/history.jsonl")
+            lines = shell(
+                container_name(self.fleet.name, host), "cat /srv/storefront/history.jsonl"
+            )
             for switch in map(json.loads, lines.splitlines()):
                 before = switch["previous"] or "nothing"
                 yield (
