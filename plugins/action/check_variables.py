@@ -55,10 +55,13 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         problems += _variables.missing(dict.fromkeys([*required, *args["required"]]), variables)
         values, found = self._judge(options, variables)
         problems += found
+        find = _variables.finder(variables, self._loader.get_basedir())
         paths: dict[str, str] = {}
         if "flask_app" in specs and all(name in values for name in INPUTS if name in variables):
-            paths, found = _variables.inputs(values, self._finder(variables))
+            paths, found = _variables.inputs(values, find)
             problems += found
+        if "rollout_checks" in values:
+            problems += _variables.suite(values["rollout_checks"], find)
         problems += _variables.claimed_twice(self._addresses(variables))
         result.update(changed=False, problems=problems, paths=paths)
         if problems:
@@ -90,14 +93,6 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 if variables[name] != option.get("default"):
                     problems.append(f"{name}: {_untemplatable(error, option)}")
         return values, problems
-
-    def _finder(self, variables: Mapping[str, Any]) -> Any:
-        """Relative paths start at the inventory's directory, as the variables do.
-
-        The playbook's own directory is the collection's, for one that is called by FQCN.
-        """
-        folder = variables.get("inventory_dir") or self._loader.get_basedir()
-        return lambda path: os.path.normpath(os.path.join(folder, os.path.expanduser(path)))
 
     def _addresses(self, variables: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
         """Where SSH finds each host of the play; asked once, as the variables of a host cost time."""

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The settings of the gate's eight checks, and what each of them leaves behind."""
+"""The settings of the gate's checks, and what each of them leaves behind."""
 
 from __future__ import annotations
 
@@ -309,4 +309,76 @@ options:
                 type: list
                 elements: int
                 default: [405]
+      suite:
+        description:
+          - The team's own tests pass. They are on the controller and are run there, against each candidate, after the
+            other checks, and only if nothing speaks against the candidate by then. Leaves behind what the tests leave.
+          - The check is skipped if none of O(checks.suite.path), O(checks.suite.command) and O(checks.suite.junit) is
+            named. Naming more than one is an error. Relative paths start at the directory of the inventory.
+          - The tests find the candidate at the URL in the environment variable E(BASE_URL), and so do those that use
+            pytest-base-url or pytest-playwright, by E(PYTEST_BASE_URL). With O(checks.suite.path) there is also a
+            fixture C(base_url), unless the tests have one of their own. E(EVENKEEL_HOST) is the host's name in the
+            inventory.
+          - Over C(ssh) the URL leads through the connection that Ansible has, by a port of the controller that is
+            forwarded as long as the tests run; sshd must have C(AllowTcpForwarding), for a UNIX socket
+            C(AllowStreamLocalForwarding) and a login user who may connect to it. Over C(local) it is O(base_url).
+            No other connection can be forwarded. What O(headers) says is not sent by the tests.
+          - The check is V(failed) where a test was run and failed. It is V(inconclusive), which lets no release through
+            either, where nothing was learned of the candidate, because the tests are missing, empty, unreadable, all
+            skipped, too slow or lack what they need.
+          - In check mode tests that may write are not run; a report is read all the same.
+          - C(-vv) shows all that the tests say.
+        type: dict
+        suboptions:
+          enabled:
+            description: Whether the check runs.
+            type: bool
+            default: true
+          path:
+            description: >-
+              A folder or a file of tests for pytest, which runs in the folder above. Nothing is written there, neither
+              caches nor bytecode.
+            type: path
+          command:
+            description:
+              - Any command, as text or a list of words. It runs in the inventory's directory, without a shell. The
+                exit status 0 is a pass, any other is none.
+              - Where the connection cannot be forwarded it is run without E(BASE_URL), and must find its own way.
+            type: raw
+          junit:
+            description:
+              - A JUnit report that was made before and elsewhere. The gate cannot know of which release it tells, so
+                make it anew for each.
+            type: path
+          requirements:
+            description:
+              - What pip installs for pytest, into a venv of its own on the controller. Names that end in C(.txt) are
+                requirements files.
+              - The venv is kept and made anew when these lines, the files or Ansible's Python change. So what is
+                not pinned stays as it was on that day.
+            type: list
+            elements: str
+            default: [pytest]
+          cache:
+            description: The directory on the controller that keeps the venvs, in folders that begin with C(suite-).
+            type: path
+            default: ~/.cache/evenkeel.flask
+          min_pass_rate:
+            description: >-
+              Percent of the tests that must pass. Skipped ones don't count at all, nor failed ones that are allowed.
+            type: float
+            default: 100
+          allowed_failures:
+            description: >-
+              Tests that may fail, by their names in the JUnit report, C(name) or C(classname::name); patterns with
+              C(*) and C(?) too. When they fail, it is a warning.
+            type: list
+            elements: str
+            default: []
+          timeout:
+            description: >-
+              Seconds for all tests. They are ended after that, and the check is V(inconclusive). O(deadline) does not
+              count for them.
+            type: float
+            default: 600
 """

@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 from ansible_collections.evenkeel.flask.plugins.module_utils._checks import (
@@ -22,10 +22,13 @@ from ansible_collections.evenkeel.flask.plugins.module_utils._checks import (
     main_page,
     response_times,
     session,
+    suite,
     upload,
 )
 from ansible_collections.evenkeel.flask.plugins.module_utils._checks.trial import (
+    Failed,
     Finding,
+    Inconclusive,
     Ruling,
     Settings,
     Trial,
@@ -52,6 +55,7 @@ CHECKS: dict[str, Any] = {
     "concurrency": concurrency,
     "session": session,
     "errors": errors,
+    suite.NAME: suite,
 }
 # These two measure, so nothing else may run beside them.
 ALONE = ("concurrency", "response_times")
@@ -94,19 +98,32 @@ def run(trial: Trial, settings: Settings, clock: Clock = time.monotonic) -> list
 def _run_one(name: str, check: Check, trial: Trial, settings: Settings, clock: Clock) -> Result:
     if not settings["enabled"]:
         return Result(name, check.TITLE, "skipped", f"switched off (checks.{name}.enabled)")
+
+    def ruled() -> Finding:
+        try:
+            return check.run(trial, settings)
+        except HttpError as error:
+            # What the gate itself had no time for is not the candidate's fault.
+            over = trial.candidate.deadline.over
+            raise (Inconclusive if over else Failed)(str(error)) from None
+
+    return result_of(name, check.TITLE, ruled, clock)
+
+
+def result_of(
+    name: str, title: str, check: Callable[[], Finding], clock: Clock = time.monotonic
+) -> Result:
+    """Run a check and note how it ended."""
     started = clock()
 
     def result(outcome: str, reason: Any, **more: Any) -> Result:
         elapsed = round((clock() - started) * 1000, 1)
-        return Result(name, check.TITLE, outcome, str(reason), elapsed, **more)
+        return Result(name, title, outcome, str(reason), elapsed, **more)
 
     try:
-        finding = check.run(trial, settings)
+        finding = check()
     except Ruling as ruling:
         return result(ruling.outcome, ruling, measured=ruling.measured)
-    except HttpError as error:
-        # What the gate itself had no time for is not the candidate's fault.
-        return result("inconclusive" if trial.candidate.deadline.over else "failed", error)
     return result("passed", finding.detail, warnings=finding.warnings, measured=finding.measured)
 
 
@@ -142,11 +159,15 @@ def summary(results: Sequence[Result]) -> list[str]:
     return [*lines, f"Pass rate: {pass_rate(results):g}%", f"{ready} FOR PRODUCTION"]
 
 
+def against(results: Sequence[Result]) -> list[Result]:
+    """What keeps the candidate from being let through."""
+    return [result for result in results if result.outcome in ("failed", "inconclusive")]
+
+
 def message(results: Sequence[Result]) -> str:
     """One line that names what stands against the candidate."""
-    against = [result for result in results if result.outcome in ("failed", "inconclusive")]
-    if against:
-        said = "; ".join(f"{one.title} {one.outcome} ({one.reason})" for one in against)
+    if against(results):
+        said = "; ".join(f"{one.title} {one.outcome} ({one.reason})" for one in against(results))
         return f"The candidate is not ready: {said}."
     passed = count(results, "passed")
     if not passed:
@@ -154,6 +175,21 @@ def message(results: Sequence[Result]) -> str:
     return (
         f"The candidate passed {passed} of {passed} checks, {len(results) - passed} were skipped."
     )
+
+
+def told(results: Sequence[Result]) -> dict[str, Any]:
+    """What the module returns."""
+    return {
+        "verdict": verdict(results),
+        "passed": count(results, "passed"),
+        "failed_checks": count(results, "failed"),
+        "skipped_checks": count(results, "skipped"),
+        "inconclusive_checks": count(results, "inconclusive"),
+        "pass_rate": pass_rate(results),
+        "results": [asdict(result) for result in results],
+        "summary": summary(results),
+        "msg": message(results),
+    }
 
 
 def secret_headers(settings: Settings, secrets: Callable[[Any], set[str]]) -> set[str]:

@@ -13,8 +13,9 @@ version_added: "0.1.0"
 author:
   - The evenkeel.flask authors (@evenkeel)
 description:
-  - Runs eight checks against a candidate, all in one call, and gives the verdict V(passed), V(failed) or
-    V(inconclusive). The task fails unless the verdict is V(passed).
+  - Runs eight checks against a candidate, all in one call on the host, and then the team's own tests on the
+    controller, if there are any. Gives the verdict V(passed), V(failed) or V(inconclusive). The task fails unless
+    the verdict is V(passed).
   - A check is skipped, with the reason, where the app lacks what it needs or the user named no endpoint for it.
     A gate in which no check passed is V(inconclusive).
   - Checks that write do so only where the user named the endpoint. They work on the app's real data.
@@ -25,7 +26,8 @@ attributes:
   check_mode:
     support: partial
     details:
-      - The checks that write (upload, session, unsafe methods of the API and error checks) are left out.
+      - The checks that write (upload, session, unsafe methods of the API and error checks) are left out, and so are
+        the team's own tests.
   diff_mode:
     support: N/A
     details:
@@ -66,7 +68,8 @@ options:
     type: float
     default: 10
   deadline:
-    description: Seconds for the whole gate. What is not known by then is V(inconclusive).
+    description: >-
+      Seconds for the whole gate but the team's own tests. What is not known by then is V(inconclusive).
     type: float
     default: 120
 """
@@ -114,6 +117,14 @@ EXAMPLES = r"""
         max_ms: 300
       concurrency:
         connections: 25
+
+- name: Have the team's own tests pass, too
+  evenkeel.flask.rollout_gate:
+    checks:
+      suite:
+        path: shop/tests
+        requirements: [pytest==8.3.4, requests==2.32.3]
+        allowed_failures: ["test_search*"]
 """
 
 RETURN = r"""
@@ -173,7 +184,7 @@ results:
       type: list
       elements: str
     measured:
-      description: Figures that the check measured, by path.
+      description: Figures that the check measured, by path; of the team's tests how many passed, failed and were skipped.
       type: dict
   sample:
     - name: health
@@ -202,7 +213,6 @@ msg:
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -252,19 +262,8 @@ def main() -> None:
         results = _gate.run(trial(params, not module.check_mode), params["checks"])
     except _http.ArgumentError as error:
         module.fail_json(msg=str(error))
-    verdict = _gate.verdict(results)
-    told = {
-        "verdict": verdict,
-        "passed": _gate.count(results, "passed"),
-        "failed_checks": _gate.count(results, "failed"),
-        "skipped_checks": _gate.count(results, "skipped"),
-        "inconclusive_checks": _gate.count(results, "inconclusive"),
-        "pass_rate": _gate.pass_rate(results),
-        "results": [asdict(result) for result in results],
-        "summary": _gate.summary(results),
-        "msg": _gate.message(results),
-    }
-    if verdict != "passed":
+    told = _gate.told(results)
+    if told["verdict"] != "passed":
         module.fail_json(**told)
     module.exit_json(changed=False, **told)
 

@@ -18,6 +18,9 @@ from urllib.parse import urlsplit
 
 import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible_collections.evenkeel.flask.plugins.module_utils._checks import suite as suite_check
+from ansible_collections.evenkeel.flask.plugins.module_utils._gate import CHECKS_SPEC
+from ansible_collections.evenkeel.flask.plugins.module_utils._http import ArgumentError
 
 Option = Mapping[str, Any]
 Options = Mapping[str, Option]
@@ -235,6 +238,33 @@ def judge(name: str, value: Any) -> None:
     # Empty is "not given" where a default is empty, and told as missing where it is required.
     if name in JUDGEMENTS and value != "":
         JUDGEMENTS[name](value)
+
+
+def finder(variables: Mapping[str, Any], basedir: str) -> Callable[[str], str]:
+    """Relative paths start at the inventory's directory, as the variables do.
+
+    The playbook's own directory is the collection's, for one that is called by FQCN.
+    """
+    folder = variables.get("inventory_dir") or basedir
+    return lambda path: os.path.normpath(os.path.join(folder, os.path.expanduser(path)))
+
+
+def suite(checks: Mapping[str, Any], find: Callable[[str], str]) -> list[str]:
+    """Tell what is wrong with the team's own tests, C(rollout_checks.suite), before anything is touched."""
+    option = CHECKS_SPEC[suite_check.NAME]["options"]
+    validator = ArgumentSpecValidator(option)
+    settings = validator.validate(checks.get(suite_check.NAME) or {}).validated_parameters
+    if not settings["enabled"]:
+        return []
+    try:
+        named = suite_check.source(settings)
+    except ArgumentError as error:
+        return [f"rollout_{error}"]
+    if named in ("path", "junit") and not os.path.exists(find(settings[named])):
+        return [
+            f"rollout_checks.suite.{named}: {find(settings[named])} is not there; name one on the controller."
+        ]
+    return []
 
 
 def inputs(

@@ -139,6 +139,29 @@ def test_relative_paths_start_at_the_inventory(tmp_path):
     assert said["paths"] == {"flask_app_source": str(tmp_path / "shop")}
 
 
+@pytest.mark.parametrize(
+    ("suite", "problem"),
+    [
+        ({"path": "tests", "timeout": "60"}, None),
+        ({"junit": "nosuch.xml", "enabled": "no"}, None),
+        ({"command": "nosuch"}, None),
+        ({}, None),
+        ({"pth": "tests"}, "rollout_checks.suite.pth: no such setting; did you mean path?"),
+        ({"path": "nosuch"}, "rollout_checks.suite.path: {}/nosuch is not there; name one on the controller."),
+        ({"junit": "tests/r.xml"}, "rollout_checks.suite.junit: {}/tests/r.xml is not there; name one on the controller."),
+        ({"path": "a", "junit": "b"}, "rollout_checks.suite: name one of path, command and junit, not path and junit."),
+        ({"timeout": 0}, "rollout_checks.suite.timeout must be greater than 0, not 0."),
+        ({"requirements": {}}, "rollout_checks.suite.requirements: wanted a list, got a dictionary."),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_the_teams_own_tests_is_told_before_anything_is_touched(
+    tmp_path, suite, problem
+):
+    (tmp_path / "tests").mkdir()
+    said = check(rollout_checks={"suite": suite}, inventory_dir=str(tmp_path))
+    assert said["problems"] == ([problem.format(tmp_path)] if problem else [])
+
+
 def test_a_source_of_the_wrong_type_is_one_problem():
     assert check(flask_app_source=["shop"], flask_app_requirements=[])["problems"] == [
         "flask_app_source: wanted a path, got a list."

@@ -31,7 +31,7 @@ def test_a_sound_candidate_passes_without_any_settings():
     assert not said.get("failed")
     assert not said.get("skipped")
     assert said["changed"] is False
-    assert (said["verdict"], said["passed"], said["skipped_checks"]) == ("passed", 5, 3)
+    assert (said["verdict"], said["passed"], said["skipped_checks"]) == ("passed", 5, 4)
     assert said["summary"][-1] == "READY FOR PRODUCTION"
 
 
@@ -69,6 +69,8 @@ def test_a_password_is_never_shown():
         ({"checks": {"helth": {}}}, "Unsupported parameters"),
         ({"checks": {"health": {"pth": "/"}}}, "Unsupported parameters"),
         ({"checks": {"health": {"path": "/a b"}}}, "blanks or control characters"),
+        ({"checks": {"suite": {"pth": "/"}}}, "Unsupported parameters"),
+        ({"checks": {"suite": {"path": "t", "junit": "j"}}}, "not path and junit"),
         ({"max_slowdown": 1}, "max_slowdown must be greater than 1"),
         ({"deadline": 0}, "deadline must be greater than 0"),
         ({"live_url": "127.0.0.1:8000"}, "must begin with http"),

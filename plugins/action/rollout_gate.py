@@ -1,0 +1,98 @@
+# Copyright (c) 2026, the evenkeel.flask authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Run the module on the host, then the team's own tests here. Documented in plugins/modules/rollout_gate.py."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.module_utils.common.parameters import remove_values
+from ansible.plugins.action import ActionBase
+from ansible.utils.vars import merge_hash
+from ansible_collections.evenkeel.flask.plugins.module_utils import _endpoints, _gate
+from ansible_collections.evenkeel.flask.plugins.module_utils._checks import suite
+from ansible_collections.evenkeel.flask.plugins.module_utils._checks.trial import Finding, Skipped
+from ansible_collections.evenkeel.flask.plugins.modules.rollout_gate import ARGUMENT_SPEC
+from ansible_collections.evenkeel.flask.plugins.plugin_utils import _suite, _suite_run, _variables
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]
+    """What the module says is the result, unless there are tests of the team's that it could not run."""
+
+    TRANSFERS_FILES = False
+    _supports_check_mode = True
+    _supports_async = True
+
+    def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        wrap_async = self._task.async_val and not self._connection.has_native_async
+        said = self._execute_module(task_vars=task_vars, wrap_async=wrap_async)
+        result = merge_hash(result, said)
+        results = [_gate.Result(**row) for row in said.get("results", [])]
+        others = [one for one in results if one.name != suite.NAME]
+        if not any(one.name == suite.NAME and one.outcome == "inconclusive" for one in results):
+            return result
+        told = _gate.told([*others, self._run_suite(others, task_vars or {})])
+        for word in ("failed", "exception"):
+            result.pop(word, None)
+        result.update(told)
+        if told["verdict"] != "passed":
+            result["failed"] = True
+        return result
+
+    def _run_suite(
+        self, others: Sequence[_gate.Result], variables: Mapping[str, Any]
+    ) -> _gate.Result:
+        valid = ArgumentSpecValidator(ARGUMENT_SPEC).validate(self._task.args)
+        params = valid.validated_parameters
+        secrets = {
+            *valid._no_log_values,
+            *_endpoints.secrets(params["headers"]),
+            *_gate.secret_headers(params["checks"], _endpoints.secrets),
+        }
+
+        def judged() -> Finding:
+            if _gate.against(others):
+                raise Skipped("the checks before it did not pass")
+            return self._judged(params, variables, secrets)
+
+        own = _gate.result_of(suite.NAME, suite.TITLE, judged)
+        reason, *warnings = remove_values([own.reason, *own.warnings], secrets)
+        return replace(own, reason=reason, warnings=warnings)
+
+    def _judged(
+        self, params: Mapping[str, Any], variables: Mapping[str, Any], secrets: set[str]
+    ) -> Finding:
+        settings = params["checks"][suite.NAME]
+        find = _variables.finder(variables, self._loader.get_basedir())
+        policy = _suite.Policy(settings["min_pass_rate"], settings["allowed_failures"])
+        if settings["junit"]:
+            path = find(settings["junit"])
+            return _suite.judge_report(_suite_run.read(path), path, policy)
+        host = str(variables.get("inventory_hostname", ""))
+        with (
+            _suite_run.ending_cleanly(),
+            tempfile.TemporaryDirectory(
+                prefix="evenkeel-suite-", ignore_cleanup_errors=True
+            ) as work,
+            _suite_run.reach(self._connection, params, work) as base_url,
+        ):
+            environment = _suite_run.environment(os.environ, host, base_url)
+            if settings["command"]:
+                words = suite.argv(settings["command"])
+                run = _suite_run.execute(words, find(""), environment, settings["timeout"], work)
+                self._tell(run.output, secrets)
+                return _suite.judge_command(words[0], run, settings["timeout"])
+            path = find(settings["path"])
+            run = _suite_run.pytest(path, find(""), environment, settings, work)
+            self._tell(run.output, secrets)
+            return _suite.judge_pytest(run, policy, settings["timeout"])
+
+    def _tell(self, output: str, secrets: set[str]) -> None:
+        self._display.vv(remove_values(output, secrets))

@@ -1,0 +1,281 @@
+# Copyright (c) 2026, the evenkeel.flask authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Judge what came of the team's own tests; on the controller only.
+
+They speak against a candidate (failed) only where a test was run and failed.
+Whatever keeps them from being run tells nothing of it (inconclusive), and lets
+it through as little.
+
+This file is private to the collection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any
+from xml.parsers import expat
+
+from ansible_collections.evenkeel.flask.plugins.module_utils import _venv
+from ansible_collections.evenkeel.flask.plugins.module_utils._checks.trial import (
+    Failed,
+    Finding,
+    Inconclusive,
+)
+
+SUITES = ("testsuites", "testsuite")
+SHOWN_NAMES = 5
+LONGEST_MESSAGE = 160
+
+# As pytest documents its exit statuses; 0 and 1 mean that the tests were run.
+ALL_RUN = (0, 1)
+NO_TESTS = 5
+
+
+class Unreadable(Exception):
+    """This is no JUnit report; the message says why."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One test of a report."""
+
+    classname: str
+    name: str
+    outcome: str
+    message: str = ""
+
+    @property
+    def id(self) -> str:
+        return f"{self.classname}::{self.name}" if self.classname else self.name
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What may fail."""
+
+    min_pass_rate: float = 100
+    allowed_failures: Sequence[str] = ()
+
+    def allows(self, case: Case) -> bool:
+        # The name of a parametrised test has brackets, which a pattern takes for a choice of letters.
+        return any(
+            name == wanted or fnmatchcase(name, wanted)
+            for wanted in self.allowed_failures
+            for name in (case.id, case.name)
+        )
+
+
+@dataclass
+class _Suite:
+    """A suite that is being read: what it says of itself, and what was found in it."""
+
+    name: str
+    declared: int
+    failed: int = 0
+
+
+@dataclass
+class _Reader:
+    """Collects the tests of a report while expat goes through it."""
+
+    cases: list[Case] = field(default_factory=list)
+    suites: list[_Suite] = field(default_factory=list)
+    case: dict[str, Any] | None = None
+
+    def start(self, tag: str, attributes: Mapping[str, str]) -> None:
+        if not self.suites and tag not in SUITES:
+            raise Unreadable(f"its first element is {tag[:40]}, wanted {' or '.join(SUITES)}")
+        if tag in SUITES:
+            declared = sum(_number(attributes.get(name)) for name in ("failures", "errors"))
+            self.suites.append(_Suite(attributes.get("name", ""), declared))
+        elif tag == "testcase":
+            not_run = attributes.get("status") in ("notrun", "disabled", "skipped")
+            self.case = {
+                "classname": attributes.get("classname", ""),
+                "name": attributes.get("name", ""),
+                "outcome": "skipped" if not_run else "passed",
+            }
+        elif self.case and tag in ("failure", "error"):
+            self.suites[-1].failed += 1
+            self.case["outcome"] = "failed"
+            self.case.setdefault("message", attributes.get("message", ""))
+        elif self.case and tag == "skipped" and self.case["outcome"] == "passed":
+            self.case["outcome"] = "skipped"
+
+    def end(self, tag: str) -> None:
+        if tag == "testcase" and self.case:
+            self.cases.append(Case(**self.case))
+            self.case = None
+        elif tag in SUITES:
+            suite = self.suites.pop()
+            # What kept a whole file of tests from being run is told by its suite alone in some reports.
+            if suite.declared > suite.failed:
+                name = suite.name or "a suite without a name"
+                self.cases.append(Case("", name, "failed", "it failed as a whole"))
+            if self.suites:
+                self.suites[-1].failed += max(suite.failed, suite.declared)
+
+    def doctype(self, *_args: Any) -> None:
+        # No report needs one, and all that entities can do begins with it.
+        raise Unreadable("it has a DOCTYPE, which no JUnit report needs")
+
+
+def parse(report: bytes) -> list[Case]:
+    """Read a JUnit report.
+
+    @raises Unreadable: if it is none, or holds what could harm the reader
+    """
+    reader = _Reader()
+    parser = expat.ParserCreate()
+    parser.StartElementHandler = reader.start
+    parser.EndElementHandler = reader.end
+    parser.StartDoctypeDeclHandler = reader.doctype
+    try:
+        parser.Parse(report, True)
+    except (expat.ExpatError, LookupError, ValueError) as error:
+        raise Unreadable(f"it is no XML: {error}") from None
+    return reader.cases
+
+
+def _number(text: str | None) -> int:
+    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 10 else 0
+
+
+def judge(cases: Sequence[Case], policy: Policy) -> Finding:
+    """Say what the tests come to.
+
+    @raises Failed: when more failed than the policy allows
+    @raises Inconclusive: when nothing was tested
+    """
+    passed = sum(case.outcome == "passed" for case in cases)
+    skipped = sum(case.outcome == "skipped" for case in cases)
+    failed = [case for case in cases if case.outcome == "failed"]
+    against = [case for case in failed if not policy.allows(case)]
+    allowed = [case for case in failed if policy.allows(case)]
+    measured = {"tests": {"passed": passed, "failed": len(failed), "skipped": skipped}}
+    if not cases:
+        raise Inconclusive("the suite is empty: there is no test in it", measured)
+    if not passed and not failed:
+        raise Inconclusive(f"nothing was tested: {_skipped(skipped)}", measured)
+    if not passed and not against:
+        raise Inconclusive(
+            f"no test passed: {_tests(len(failed))} failed as allowed_failures lets them", measured
+        )
+    told = f"{len(against)} of {_tests(passed + len(failed))} failed"
+    enough = 100 * passed >= policy.min_pass_rate * (passed + len(against))
+    if not enough:
+        if policy.min_pass_rate < 100:
+            rate = 100 * passed / (passed + len(against))
+            told += f", {rate:.4g}% passed where {policy.min_pass_rate:g}% are wanted"
+        raise Failed(told + _details(against, skipped), measured)
+    warnings = [
+        f"{text} ({', '.join(_names(group))})"
+        for group, text in (
+            (against, f"{told}, as min_pass_rate lets them"),
+            (allowed, f"{_tests(len(allowed))} failed, as allowed_failures lets them"),
+        )
+        if group
+    ]
+    detail = ", ".join([f"{_tests(passed)} passed", *([_skipped(skipped)] if skipped else [])])
+    return Finding(detail, tuple(warnings), measured)
+
+
+def _details(failed: Sequence[Case], skipped: int) -> str:
+    text = f": {', '.join(_names(failed))}"
+    if skipped:
+        text += f"; {_skipped(skipped)}"
+    message = next((_one_line(case.message) for case in failed if case.message.strip()), "")
+    return f"{text}; the first says: {message}" if message else text
+
+
+def _names(cases: Sequence[Case]) -> list[str]:
+    names = list(dict.fromkeys(_one_line(case.name) or "a test without a name" for case in cases))
+    more = len(names) - SHOWN_NAMES
+    return [*names[:SHOWN_NAMES], *([f"and {more} more"] if more > 0 else [])]
+
+
+def _one_line(text: str) -> str:
+    words = " ".join(text.split())
+    return words if len(words) <= LONGEST_MESSAGE else f"{words[: LONGEST_MESSAGE - 1]}…"
+
+
+def _tests(number: int) -> str:
+    return "1 test" if number == 1 else f"{number} tests"
+
+
+def _skipped(number: int) -> str:
+    return f"{number} skipped"
+
+
+@dataclass(frozen=True)
+class Run:
+    """What came of a command: V(None) as the status says that it took too long."""
+
+    status: int | None
+    output: str = ""
+    report: bytes | None = None
+
+
+def judge_report(report: bytes | None, path: str, policy: Policy) -> Finding:
+    """Judge a report that was made elsewhere.
+
+    @param report: what is in the file, or V(None) if there is none
+    """
+    if report is None:
+        raise Inconclusive(f"{path} is not there; make it before, or mend checks.suite.junit")
+    try:
+        return judge(parse(report), policy)
+    except Unreadable as error:
+        raise Inconclusive(f"{path} is no JUnit report: {error}") from None
+
+
+def judge_pytest(run: Run, policy: Policy, timeout: float) -> Finding:
+    _demand_an_end("pytest", run, timeout)
+    if run.status == NO_TESTS:
+        raise Inconclusive("the suite is empty: pytest found no test in it")
+    if run.status not in ALL_RUN or run.report is None:
+        raise Inconclusive(f"pytest could not run the tests: {_why(run.output)}")
+    try:
+        finding = judge(parse(run.report), policy)
+    except Unreadable as error:
+        raise Inconclusive(f"pytest's report cannot be read: {error}") from None
+    if run.status != 0 and not finding.measured["tests"]["failed"]:
+        # Such as a plugin that wants a coverage.
+        said = _one_line(_venv.last_line(run.output))
+        raise Failed(
+            f"{finding.detail}, and pytest ended with status {run.status}: {said}",
+            finding.measured,
+        )
+    return finding
+
+
+def judge_command(program: str, run: Run, timeout: float) -> Finding:
+    """Judge a command by its exit status. Its arguments may be secret, so they are not told."""
+    _demand_an_end(program, run, timeout)
+    if run.status != 0:
+        said = _one_line(_venv.last_line(run.output))
+        raise Failed(f"{program} ended with status {run.status}: {said}")
+    return Finding(f"{program} ended with status 0")
+
+
+def _demand_an_end(program: str, run: Run, timeout: float) -> None:
+    if run.status is None:
+        raise Inconclusive(
+            f"{program} was not done in {timeout:g} s (checks.suite.timeout), and was ended"
+        )
+    if run.status < 0:
+        raise Inconclusive(f"{program} was ended by signal {-run.status}")
+
+
+def _why(output: str) -> str:
+    """The line of pytest's output that tells what to mend."""
+    lines = [line.strip() for line in output.splitlines()]
+    telling = [line[1:] for line in lines if line.startswith("E  ")]
+    telling += [line for line in lines if line.startswith("ERROR: ")]
+    said = _one_line(telling[0] if telling else _venv.last_line(output))
+    if "No module named" in said:
+        said += "; list what the tests need in checks.suite.requirements, pytest among it"
+    return said

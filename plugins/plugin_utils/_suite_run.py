@@ -1,0 +1,320 @@
+# Copyright (c) 2026, the evenkeel.flask authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Run the team's own tests on the controller: their venv, their process, and the way to the candidate.
+
+This file is private to the collection.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import IO, Any, cast
+
+from ansible_collections.evenkeel.flask.plugins.module_utils import (
+    _archive,
+    _build,
+    _endpoints,
+    _http,
+    _venv,
+)
+from ansible_collections.evenkeel.flask.plugins.module_utils._checks.trial import (
+    Failed,
+    Inconclusive,
+)
+from ansible_collections.evenkeel.flask.plugins.plugin_utils._suite import Run
+
+# Alone in its folder, as that is put on the tests' path.
+PYTEST_PLUGIN = os.path.join(os.path.dirname(__file__), "_pytest", "evenkeel_base_url.py")
+
+# What is run over SSH as long as the tunnel is wanted; it ends with us, however we end.
+HOLD = "echo evenkeel-tunnel; exec cat >/dev/null"
+OPEN = b"evenkeel-tunnel"
+TUNNEL_SECONDS = 60
+PORTS_TRIED = 3
+GRACE_SECONDS = 5
+MOMENT_SECONDS = 1
+
+Command = Callable[..., Sequence["str | bytes"]]
+
+
+def python_with(requirements: Sequence[str], cache: str, folder: str) -> str:
+    """Return the Python of a venv that has the requirements; it is made at the first asking.
+
+    @param folder: where the paths of requirements files start
+    @raises Inconclusive: if it cannot be made
+    """
+    files = [os.path.join(folder, name) for name in requirements if name.endswith(".txt")]
+    try:
+        digests = [_archive.file_digest(path) for path in _build.included(files)]
+    except OSError as error:
+        raise Inconclusive(
+            f"checks.suite.requirements: {error.filename} cannot be read: {error.strerror}"
+        ) from None
+    content = [sys.executable, sys.version, *requirements, *digests]
+    key = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+    venv = os.path.join(cache, f"suite-{key}")
+    python = os.path.join(venv, "bin", "python")
+    os.makedirs(cache, mode=0o700, exist_ok=True)
+    # The hosts of a batch come here at once.
+    with open(f"{venv}.lock", "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not _venv.is_complete(venv):
+            shutil.rmtree(venv, ignore_errors=True)
+            _make(venv, python, requirements, folder)
+    return python
+
+
+def _make(venv: str, python: str, requirements: Sequence[str], folder: str) -> None:
+    # Debian's Python comes without ensurepip; pip itself can be told of another venv.
+    done = _venv.run([sys.executable, "-m", "venv", "--without-pip", venv])
+    if done.returncode != 0:
+        reason = _venv.last_line(done.stdout)
+        raise Inconclusive(f"{sys.executable} cannot make a venv for the suite: {reason}")
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input"]
+    wanted = [f"--requirement={name}" if name.endswith(".txt") else name for name in requirements]
+    done = _venv.run([*pip, "--python", python, "install", "--quiet", *wanted], folder=folder)
+    if done.returncode != 0:
+        shutil.rmtree(venv)
+        raise Inconclusive(f"checks.suite.requirements: {_build.pip_reason(done.stdout)}")
+    with open(os.path.join(venv, _venv.DONE), "w", encoding="utf-8"):
+        pass
+
+
+def pytest(
+    path: str, folder: str, env: Mapping[str, str], settings: Mapping[str, Any], work: str
+) -> Run:
+    """Run pytest where the tests lie, and leave nothing behind outside of C(work).
+
+    @param folder: where the paths of requirements files start
+    """
+    if not os.path.exists(path):
+        raise Inconclusive(f"{path} is not there; mend checks.suite.path")
+    python = python_with(settings["requirements"], os.path.join(folder, settings["cache"]), folder)
+    plugin = os.path.splitext(os.path.basename(PYTEST_PLUGIN))[0]
+    report = os.path.join(work, "report.xml")
+    command = [
+        python, "-m", "pytest", "-p", plugin, "-p", "no:cacheprovider",
+        f"--basetemp={os.path.join(work, 'tmp')}", f"--junit-xml={report}", path,
+    ]  # fmt: skip
+    run = execute(command, os.path.dirname(path), env, settings["timeout"], work)
+    return replace(run, report=read(report))
+
+
+def read(path: str) -> bytes | None:
+    """What is in a file, or V(None) if it is not there."""
+    try:
+        with open(path, "rb") as stream:
+            return stream.read()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise Inconclusive(f"{path} cannot be read: {error.strerror}") from None
+
+
+def environment(outer: Mapping[str, str], host: str, base_url: str | None) -> dict[str, str]:
+    """What the tests find in their environment."""
+    found = dict(outer)
+    found["EVENKEEL_HOST"] = host
+    found["PYTHONDONTWRITEBYTECODE"] = "1"
+    known = found.get("PYTHONPATH")
+    own = os.path.dirname(PYTEST_PLUGIN)
+    found["PYTHONPATH"] = f"{own}{os.pathsep}{known}" if known else own
+    # One of the shell's own would be another candidate's.
+    for name in ("BASE_URL", "PYTEST_BASE_URL"):
+        found.pop(name, None)
+        if base_url:
+            found[name] = base_url
+    for name in ("no_proxy", "NO_PROXY") if base_url else ():
+        hosts = [found.get(name, ""), "127.0.0.1", _http.Url.parse(base_url or "").host]
+        found[name] = ",".join(dict.fromkeys(filter(None, hosts)))
+    return found
+
+
+def execute(
+    command: Sequence[str], folder: str, env: Mapping[str, str], timeout: float, work: str
+) -> Run:
+    """Run a command to its end, and leave none of its processes behind."""
+    log = os.path.join(work, "output")
+    with open(log, "wb") as said:
+        try:
+            process = subprocess.Popen(
+                command, cwd=folder, env=env, stdin=subprocess.DEVNULL, stdout=said,
+                stderr=subprocess.STDOUT, start_new_session=True,
+            )  # fmt: skip
+        except OSError as error:
+            raise Inconclusive(f"{command[0]} cannot be run: {error.strerror}") from None
+        status = None
+        try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                status = process.wait(timeout)
+        finally:
+            _end(process)
+    with open(log, encoding="utf-8", errors="replace") as stream:
+        return Run(status, stream.read())
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a process and those of its group, the hard way if it has to be."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(process.pid, number)
+        except (ProcessLookupError, PermissionError):
+            return
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(GRACE_SECONDS)
+
+
+@contextlib.contextmanager
+def ending_cleanly() -> Iterator[None]:
+    """Let what is begun inside be ended by its own C(finally) when Ansible ends this worker."""
+
+    def interrupt(number: int, _frame: Any) -> None:
+        for again in former:
+            signal.signal(again, signal.SIG_IGN)
+        raise KeyboardInterrupt(number)
+
+    former = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        for number in former:
+            signal.signal(number, interrupt)
+        yield
+    except KeyboardInterrupt as error:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+        os.kill(os.getpid(), error.args[0] if error.args else signal.SIGINT)
+        raise
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def reach(connection: Any, params: Mapping[str, Any], work: str) -> Iterator[str | None]:
+    """Give the candidate a URL that can be asked from here; V(None) where a command must know its own way.
+
+    @raises Inconclusive: if there is no way
+    """
+    kind = connection.transport.rpartition(".")[2]
+    url, unix_socket = _http.Url.parse(params["base_url"]), params["unix_socket"]
+    if kind == "ssh":
+        with tunnel(ssh_command(connection), url, unix_socket, work) as base_url:
+            _ask_once(base_url, params, unix_socket)
+            yield base_url
+    elif kind == "local" and not unix_socket:
+        yield str(url).rstrip("/")
+    elif params["checks"]["suite"]["command"]:
+        yield None
+    else:
+        raise Inconclusive(
+            f"the connection {connection.transport} gives pytest no URL for {unix_socket or url}; name a "
+            "command that finds its own way to EVENKEEL_HOST (checks.suite.command), or the JUnit "
+            "report of a run made elsewhere (checks.suite.junit)"
+        )
+
+
+def _ask_once(base_url: str, params: Mapping[str, Any], unix_socket: str | None) -> None:
+    """Without a way through, all tests would fail, and it would look like the candidate's fault."""
+    url = _http.Url.parse(_endpoints.join(base_url, params["health_path"]))
+    timeout = params["timeout"]
+    try:
+        _http.fetch(_http.Request(url, timeout=timeout, tls=_http.Tls(validate=False)))
+    except _http.HttpError as error:
+        wanted = (
+            f"sshd must have AllowStreamLocalForwarding, and the user who logs in must be let to {unix_socket}"
+            if unix_socket
+            else "sshd must have AllowTcpForwarding"
+        )
+        raise Inconclusive(f"the candidate does not answer over SSH ({error}); {wanted}") from None
+
+
+def ssh_command(connection: Any) -> Command:
+    """The command line of Ansible's own SSH connection, with words of ours at its end."""
+    binary = connection.get_option("ssh_executable")
+
+    def command(*words: str, run: Sequence[str] = ()) -> Sequence[str | bytes]:
+        whole: list[bytes] = connection._build_command(binary, "ssh", *words, connection.host, *run)
+        # The connection is logged in already, so there is nothing to do for sshpass.
+        return whole[whole.index(os.fsencode(binary)) :]
+
+    return command
+
+
+@contextlib.contextmanager
+def tunnel(command: Command, url: _http.Url, unix_socket: str | None, work: str) -> Iterator[str]:
+    """Give the candidate a URL on this machine, over SSH, as long as it is wanted.
+
+    @raises Inconclusive: with what ssh said
+    """
+    host = f"[{url.host}]" if ":" in url.host else url.host
+    target = unix_socket or f"{host}:{url.port}"
+    for attempt in range(1, PORTS_TRIED + 1):
+        port = _free_port()
+        forward = ("-L", f"127.0.0.1:{port}:{target}")
+        with open(os.path.join(work, "ssh"), "w+b") as said:
+            client = subprocess.Popen(
+                command("-o", "BatchMode=yes", "-o", "ExitOnForwardFailure=yes", *forward, run=[HOLD]),
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said,
+            )  # fmt: skip
+            try:
+                if _is_open(cast("IO[bytes]", client.stdout)):
+                    yield str(replace(url, host="127.0.0.1", port=port)).rstrip("/")
+                    return
+            except Failed:
+                # A connection that broke is seen by the tests a moment before its process has ended.
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    client.wait(MOMENT_SECONDS)
+                if client.returncode is None:
+                    raise
+                raise Inconclusive("the SSH connection broke while the tests ran") from None
+            finally:
+                _close(client)
+                # The forward belongs to the connection that Ansible keeps, and would stay with it.
+                _venv.run([os.fsdecode(word) for word in command("-O", "cancel", *forward)])
+            said.seek(0)
+            reason = _venv.last_line(said.read().decode(errors="replace"))
+        # Somebody else may have been quicker to take the port.
+        if attempt == PORTS_TRIED:
+            raise Inconclusive(f"the candidate cannot be reached over SSH: {reason}")
+
+
+def _free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port: int = taken.getsockname()[1]
+        return port
+
+
+def _is_open(said: IO[bytes]) -> bool:
+    until, seen = time.monotonic() + TUNNEL_SECONDS, b""
+    while OPEN not in seen:
+        ready, _w, _x = select.select([said], [], [], max(until - time.monotonic(), 0))
+        more = os.read(said.fileno(), 4096) if ready else b""
+        if not more:
+            return False
+        seen += more
+    return True
+
+
+def _close(client: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(OSError):
+        cast("IO[bytes]", client.stdin).close()
+    try:
+        client.wait(GRACE_SECONDS)
+    except subprocess.TimeoutExpired:
+        client.kill()
+        client.wait()
+    cast("IO[bytes]", client.stdout).close()
