@@ -439,6 +439,7 @@ def test_tests_find_the_candidate_by_a_fixture_and_by_the_environment(run_pytest
         "def test_url(base_url, tmp_path):\n"
         "    assert base_url == os.environ['BASE_URL'] == 'http://127.0.0.1:1'\n"
         "    assert os.getcwd().endswith('/shop')\n"
+        "    assert '/work/tmp/' in str(tmp_path)\n"
     )
     assert finding.detail == "1 test passed"
 
