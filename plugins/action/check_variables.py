@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ansible.errors import AnsibleActionFail, AnsibleError
+from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible_collections.evenkeel.flask.plugins.module_utils._gate import CHECKS_SPEC
 from ansible_collections.evenkeel.flask.plugins.plugin_utils import _variables
@@ -88,7 +88,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                     _variables.judge(name, values[name])
             except _variables.ValueProblem as problem:
                 problems.append(f"{name}: {problem}")
-            except AnsibleError as error:
+            except Exception as error:  # Before ansible-core 2.19 a filter's own comes through.
                 # A default can only fail for want of another variable, which is told already.
                 if variables[name] != option.get("default"):
                     problems.append(f"{name}: {_untemplatable(error, option)}")
@@ -113,9 +113,9 @@ def public_roles() -> list[str]:
     return sorted(role for role in os.listdir(ROLES_FOLDER) if not role.startswith(("_", ".")))
 
 
-def _untemplatable(error: AnsibleError, option: Mapping[str, Any]) -> str:
+def _untemplatable(error: Exception, option: Mapping[str, Any]) -> str:
     """Ansible's own words, unless they may show a piece of a secret."""
-    said = " ".join(str(error.message).split())
+    said = " ".join(str(getattr(error, "message", error)).split())
     undefined = re.search(r"'[\w.]+' is undefined", said)
     if undefined:
         return f"cannot be evaluated: {undefined.group()}."
