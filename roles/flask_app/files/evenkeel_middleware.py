@@ -1,0 +1,82 @@
+# Copyright (c) 2026, the evenkeel.flask authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What stands around an app in its production form.
+
+This file is part of each release and runs inside the app's own process, so it
+needs nothing but Python 3.9 and its standard library.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from typing import Any, Callable
+
+WsgiApp = Callable[..., Iterable[bytes]]
+
+# Above the largest body that nginx lets through unless it is told otherwise. Who
+# sends more to an app that does not read it may see a broken connection.
+DRAIN_BYTES = 64 << 20
+BLOCK_BYTES = 64 << 10
+
+
+class ReleaseMiddleware:
+    """Name the release in each answer; nginx keeps it from the users, the rollout believes nothing else."""
+
+    def __init__(self, app: WsgiApp, release: str) -> None:
+        self.app = app
+        self.release = release
+
+    def __call__(
+        self, environ: dict[str, Any], start_response: Callable[..., Any]
+    ) -> Iterable[bytes]:
+        def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+            return start_response(status, [*headers, ("X-Release", self.release)], exc_info)
+
+        return self.app(environ, start)
+
+
+class DrainMiddleware:
+    """Read what is left of a request's body when the request is answered.
+
+    An app refuses an upload by an answer, and does not read what it refuses. If the
+    connection is then closed, whoever is still sending sees it break: nginx makes a 502 of
+    the app's 413.
+    """
+
+    def __init__(self, app: WsgiApp) -> None:
+        self.app = app
+
+    def __call__(
+        self, environ: dict[str, Any], start_response: Callable[..., Any]
+    ) -> Iterable[bytes]:
+        body = self.app(environ, start_response)
+        has_body = environ.get("CONTENT_LENGTH") not in (None, "", "0")
+        if has_body or environ.get("HTTP_TRANSFER_ENCODING"):
+            return _Draining(body, environ["wsgi.input"])
+        # As it is, so that gunicorn still knows a file that it can send without reading it.
+        return body
+
+
+class _Draining:
+    """A response's body; closed, which is after it was sent, it drains the request's."""
+
+    def __init__(self, body: Iterable[bytes], source: Any) -> None:
+        self.body = body
+        self.source = source
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self.body)
+
+    def close(self) -> None:
+        try:
+            close = getattr(self.body, "close", None)
+            if close is not None:
+                close()
+        finally:
+            # Whoever went away, or sent nonsense, needs no answer any more.
+            with contextlib.suppress(Exception):
+                left = DRAIN_BYTES
+                while left > 0 and (block := self.source.read(BLOCK_BYTES)):
+                    left -= len(block)
