@@ -8,6 +8,7 @@ This file is private to the collection.
 
 from __future__ import annotations
 
+import email
 import fnmatch
 import hashlib
 import json
@@ -16,6 +17,7 @@ import re
 import shutil
 import sys
 import tempfile
+import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -182,8 +184,8 @@ def build(recipe: Recipe, cache: str, environment: Mapping[str, str]) -> tuple[s
         if os.path.exists(archive):
             os.utime(archive)
             return archive, Manifest.read(archive), False
-        manifest = _fill(recipe, folder, work, environment)
         os.makedirs(cache, mode=0o700, exist_ok=True)
+        manifest = _fill(recipe, folder, work, cache, environment)
         partial = f"{archive}.{os.getpid()}"
         _archive.write(partial, folder, manifest)
         os.replace(partial, archive)
@@ -244,13 +246,21 @@ def included(files: Iterable[str]) -> list[str]:
     return found
 
 
-def _fill(recipe: Recipe, folder: str, work: str, environment: Mapping[str, str]) -> Manifest:
+def _fill(
+    recipe: Recipe, folder: str, work: str, cache: str, environment: Mapping[str, str]
+) -> Manifest:
     app, wheels, own = (os.path.join(folder, name) for name in ("app", "wheels", "own"))
-    os.mkdir(wheels)
     os.mkdir(own)
     wheel = _own_wheel(recipe, app, own, work)
-    _collect(recipe, wheel, wheels, work)
-    _pip(["download", "--no-deps", *_for(recipe.target), "--dest", wheels, "pip"], recipe)
+    kept = os.path.join(cache, f"{recipe.name}-{_wheels_key(recipe, wheel)}.wheels")
+    if not os.path.isdir(kept):
+        collected = os.path.join(work, "wheels")
+        os.mkdir(collected)
+        _collect(recipe, wheel, collected, work)
+        _pip(["download", "--no-deps", *_for(recipe.target), "--dest", collected, "pip"], recipe)
+        _keep(collected, kept)
+    os.utime(kept)
+    shutil.copytree(kept, wheels)
     lock = "".join(
         _archive.lock_line(name, _archive.file_digest(os.path.join(wheels, name))) + "\n"
         for name in sorted(os.listdir(wheels))
@@ -269,6 +279,36 @@ def _fill(recipe: Recipe, folder: str, work: str, environment: Mapping[str, str]
         python_tag=recipe.target.python_tag,
         digest=hashlib.sha256(f"{code}\n{lock}".encode()).hexdigest(),
     )
+
+
+def _wheels_key(recipe: Recipe, wheel: str | None) -> str:
+    """Digest all that decides which wheels are needed, so that a change of code alone moves no dependency."""
+    content = {
+        "format": FORMAT,
+        "target": asdict(recipe.target),
+        "wanted": [*recipe.runtime, *recipe.requirements, *recipe.pip_args],
+        "files": [_archive.file_digest(path) for path in _files_for_pip(recipe)],
+        "own": own_requirements(wheel) if wheel else None,
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def own_requirements(wheel: str) -> list[str]:
+    """What a wheel requires, and its name (Core metadata specifications)."""
+    with zipfile.ZipFile(wheel) as archive:
+        path = next(name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        metadata = email.message_from_bytes(archive.read(path))
+    return [str(metadata["Name"]), *map(str, metadata.get_all("Requires-Dist", []))]
+
+
+def _keep(collected: str, kept: str) -> None:
+    """Put a folder in its place whole or not at all; whoever was first has the place."""
+    partial = f"{kept}.{os.getpid()}"
+    shutil.copytree(collected, partial)
+    try:
+        os.rename(partial, kept)
+    except OSError:
+        shutil.rmtree(partial)
 
 
 def _own_wheel(recipe: Recipe, app: str, own: str, work: str) -> str | None:
@@ -395,7 +435,8 @@ def _prove_entry(recipe: Recipe, folder: str, work: str, environment: Mapping[st
 
 
 def _forget_old(cache: str, name: str) -> None:
-    pattern = re.compile(re.escape(name) + r"-[0-9a-f]{16}\.tar")
-    archives = [os.path.join(cache, file) for file in os.listdir(cache) if pattern.fullmatch(file)]
-    for archive in sorted(archives, key=os.path.getmtime, reverse=True)[KEPT_ARCHIVES:]:
-        os.unlink(archive)
+    for kind, remove in (("tar", os.unlink), ("wheels", shutil.rmtree)):
+        pattern = re.compile(re.escape(name) + rf"-[0-9a-f]{{16}}\.{kind}")
+        found = [os.path.join(cache, file) for file in os.listdir(cache) if pattern.fullmatch(file)]
+        for path in sorted(found, key=os.path.getmtime, reverse=True)[KEPT_ARCHIVES:]:
+            remove(path)

@@ -18,8 +18,8 @@ description:
     Hosts need no access to a package index.
   - Runs on the controller (C(delegate_to=localhost)), with the pip of the controller's Python and
     its configuration.
-  - Unchanged input builds nothing. What is in the archive does not depend on when or where it was
-    built, so the same content is the same release.
+  - Unchanged input builds nothing, and a change of code alone resolves no requirement anew. What is in the archive
+    does not depend on when or where it was packed, so the same content is the same release.
   - When the hosts run another Python or an older C library than the controller, only ready-made
     wheels can be used.
 extends_documentation_fragment:

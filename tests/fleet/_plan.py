@@ -28,7 +28,7 @@ INVENTORY_NAMES = {"lb": "lb1"}
 # of a container that is being restarted.
 PORT_POOL = range(20000, 30000)
 
-_FLEET = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+_FLEET = re.compile(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*")
 _CONTAINER = re.compile(rf"{PREFIX}({_FLEET.pattern})-(app[1-9][0-9]*|data|lb)")
 
 HAPROXY = """\
@@ -116,7 +116,7 @@ def checked_name(fleet: str) -> str:
     if not _FLEET.fullmatch(fleet) or len(fleet) > 30:
         raise FleetError(
             f"{fleet!r} cannot be a fleet's name: "
-            "take up to 30 lower-case letters and digits, joined by single dashes."
+            "take up to 30 lower-case letters and digits, joined by single dashes or underscores."
         )
     return fleet
 

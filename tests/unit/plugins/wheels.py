@@ -9,7 +9,7 @@ import ensurepip
 import glob
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 # The options that our venvs are made with are what it knows; it leaves them where they can be read.
@@ -38,14 +38,19 @@ for wheel in wheels:
 
 
 def make_wheel(
-    folder: Path, name: str, version: str = "1.0", files: Mapping[str, str] | None = None
+    folder: Path,
+    name: str,
+    version: str = "1.0",
+    files: Mapping[str, str] | None = None,
+    requires: Iterable[str] = (),
 ) -> Path:
     """A wheel that pip takes, with C(files), or else with one empty module."""
     wheel = folder / f"{name}-{version}-py3-none-any.whl"
     about = f"{name}-{version}.dist-info"
     content = {
         **({f"{name}.py": ""} if files is None else files),
-        f"{about}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
+        f"{about}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+        + "".join(f"Requires-Dist: {requirement}\n" for requirement in requires),
         f"{about}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
         f"{about}/RECORD": "",
     }

@@ -186,6 +186,57 @@ class TestUnchangedInput:
         assert b"hunter2" not in Path(archive).read_bytes()
 
 
+class TestWheels:
+    """A change of code moves no dependency, and asks no index."""
+
+    def test_they_are_kept_while_only_code_changes(self, build, recipe, source, pip):
+        archive, _built = build(recipe)
+        asked = len(pip.asked)
+        (source / "shop.py").write_text("app = 2\n")
+        another, built = build(recipe)
+        assert built
+        assert another != archive
+        assert len(pip.asked) == asked
+        assert text_of(another, "requirements.lock") == text_of(archive, "requirements.lock")
+
+    def test_a_project_s_own_wheel_is_made_anew(self, build, recipe, source, pip):
+        project(source)
+        build(recipe)
+        asked = len(pip.asked)
+        (source / "shop.py").write_text("app = 2\n")
+        build(recipe)
+        assert [args[0] for args in pip.asked[asked:]] == ["wheel"]
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"requirements": ("flask", "redis")},
+            {"runtime": ("gunicorn>=23",)},
+            {"pip_args": ("--pre",)},
+            {"target": replace(ELSEWHERE, libc="glibc-2.36")},
+        ],
+    )
+    def test_other_wishes_are_asked_for(self, build, recipe, pip, change):
+        build(recipe)
+        asked = len(pip.asked)
+        build(replace(recipe, **change))
+        assert len(pip.asked) > asked
+
+    def test_what_the_project_requires_is_a_wish_too(self, tmp_path):
+        requires = ["flask>=3", "redis; extra == 'x'"]
+        wheel = make_wheel(tmp_path, "shop", requires=requires)
+        assert _build.own_requirements(str(wheel)) == ["shop", *requires]
+
+    def test_whoever_kept_them_first_has_the_place(self, tmp_path):
+        first, second = tmp_path / "first", tmp_path / "second"
+        for folder in (first, second):
+            folder.mkdir()
+            (folder / "a.whl").write_text(folder.name)
+            _build._keep(str(folder), str(tmp_path / "kept"))
+        assert (tmp_path / "kept" / "a.whl").read_text() == "first"
+        assert list(tmp_path.glob("kept.*")) == []
+
+
 def written(name, text):
     return lambda source: (source / name).write_text(text)
 
@@ -410,7 +461,7 @@ class TestPip:
             ArchiveError, match=f"^{about}: No matching distribution found for flsk"
         ):
             build(recipe)
-        assert not cache.exists()
+        assert not any(cache.iterdir())
 
     @pytest.mark.parametrize(
         ("output", "reason"),
@@ -528,14 +579,14 @@ class TestEntry:
             ("shop", "module 'shop' has no attribute 'application'"),
         ],
     )
-    def test_one_that_does_not_import_is_told_and_nothing_is_kept(
+    def test_one_that_does_not_import_is_told_and_no_archive_is_kept(
         self, build, recipe, cache, entry, why
     ):
         with pytest.raises(
             ArchiveError, match=f"flask_app_entry: {entry} cannot be imported: .*{why}"
         ):
             build(replace(recipe, entry=entry, target=here()))
-        assert not cache.exists()
+        assert not list(cache.glob("*.tar"))
 
     def test_it_is_left_to_the_hosts_where_they_have_another_python(self, build, recipe):
         assert build(replace(recipe, entry="store:app"))[1]
@@ -552,7 +603,7 @@ class TestCache:
             path.touch()
             os.utime(path, (age, age))
         archive, _built = build(recipe)
-        assert set(cache.iterdir()) == {Path(archive), *old[-4:], *others}
+        assert set(cache.glob("*.tar")) == {Path(archive), *old[-4:], *others}
 
     def test_an_archive_that_is_used_again_is_not_an_old_one(self, build, recipe, cache):
         archive, _built = build(recipe)
