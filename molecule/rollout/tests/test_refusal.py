@@ -9,7 +9,7 @@ import re
 
 import pytest
 
-# Who refuses it, and what for. Only the last six come as far as running on a host.
+# Who refuses it, and what for. Only the last eight come as far as running on a host.
 FAULTS = {
     "broken-requirement": r"localhost\]: .*flask_app_requirements: Cannot install .*Werkzeug==2\.3\.8",
     "broken-import": r"localhost\]: .* cannot be imported: .*No module named 'storefront\.payments'",
@@ -17,8 +17,10 @@ FAULTS = {
     "broken-migration": r"app1\]: .*flask --app storefront db upgrade' ended with status 1",
     "broken-health": r"refused on app1: .*Health Check Endpoint failed",
     "broken-500": r"refused on app1: .*Main Page Loading failed \(500",
+    "broken-api": r"refused on app1: .*API Health failed",
     "broken-upload": r"refused on app1: .*File Upload failed",
     "slow": r"refused on app1: .*Response Times failed",
+    "broken-concurrency": r"refused on app1: .*Concurrent Connections failed",
     "broken-session": r"refused on app1: .*Session Management failed",
     "broken-traceback": r"refused on app1: .*Error Handling failed",
 }

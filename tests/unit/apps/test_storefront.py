@@ -9,6 +9,7 @@ pass for the wrong reason.
 
 from __future__ import annotations
 
+import fcntl
 import importlib
 import importlib.metadata
 import io
@@ -446,3 +447,19 @@ def test_broken_traceback_shows_it_for_a_bad_body(client, version, on, status, s
 
 def test_broken_traceback_serves_good_bodies(client):
     assert client("broken-traceback").post("/api/products", json=MUG).status_code == 201
+
+
+@pytest.mark.parametrize(("version", "key"), [("v1", "products"), ("broken-api", "items")])
+def test_broken_api_calls_its_items_by_another_name(client, version, key):
+    assert key in client(version).get("/api/products").json
+
+
+@pytest.mark.parametrize("on", GOOD)
+def test_broken_concurrency_turns_away_whoever_is_not_alone(client, on):
+    shopper = client("broken-concurrency", on)
+    assert shopper.get("/").status_code == 200
+    with open(os.path.join(shopper.application.instance_path, "lock"), "a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert shopper.get("/").status_code == 503
+        assert shopper.get("/health").status_code == 200
+    assert shopper.get("/").status_code == 200
