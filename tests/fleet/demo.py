@@ -92,7 +92,10 @@ class Demo:
     def make_fleet(self) -> None:
         self.fleet.down()
         self.fleet.up(Shape(self.hosts, data=True, lb=True), Images("bookworm", None))
-        shutil.copytree(ROOT / "tests" / "apps" / "group_vars", self.folder / "group_vars")
+        for part in ("fleet", "apps"):
+            shutil.copytree(
+                ROOT / "tests" / part / "group_vars", self.folder / "group_vars", dirs_exist_ok=True
+            )
         (self.folder / "ansible.cfg").write_text(ANSIBLE_CFG, encoding="utf-8")
 
     def lay_out(self, version: str, on: str = "v1") -> None:
