@@ -11,7 +11,7 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
-from ansible_collections.evenkeel.flask.plugins.plugin_utils import _report
+from ansible_collections.evenkeel.flask.plugins.plugin_utils import _report, _variables
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
@@ -32,9 +32,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 "verdicts": {"type": "dict", "required": True},
             }
         )
-        # Relative paths start where the inventory is, as the app's source does.
-        start = (task_vars or {}).get("inventory_dir") or self._loader.get_basedir()
-        folder = os.path.normpath(os.path.join(start, os.path.expanduser(args["dest"])))
+        folder = _variables.finder(task_vars or {}, self._loader.get_basedir())(args["dest"])
         now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
         trials = list(_report.trials(args["verdicts"]))
         run = _report.Run(args["app"], args["release"], now, trials)
