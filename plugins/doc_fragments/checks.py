@@ -159,10 +159,10 @@ options:
             default: 30
           seconds:
             description:
-              - After these many seconds for a path, a comparison that is not clear is V(inconclusive). At least twenty
-                answers of each side are compared before that, however long they take.
+              - After these many seconds for a path, warming up included, a comparison that is not clear is
+                V(inconclusive). At least twenty answers of each side are compared before that, however long they take.
             type: float
-            default: 3.0
+            default: 2.5
           tolerance_ms:
             description:
               - A slowdown by fewer milliseconds than this is always allowed. An idle slot answers a trifle later than

@@ -27,10 +27,12 @@ SPEC: dict[str, Any] = {
     "paths": {"type": "list", "elements": "str"},
     "max_ms": {"type": "float", "default": 2000},
     "samples": {"type": "int", "default": 30},
-    "seconds": {"type": "float", "default": 3.0},
+    "seconds": {"type": "float", "default": 2.5},
     "tolerance_ms": {"type": "float", "default": 2.0},
 }
 WARM_UP = 10
+# No more than this share of the time goes to answers that do not count.
+WARM_UP_SHARE = 1 / 3
 LEAST = _statistics.LEAST_SAMPLES
 ENOUGH = 20
 MOST = 500
@@ -95,13 +97,12 @@ def measure(trial: Trial, path: str, settings: Settings) -> Timing:
     timing = Timing(path)
     live = comparable(trial, path, timing)
     sides = [(trial.candidate, timing.candidate)] + ([(live, timing.live)] if live else [])
-    warming = Deadline(settings["seconds"], trial.candidate.clock)
+    time = Deadline(settings["seconds"], trial.candidate.clock)
     for _turn in range(WARM_UP):
         for site, _samples in sides:
             site.ask(path)
-        if warming.over:
+        if time.left < time.seconds * (1 - WARM_UP_SHARE):
             break
-    time = Deadline(settings["seconds"], trial.candidate.clock)
     if live:
         compare(trial, sides, timing, time, settings["tolerance_ms"])
     else:

@@ -95,12 +95,13 @@ def test_what_is_not_clear_is_inconclusive():
         response_times.run(trial(1.25, sigma=0.5)[0], SETTINGS)
 
 
-@pytest.mark.parametrize(("slowdown", "at_most"), [(1.0, 3.5), (1.25, 6.5)])
-def test_a_decision_takes_no_longer_than_it_may(slowdown, at_most):
-    one, _pairs = trial(slowdown, sigma=0.5)
-    with contextlib.suppress(Inconclusive):
+@pytest.mark.parametrize("ms", [1.0, 10.0, 25.0])
+@pytest.mark.parametrize("slowdown", [1.0, 1.25])
+def test_a_decision_takes_at_most_three_seconds(slowdown, ms):
+    one, _pairs = trial(slowdown, ms=ms, sigma=0.5)
+    with contextlib.suppress(Inconclusive, Failed):
         response_times.run(one, SETTINGS)
-    assert one.candidate.clock.now < at_most
+    assert one.candidate.clock.now < 3.0
 
 
 def test_a_slow_page_is_still_judged():
