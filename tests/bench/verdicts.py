@@ -25,6 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import page
 from ansible_collections.evenkeel.flask.plugins.module_utils._checks import response_times
 from ansible_collections.evenkeel.flask.plugins.module_utils._checks.trial import (
     Failed,
@@ -40,6 +41,7 @@ SLOWDOWNS = (0, 5, 10, 25, 50, 100)
 PAGE_MS = 10.0
 SAMPLES = 30
 WORKERS = 2
+HEAD = ("slower by", "rule", "refused, %", "inconclusive, %", "seconds, median", "longest")
 SETTINGS = {name: option.get("default") for name, option in response_times.SPEC.items()}
 
 # Hashing takes as long as it takes: a sleep would be kept whole by a busy machine.
@@ -194,16 +196,21 @@ def main(args: Sequence[str] | None = None) -> int:
         f"p95 below {PAGE_MS * 1.5:g} ms": fixed_limit(PAGE_MS * 1.5),
         "mean + 20 %": mean_and_a_fifth,
     }
-    print(
-        f"{options.decisions} decisions each; a page of {PAGE_MS:g} ms, {WORKERS} workers; "
-        f"{os.cpu_count()} cores, {options.busy} of them loaded by another process\n"
-    )
-    print("| slower by | rule | refused, % | inconclusive, % | seconds, median | longest |")
-    print("|---|---|---|---|---|---|", flush=True)
+    rows = []
     with busy(options.busy):
         for slowdown in SLOWDOWNS:
             for name, score in measure(options.decisions, slowdown, rounds, rules).items():
-                print(f"| {slowdown} % | {name} | {' | '.join(score.cells())} |", flush=True)
+                rows.append([f"{slowdown} %", name, *score.cells()])
+                print(*rows[-1], sep="\t", flush=True)
+    page.write(
+        "verdicts, busy" if options.busy else "verdicts, quiet",
+        [
+            f"{options.decisions} decisions each; a page of {PAGE_MS:g} ms, {WORKERS} workers; "
+            f"{options.busy} cores loaded by another process.",
+            "",
+            *page.table(HEAD, rows),
+        ],
+    )
     return 0
 
 

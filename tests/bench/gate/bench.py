@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How much faster is one call of the gate than a uri task for each check? make bench-gate.
+"""How much faster is one call of the gate than tasks that use uri? make bench-gate.
 
 Both run on storefront on a host of a fleet, over the same SSH connection, in turn.
 What Ansible takes for its own start is measured beside them and taken off.
@@ -19,11 +19,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parents[1] / "fleet")]
+sys.path[:0] = [str(HERE.parents[1] / "fleet"), str(HERE.parent)]
 
+import page  # noqa: E402
 from demo import Demo  # noqa: E402
 
-PLAYBOOKS = ("none", "uri", "gate")
+PLAYBOOKS = {
+    "none": "nothing but the connection",
+    "ping": "one task that does nothing (`ping`)",
+    "uri": "eight `uri` tasks, one request each",
+    "uri_same": "the gate's questions, each by `uri`",
+    "gate": "one `rollout_gate` with seven checks",
+}
 
 
 def seconds(playbook: str, folder: Path) -> float:
@@ -60,19 +67,19 @@ def main(args: Sequence[str] | None = None) -> int:
     finally:
         demo.fleet.down()
     start = statistics.median(taken["none"])
-    # Each turn by itself, so that a busy moment disturbs what is compared alike.
-    ratios = [
-        (uri - start) / (gate - start)
-        for uri, gate in zip(taken["uri"], taken["gate"], strict=True)
-    ]
-    print(f"\nAnsible's own start: {start * 1000:.0f} ms, taken off. Medians of {turns} turns:\n")
-    print("| what | ms |\n|---|---|")
-    print(f"| eight uri tasks | {(statistics.median(taken['uri']) - start) * 1000:.0f} |")
-    print(
-        f"| one rollout_gate, seven checks | {(statistics.median(taken['gate']) - start) * 1000:.0f} |"
-    )
-    print(
-        f"\n{statistics.median(ratios):.1f} times faster (from {min(ratios):.1f} to {max(ratios):.1f})."
+    rows = []
+    for name, what in PLAYBOOKS.items():
+        # Each turn by itself, so that a busy moment disturbs what is compared alike.
+        ratios = [(it - start) / (gate - start) for it, gate in zip(taken[name], taken["gate"])]
+        milliseconds = (statistics.median(taken[name]) - start) * 1000
+        rows.append([what, f"{milliseconds:.0f}", f"{statistics.median(ratios):.1f}"])
+    page.write(
+        "gate",
+        [
+            f"Medians of {turns} turns; Ansible's own start, {start * 1000:.0f} ms, is taken off.",
+            "",
+            *page.table(["what", "ms", "times the gate"], rows[1:]),
+        ],
     )
     return 0
 

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from ansible_collections.evenkeel.flask.plugins.module_utils import _gate
 from ansible_collections.evenkeel.flask.plugins.module_utils._checks.trial import Site, Trial
@@ -110,7 +112,7 @@ def test_a_live_release_that_lets_nobody_log_in_does_not_stop_the_one_that_mends
             "upload",
             f"a file above {LIMIT} bytes: connection closed without an answer, wanted 413",
         ),
-        ("one worker", "session", "read 4 of 10: 302 to '/login', wanted 200"),
+        ("one worker", "session", "read N of 10: 302 to '/login', wanted 200"),
         ("forged", "session", "/account answers a forged cookie like a session"),
         ("open", "session", "/account answers no session like a session"),
         ("cookie", "session", "cookie session is not secure"),
@@ -130,7 +132,9 @@ def test_a_fault_is_caught_by_its_check_and_by_no_other(fault, check, reason):
     quiet = {"response_times": {"enabled": False}, "concurrency": {"enabled": False}}
     results = gate(Shop(fault), checks={**FULL, **quiet})
     assert outcomes(results, "failed") == {check}
-    assert next(r.reason for r in results if r.name == check) == reason
+    said = next(r.reason for r in results if r.name == check)
+    # Several read at once, and any of them may meet the worker.
+    assert re.sub(r"^read \d+", "read N", said) == reason
     assert _gate.verdict(results) == "failed"
 
 
