@@ -43,6 +43,7 @@ WORDS = {
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,30}")
 ENTRY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\(.*\))?")
 BATCH = re.compile(r"0*[1-9]\d*|0*([1-9]\d?|100)%")
+SHARE = re.compile(r"\d+%?", re.ASCII)
 UMASK = re.compile(r"0?[0-7]{3}")
 PROJECT_FILES = ("pyproject.toml", "setup.py", "requirements.txt")
 
@@ -209,6 +210,14 @@ def _batches(value: Sequence[Any]) -> None:
         )
 
 
+def _share(value: Any) -> None:
+    text = str(value)
+    if not SHARE.fullmatch(text) or (text.endswith("%") and int(text[:-1]) > 100):
+        raise ValueProblem(
+            f'{value!r} is no number of hosts; wanted a number from 0 or a percentage, e.g. "10%".'
+        )
+
+
 # What a value must be beyond its type. Called with the converted value, unless it is empty.
 JUDGEMENTS: Mapping[str, Callable[[Any], None]] = {
     "flask_app_name": _matches(
@@ -227,6 +236,10 @@ JUDGEMENTS: Mapping[str, Callable[[Any], None]] = {
         "redis://user:password@host:6379/0, rediss://… or unix:///path", ("redis", "rediss", "unix")
     ),
     "rollout_batches": _batches,
+    "rollout_lock_seconds": _between(
+        1, float("inf"), "no time to hold a lock for; wanted 1 or more"
+    ),
+    "rollout_max_failures": _share,
 }
 
 

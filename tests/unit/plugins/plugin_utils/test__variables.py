@@ -186,6 +186,9 @@ def test_a_secret_value_is_never_shown(option, value):
         ("redis_client_url", "unix:///run/redis.sock"),
         ("rollout_batches", [1, "25%", "100%"]),
         ("rollout_batches", ["2"]),
+        ("rollout_max_failures", 0),
+        ("rollout_max_failures", "2"),
+        ("rollout_max_failures", "10%"),
         ("gunicorn_timeout", 0),
     ],
 )
@@ -214,6 +217,10 @@ def test_what_can_be_meant_passes(name, value):
         ("rollout_batches", [1, "0%"], "'0%' is no size of a batch"),
         ("rollout_batches", ["101%"], "'101%' is no size of a batch"),
         ("rollout_batches", [-1], "-1 is no size of a batch"),
+        ("rollout_max_failures", -1, "-1 is no number of hosts"),
+        ("rollout_max_failures", "101%", "'101%' is no number of hosts"),
+        ("rollout_max_failures", "few", "'few' is no number of hosts"),
+        ("rollout_lock_seconds", 0, "0 is no time to hold a lock for"),
     ],
 )
 def test_what_cannot_be_meant_is_told_with_what_can(name, value, said):

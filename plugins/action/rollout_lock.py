@@ -1,0 +1,29 @@
+# Copyright (c) 2026, the evenkeel.flask authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Tell the module which run this is. Documented in plugins/modules/rollout_lock.py."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+from ansible_collections.evenkeel.flask.plugins.plugin_utils import _run
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]
+    """What the module says is the result; a lock whose run has died here is taken over."""
+
+    TRANSFERS_FILES = False
+    _supports_check_mode = True
+
+    def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        args = {**_run.identity(task_vars or {}), **self._task.args}
+        said = self._execute_module(module_args=args, task_vars=task_vars)
+        holder = said.get("holder")
+        if said.get("failed") and holder and _run.is_gone(holder["run"]):
+            args["gone"] = holder["run"]
+            said = self._execute_module(module_args=args, task_vars=task_vars)
+        result.update(said)
+        return result

@@ -1,0 +1,180 @@
+# Copyright (c) 2026, the evenkeel.flask authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Does a release do worse under real traffic than the one before it? Read from the app's own logs.
+
+Everything here is pure; C(_watch.py) reads the logs and asks. This file is
+private to the collection.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from ansible_collections.evenkeel.flask.plugins.module_utils import _statistics
+
+# Errors that are as many by chance only once in so many times speak against a release. There is a
+# look a second, and one for each route at each of them.
+CHANCE = 1e-4
+# So often an app fails of which nothing else is known.
+ERROR_RATE = 0.001
+# The two releases served one after the other, not side by side as on trial, so a trifle says nothing.
+LEAST_SLOWDOWN = 2.0
+TOLERANCE_MS = 10.0
+# The newest of each route; more make a comparison no better, and cost their product.
+MOST_SAMPLES = 500
+# How gunicorn's arbiter says that a worker was not its own end (gunicorn/arbiter.py).
+DEATH = re.compile(r"WORKER TIMEOUT|Worker \(pid:\s*\d+\) (?:was sent SIG|exited with code)")
+VARIABLE = re.compile(r"/(?:\d+|[0-9a-fA-F-]{16,})(?=/|$)")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request that a release answered."""
+
+    route: str
+    status: int
+    ms: float
+
+
+@dataclass
+class Served:
+    """What a release answered on a route: how often, how often with an error, and how fast else."""
+
+    asked: int = 0
+    errors: int = 0
+    ms: deque[float] = field(default_factory=lambda: deque(maxlen=MOST_SAMPLES))
+
+    @property
+    def rate(self) -> float:
+        """The share of requests that failed, as far as so few can tell."""
+        return max(ERROR_RATE, self.errors / self.asked) if self.asked else ERROR_RATE
+
+    def failed(self) -> str:
+        return f"{self.errors} of {self.asked}"
+
+
+@dataclass
+class Traffic:
+    """What a release answered in a while, by route."""
+
+    served: dict[str, Served] = field(default_factory=dict)
+    deaths: int = 0
+
+    def add(self, asked: Iterable[Asked]) -> None:
+        for one in asked:
+            served = self.served.setdefault(one.route, Served())
+            served.asked += 1
+            if one.status >= 500:
+                served.errors += 1
+            else:
+                served.ms.append(one.ms)
+
+    def on(self, route: str) -> Served:
+        return self.served.get(route, Served())
+
+    @property
+    def whole(self) -> Served:
+        every = self.served.values()
+        return Served(sum(one.asked for one in every), sum(one.errors for one in every))
+
+    def told(self) -> dict[str, float | int | None]:
+        """The figures for a report; times are those of the newest answers of each route."""
+        whole = self.whole
+        times = [ms for one in self.served.values() for ms in one.ms]
+        return {
+            "requests": whole.asked,
+            "errors": whole.errors,
+            "p50_ms": round(_statistics.percentile(times, 50), 1) if times else None,
+            "p95_ms": round(_statistics.percentile(times, 95), 1) if times else None,
+            "worker_deaths": self.deaths,
+        }
+
+
+def route(path: str) -> str:
+    """Paths that differ by a number or an id are one route."""
+    return VARIABLE.sub("/*", path)
+
+
+def requests(lines: Iterable[str], release: str, since: str, leave_out: str) -> Iterator[Asked]:
+    """The requests among the lines of C(access.log).
+
+    @param since: the time of the first line that counts, as the lines have it
+    @param leave_out: a path that does not count: the health endpoint, which is asked by machines
+    """
+    for record in _records(lines, release, since):
+        path, status, ms = record.get("path"), record.get("status"), record.get("duration_ms")
+        if not isinstance(path, str) or not isinstance(status, int) or path == leave_out:
+            continue
+        if isinstance(ms, (int, float)):
+            yield Asked(route(path), status, float(ms))
+
+
+def deaths(lines: Iterable[str], release: str, since: str) -> int:
+    """How many workers died, by the lines of C(app.log)."""
+    said = (str(record.get("message")) for record in _records(lines, release, since))
+    return sum(1 for message in said if DEATH.search(message))
+
+
+def _records(lines: Iterable[str], release: str, since: str) -> Iterator[dict[str, object]]:
+    for line in lines:
+        # Most lines of a busy log are another release's, and parsing is what takes the time.
+        if release not in line:
+            continue
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue
+        if (
+            isinstance(record, dict)
+            and record.get("release") == release
+            and str(record.get("time", "")) >= since
+        ):
+            yield record
+
+
+def judge(before: Traffic, after: Traffic, max_slowdown: float) -> list[str]:
+    """What speaks against the release that served C(after), in words."""
+    problems = []
+    if after.deaths > before.deaths:
+        problems.append(f"{after.deaths} workers died")
+    was, now = before.whole, after.whole
+    for name in sorted(after.served):
+        old, new = before.on(name), after.on(name)
+        if _unlikely(new, max(old.rate, was.rate)):
+            problems.append(f"{name}: {_failed(new, old)}")
+        elif _is_slower(old.ms, new.ms, max_slowdown):
+            times = _statistics.slowdown(old.ms, new.ms)
+            problems.append(f"{name}: {times:.1f} times as slow as before")
+    if not problems and _unlikely(now, was.rate):
+        problems.append(_failed(now, was))
+    return problems
+
+
+def _failed(new: Served, old: Served) -> str:
+    return f"{new.failed()} requests failed, before {old.failed()}"
+
+
+def _unlikely(served: Served, rate: float) -> bool:
+    return served.errors > 0 and at_least(served.errors, served.asked, rate) < CHANCE
+
+
+def at_least(errors: int, asked: int, rate: float) -> float:
+    """How likely C(errors) or more of C(asked) fail by chance where C(rate) of them do: binomial."""
+    if rate >= 1:
+        return 1.0
+    term = (1 - rate) ** asked
+    fewer = 0.0
+    for number in range(errors):
+        fewer += term
+        term *= (asked - number) / (number + 1) * rate / (1 - rate)
+    return max(0.0, 1 - fewer)
+
+
+def _is_slower(old: Sequence[float], new: Sequence[float], max_slowdown: float) -> bool:
+    limit = max(max_slowdown, LEAST_SLOWDOWN)
+    return _statistics.decide(old, new, limit, TOLERANCE_MS, CHANCE) is True

@@ -1,0 +1,138 @@
+# Copyright (c) 2026, the evenkeel.flask authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Watch a release that serves users: ask it, look at its unit, and read what its logs say of the traffic.
+
+This file is private to the collection.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from ansible_collections.evenkeel.flask.plugins.module_utils import _bake
+
+# As far back as a log is read for what the release before it did.
+MOST_BYTES = 16 * 1024 * 1024
+BEFORE_SECONDS = 600
+
+
+class Tail:
+    """The lines that are added to a log, from C(back) bytes before its end on; a rotation loses none."""
+
+    def __init__(self, path: str, back: int = 0) -> None:
+        self.path = path
+        self._rest = b""
+        self._file = self._open()
+        if self._file is not None:
+            size = os.fstat(self._file).st_size
+            os.lseek(self._file, max(0, size - back), os.SEEK_SET)
+
+    def _open(self) -> int | None:
+        try:
+            return os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+
+    def lines(self) -> list[str]:
+        """Whole lines since the last call."""
+        data = self._rest + self._read()
+        current = self._open()
+        if current is not None:
+            if self._file is None or not os.path.samestat(os.fstat(current), os.fstat(self._file)):
+                # What was written to the old one until its writers saw that it was renamed.
+                data += self._read()
+                self.close()
+                self._file = current
+                data += self._read()
+            else:
+                os.close(current)
+        whole, _newline, self._rest = data.rpartition(b"\n")
+        return whole.decode("utf-8", "replace").splitlines()
+
+    def _read(self) -> bytes:
+        chunks = []
+        while self._file is not None:
+            chunk = os.read(self._file, 1 << 20)
+            if not chunk:
+                break
+            chunks.append(chunk)
+        return b"".join(chunks)
+
+    def close(self) -> None:
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+
+@dataclass
+class Watch:
+    """A release that has just gone live, and the one that it came after.
+
+    @param health: asks the health endpoint; returns what is wrong with the answer, or V(None)
+    @param unit: what systemd says of the slot, as C(_slots.unit_state)
+    """
+
+    release: str
+    against: str | None
+    directory: str
+    health_path: str
+    health: Callable[[], str | None]
+    unit: Callable[[], dict[str, str]]
+    max_slowdown: float
+    interval: float = 1.0
+    clock: Callable[[], float] = time.monotonic
+    now: Callable[[], float] = time.time
+    sleep: Callable[[float], None] = time.sleep
+    before: _bake.Traffic = field(default_factory=_bake.Traffic)
+    after: _bake.Traffic = field(default_factory=_bake.Traffic)
+
+    def problems(self, seconds: float) -> list[str]:
+        """Watch for so long, or until something speaks against the release; return what does."""
+        end = self.clock() + seconds
+        access, app = self._past()
+        since, restarts = stamp(self.now()), self.unit().get("NRestarts")
+        try:
+            while True:
+                found = self._look(access, app, since, restarts)
+                left = end - self.clock()
+                if found or left <= 0:
+                    return found
+                self.sleep(min(self.interval, left))
+        finally:
+            access.close()
+            app.close()
+
+    def _past(self) -> tuple[Tail, Tail]:
+        """Read what the other release did, and leave the logs at their ends."""
+        logs = [
+            Tail(os.path.join(self.directory, n), MOST_BYTES) for n in ("access.log", "app.log")
+        ]
+        access, app = logs
+        since = stamp(self.now() - BEFORE_SECONDS)
+        served, said = access.lines(), app.lines()
+        if self.against:
+            self.before.add(_bake.requests(served, self.against, since, self.health_path))
+            self.before.deaths = _bake.deaths(said, self.against, since)
+        return access, app
+
+    def _look(self, access: Tail, app: Tail, since: str, restarts: str | None) -> list[str]:
+        problem = self.health()
+        if problem:
+            return [f"{self.health_path}: {problem}"]
+        state = self.unit()
+        if state.get("ActiveState") != "active" or state.get("NRestarts") != restarts:
+            return [f"gunicorn died ({state.get('Result', 'unknown')})"]
+        self.after.add(_bake.requests(access.lines(), self.release, since, self.health_path))
+        self.after.deaths += _bake.deaths(app.lines(), self.release, since)
+        return _bake.judge(self.before, self.after, self.max_slowdown)
+
+
+def stamp(seconds: float) -> str:
+    """A time as the lines of the logs have it."""
+    moment = datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

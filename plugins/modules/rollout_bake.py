@@ -1,0 +1,184 @@
+#!/usr/bin/python
+# Copyright (c) 2026, the evenkeel.flask authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Watch a release that has just gone live."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: rollout_bake
+short_description: Watch a release under real traffic, while its predecessor is warm
+version_added: "0.1.0"
+author:
+  - The evenkeel.flask authors (@evenkeel)
+description:
+  - Each second it asks the health endpoint, looks whether gunicorn was restarted, and reads what the app's logs say of the
+    requests that users sent. The task fails as soon as something speaks against the release.
+  - What users met is compared with what they met at the release before, by the same logs, in the ten minutes before the
+    switch. Routes that fail more often than chance allows, and routes that take at least twice as long and longer than
+    O(max_slowdown), speak against it; so does a worker that died. Paths that differ by a number or an id are one route.
+  - Without users, the health endpoint and gunicorn alone are watched.
+extends_documentation_fragment:
+  - evenkeel.flask.attributes
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: N/A
+    details:
+      - This module changes nothing.
+  idempotent:
+    support: full
+options:
+  name:
+    description: The app's name.
+    type: str
+    required: true
+  release:
+    description: The live release.
+    type: str
+    required: true
+  against:
+    description: The release that was live before it. Without one, only errors that no app may have speak against the release.
+    type: str
+  seconds:
+    description: How long to watch. With 0 it is looked at once.
+    type: float
+    default: 10
+  base_url:
+    description: Where users reach the app.
+    type: str
+    default: http://127.0.0.1:8000
+  unix_socket:
+    description: Connect to this UNIX socket instead of to the host of O(base_url).
+    type: path
+  headers:
+    description: Headers that every request carries, such as C(Host).
+    type: dict
+  health_path:
+    description: The app's health endpoint. It must answer 200.
+    type: str
+    default: /health
+  timeout:
+    description: Seconds that the health endpoint may take.
+    type: float
+    default: 5
+  max_slowdown:
+    description: How many times slower than before a route may be; less than 2 is taken for 2.
+    type: float
+    default: 2
+  log_directory:
+    description: Where C(access.log) and C(app.log) are.
+    type: path
+    required: true
+  root:
+    description: The directory that holds the apps.
+    type: path
+    default: /srv
+"""
+
+EXAMPLES = r"""
+- name: Watch the release for a minute
+  evenkeel.flask.rollout_bake:
+    name: shop
+    release: 2.0.0-1a2b3c4d5e
+    against: 1.0.0-0f1e2d3c4b
+    seconds: 60
+    log_directory: /var/log/shop
+"""
+
+RETURN = r"""
+before:
+  description: What the release before it did, as far as users asked.
+  returned: always
+  type: dict
+  sample: {requests: 812, errors: 0, p50_ms: 4.1, p95_ms: 9.7, worker_deaths: 0}
+after:
+  description: What the release did.
+  returned: always
+  type: dict
+  sample: {requests: 15, errors: 0, p50_ms: 4.0, p95_ms: 9.1, worker_deaths: 0}
+msg:
+  description: What speaks against the release, or what was seen.
+  returned: always
+  type: str
+  sample: "The bake went badly: /cart: 3 of 9 requests failed, before 0 of 114."
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.evenkeel.flask.plugins.module_utils import (
+    _endpoints,
+    _health,
+    _http,
+    _release,
+    _slots,
+    _watch,
+)
+
+ARGUMENT_SPEC: dict[str, Any] = {
+    "name": {"type": "str", "required": True},
+    "release": {"type": "str", "required": True},
+    "against": {"type": "str"},
+    "seconds": {"type": "float", "default": 10},
+    "base_url": {"type": "str", "default": "http://127.0.0.1:8000"},
+    "unix_socket": {"type": "path"},
+    "headers": {"type": "dict"},
+    "health_path": {"type": "str", "default": "/health"},
+    "timeout": {"type": "float", "default": 5},
+    "max_slowdown": {"type": "float", "default": 2},
+    "log_directory": {"type": "path", "required": True},
+    "root": {"type": "path", "default": "/srv"},
+}
+
+
+def watch(params: dict[str, Any]) -> _watch.Watch:
+    layout = _release.Layout(params["name"], params["root"])
+    slot = _slots.observe(layout).live or _release.SLOTS[0]
+    headers = {str(name): str(value) for name, value in (params["headers"] or {}).items()}
+    request = _http.Request(
+        _http.Url.parse(_endpoints.join(params["base_url"], params["health_path"])),
+        headers=headers,
+        unix_socket=params["unix_socket"],
+        timeout=params["timeout"],
+    )
+    endpoint = _health.Endpoint(params["health_path"], request, _health.Wanted())
+
+    def health() -> str | None:
+        result = _health.check(endpoint, _health.Policy(), _http.fetch)
+        return None if result.healthy else result.reason
+
+    return _watch.Watch(
+        release=params["release"],
+        against=params["against"],
+        directory=params["log_directory"],
+        health_path=params["health_path"],
+        health=health,
+        unit=lambda: _slots.unit_state(layout, slot),
+        max_slowdown=params["max_slowdown"],
+    )
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
+    params = module.params
+    module.no_log_values |= _endpoints.secrets(params["headers"])
+    try:
+        watched = watch(params)
+    except _http.ArgumentError as error:
+        module.fail_json(msg=str(error))
+    problems = watched.problems(params["seconds"])
+    told = {"before": watched.before.told(), "after": watched.after.told()}
+    if problems:
+        module.fail_json(msg=f"The bake went badly: {'; '.join(problems)}.", **told)
+    module.exit_json(
+        changed=False,
+        msg=f"{watched.after.whole.asked} requests of users, and all is well.",
+        **told,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,149 @@
+#!/usr/bin/python
+# Copyright (c) 2026, the evenkeel.flask authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Keep a second rollout of an app away from a host."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: rollout_lock
+short_description: Keep a second rollout of an app away from a host
+version_added: "0.1.0"
+author:
+  - The evenkeel.flask authors (@evenkeel)
+description:
+  - A lock on the host says who rolls out, since when and from where. It ends by itself, and a reboot ends it, too.
+  - A run that finds the lock of another one fails with that message, unless the other one was started on the same
+    controller and its process is gone.
+  - A run takes its own lock as often as it likes, and each time it lasts from then on.
+extends_documentation_fragment:
+  - evenkeel.flask.attributes
+attributes:
+  check_mode:
+    support: full
+    details:
+      - The lock of another run is a failure in check mode, too.
+  diff_mode:
+    support: none
+  idempotent:
+    support: partial
+    details:
+      - O(state=held) makes the lock last longer each time.
+options:
+  name:
+    description: The app's name.
+    type: str
+    required: true
+  state:
+    description: Whether this run holds the lock. The lock of another run is never given back.
+    type: str
+    choices: [held, free]
+    default: held
+  seconds:
+    description: How long the lock lasts if nothing more is heard of this run.
+    type: float
+    default: 1800
+  force:
+    description: Take the lock from whoever has it.
+    type: bool
+    default: false
+  run:
+    description: The run. By default the C(ansible-playbook) that this task belongs to.
+    type: str
+  who:
+    description: Who started the run. By default the user of AWX, or of the controller.
+    type: str
+  controller:
+    description: Where the run was started. By default the controller's host name.
+    type: str
+  gone:
+    description: >-
+      A run that has ended without giving its lock back. By default it is found out of one that was started on this
+      controller.
+    type: str
+    default: ""
+  directory:
+    description: Where the lock is kept.
+    type: path
+    default: /run
+"""
+
+EXAMPLES = r"""
+- name: Keep other rollouts away
+  evenkeel.flask.rollout_lock:
+    name: shop
+
+- name: Let other rollouts through
+  evenkeel.flask.rollout_lock:
+    name: shop
+    state: free
+"""
+
+RETURN = r"""
+holder:
+  description: The run that holds the lock now, V(null) if none does.
+  returned: always
+  type: dict
+  sample:
+    run: 2f1c/4242/118822
+    who: alice
+    controller: ci-7
+    since: "2026-11-24T14:00:00+00:00"
+    until: "2026-11-24T14:30:00+00:00"
+"""
+
+import os
+import time
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.evenkeel.flask.plugins.module_utils import _lock
+
+ARGUMENT_SPEC: dict[str, Any] = {
+    "name": {"type": "str", "required": True},
+    "state": {"type": "str", "choices": ["held", "free"], "default": "held"},
+    "seconds": {"type": "float", "default": 1800},
+    "force": {"type": "bool", "default": False},
+    "run": {"type": "str"},
+    "who": {"type": "str"},
+    "controller": {"type": "str"},
+    "gone": {"type": "str", "default": ""},
+    "directory": {"type": "path", "default": "/run"},
+}
+
+
+def wanted(params: dict[str, Any], found: _lock.Lock | None, now: float) -> _lock.Lock | None:
+    """The lock that there is to be; HeldError if another run has it."""
+    if params["state"] == "free":
+        return None if found and found.run == params["run"] else found
+    own = _lock.Lock(
+        params["run"], params["who"], params["controller"], now, now + params["seconds"]
+    )
+    return _lock.take(params["name"], found, own, params["gone"], params["force"])
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
+    params = module.params
+    path = os.path.join(params["directory"], f"evenkeel-{params['name']}.lock")
+    found = None
+    try:
+        if module.check_mode:
+            found = _lock.read(path)
+            lock = wanted(params, found, time.time())
+        else:
+            with _lock.opened(path) as stream:
+                found = _lock.Lock.from_text(stream.read())
+                lock = wanted(params, found, time.time())
+                if lock != found:
+                    _lock.write(stream, lock)
+    except _lock.HeldError as error:
+        module.fail_json(msg=str(error), holder=error.lock.told())
+    except OSError as error:
+        module.fail_json(msg=f"The lock {path} cannot be kept: {error.strerror}.", holder=None)
+    module.exit_json(changed=lock != found, holder=lock.told() if lock else None)
+
+
+if __name__ == "__main__":
+    main()

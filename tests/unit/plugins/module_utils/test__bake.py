@@ -1,0 +1,169 @@
+# Copyright (c) 2026, the evenkeel.flask authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The judgement on a release under real traffic, by logs that are written here."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+
+import pytest
+from ansible_collections.evenkeel.flask.plugins.module_utils import _bake
+from ansible_collections.evenkeel.flask.plugins.module_utils._bake import Asked, Traffic
+from hypothesis import given
+from hypothesis import strategies as st
+
+SINCE = "2026-11-25T10:00:00.000Z"
+LATER = "2026-11-25T10:00:01.500Z"
+
+
+def line(**more):
+    record = {"time": LATER, "release": "2-b", "path": "/cart", "status": 200, "duration_ms": 5.0}
+    return json.dumps({**record, **more})
+
+
+def traffic(errors=0, of=100, route="/cart", ms=5.0, seed=1, **more):
+    rng = random.Random(seed)
+    asked = [
+        Asked(route, 500 if number < errors else 200, ms * rng.lognormvariate(0, 0.3))
+        for number in range(of)
+    ]
+    return served(asked, **more)
+
+
+def served(asked, **more):
+    told = Traffic(**more)
+    told.add(asked)
+    return told
+
+
+def test_the_requests_of_a_release_are_those_of_its_name_since_it_serves():
+    lines = [
+        line(),
+        line(release="1-a"),
+        line(time="2026-11-25T09:59:59.999Z"),
+        line(path="/health"),
+        line(path="/2-b", release="1-a"),
+        line(status="none"),
+        "2-b is no JSON",
+        '["2-b"]',
+    ]
+    assert list(_bake.requests(lines, "2-b", SINCE, "/health")) == [Asked("/cart", 200, 5.0)]
+
+
+@pytest.mark.parametrize(
+    ("path", "route"),
+    [
+        ("/", "/"),
+        ("/products/17", "/products/*"),
+        ("/products/17/reviews/3", "/products/*/reviews/*"),
+        ("/files/0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0", "/files/*"),
+        ("/v1/cart", "/v1/cart"),
+        ("/2026/", "/*/"),
+    ],
+)
+def test_paths_that_differ_by_an_id_are_one_route(path, route):
+    assert _bake.route(path) == route
+
+
+@given(st.text(), st.text())
+def test_no_line_is_too_odd(text, release):
+    list(_bake.requests([text, text + release], release, "", "/"))
+    _bake.deaths([text, text + release], release, "")
+
+
+def test_workers_that_died_are_counted_and_recycled_ones_are_not():
+    said = [
+        "WORKER TIMEOUT (pid:11)",
+        "Worker (pid:12) was sent SIGKILL! Perhaps out of memory?",
+        "Worker (pid:13) exited with code 3",
+        "Autorestarting worker after current request.",
+        "Worker exiting (pid: 14)",
+    ]
+    lines = [line(message=message, logger="gunicorn.error") for message in said]
+    assert _bake.deaths(lines, "2-b", SINCE) == 3
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (traffic(), traffic(seed=2)),
+        (traffic(), Traffic()),
+        (Traffic(), traffic()),
+        (traffic(), traffic(errors=1, of=30)),
+        (traffic(errors=5), traffic(errors=6)),
+        (traffic(), traffic(ms=9.0, seed=2)),
+        (traffic(ms=2.0), traffic(ms=8.0, seed=2)),
+        (traffic(deaths=1), traffic(deaths=1)),
+        (Traffic(), traffic(ms=5000.0)),
+        (traffic(of=5), traffic(of=5, ms=5000.0)),
+    ],
+)
+def test_a_release_that_does_as_its_predecessor_is_left_alone(before, after):
+    assert _bake.judge(before, after, 1.25) == []
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        (traffic(), traffic(errors=4, of=40), "/cart: 4 of 40 requests failed, before 0 of 100"),
+        (
+            traffic(),
+            traffic(errors=2, of=2, route="/new"),
+            "/new: 2 of 2 requests failed, before 0 of 0",
+        ),
+        (
+            traffic(errors=2),
+            traffic(errors=20),
+            "/cart: 20 of 100 requests failed, before 2 of 100",
+        ),
+        (Traffic(), traffic(errors=9, of=9), "/cart: 9 of 9 requests failed, before 0 of 0"),
+        (traffic(ms=20.0), traffic(ms=100.0, seed=2), r"/cart: [45]\.\d times as slow as before"),
+        (traffic(), traffic(deaths=1), "1 workers died"),
+    ],
+)
+def test_a_release_that_does_worse_is_told_by_its_route(before, after, said):
+    (problem,) = _bake.judge(before, after, 1.25)
+    assert re.fullmatch(said, problem)
+
+
+def test_errors_that_are_spread_over_routes_count_together():
+    spread = served([Asked(f"/{name}", 500 if name < 4 else 200, 5.0) for name in range(40)])
+    assert _bake.judge(traffic(), spread, 1.25) == ["4 of 40 requests failed, before 0 of 100"]
+
+
+def test_a_slowdown_that_is_allowed_is_no_problem():
+    assert _bake.judge(traffic(ms=20.0), traffic(ms=50.0, seed=2), 3.0) == []
+
+
+@pytest.mark.parametrize(
+    ("errors", "asked", "rate", "likely"),
+    [(0, 10, 0.5, 1.0), (1, 1, 0.25, 0.25), (2, 2, 0.5, 0.25), (1, 2, 0.5, 0.75), (3, 3, 1.0, 1.0)],
+)
+def test_the_binomial_tail_is_as_in_the_book(errors, asked, rate, likely):
+    assert _bake.at_least(errors, asked, rate) == pytest.approx(likely)
+
+
+def bake(rate, seed):
+    """Whether five minutes at ten requests a second, looked at each second, speak against a release."""
+    rng = random.Random(seed)
+    before, after = traffic(of=100, route="/"), Traffic()
+    for _second in range(300):
+        after.add(Asked("/", 500 if rng.random() < rate else 200, 5.0) for _turn in range(10))
+        if _bake.judge(before, after, 1e9):
+            return True
+    return False
+
+
+def test_one_failure_in_a_hundred_is_caught_and_a_sound_release_never_refused():
+    assert all(bake(0.01, seed) for seed in range(10))
+    assert not any(bake(0.0005, seed) for seed in range(10))
+
+
+def test_the_figures_are_those_of_what_users_met():
+    assert traffic(errors=1, of=3, deaths=2).told().items() >= {
+        "requests": 3, "errors": 1, "worker_deaths": 2
+    }.items()  # fmt: skip
+    assert Traffic().told()["p95_ms"] is None

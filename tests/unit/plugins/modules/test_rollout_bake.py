@@ -1,0 +1,52 @@
+# Copyright (c) 2026, the evenkeel.flask authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The bake as a task sees it; what needs a running systemd is in the molecule tests."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+from ansible_collections.evenkeel.flask.plugins.module_utils import _slots
+from ansible_collections.evenkeel.flask.plugins.modules import rollout_bake
+from ansible_collections.evenkeel.flask.tests.unit.plugins.loopback import ok, serving
+from ansible_collections.evenkeel.flask.tests.unit.plugins.run_module import documented, run_module
+
+
+@pytest.fixture(name="bake")
+def _bake(tmp_path, monkeypatch):
+    monkeypatch.setattr(_slots, "_is_running", lambda *_slot: True)
+    monkeypatch.setattr(_slots, "unit_state", lambda *_slot: {"ActiveState": "active"})
+
+    def run(answer, **params):
+        with serving(answer) as server:
+            known = {"name": "shop", "release": "2-b", "seconds": 0, "base_url": server.url}
+            folders = {"root": str(tmp_path), "log_directory": str(tmp_path)}
+            return run_module(rollout_bake, **{**known, **folders, **params}), server
+
+    return run
+
+
+def test_a_release_that_is_well_passes(bake):
+    said, server = bake(ok(), headers={"Host": "shop.example"})
+    assert not said.get("failed")
+    assert (said["changed"], said["after"]["requests"]) == (False, 0)
+    assert b"Host: shop.example" in server.requests[0]
+
+
+def test_one_that_is_not_fails_the_task_with_its_figures(bake):
+    said, _server = bake(ok(status="503 Service Unavailable"))
+    assert said["failed"] is True
+    assert said["msg"] == "The bake went badly: /health: 503, wanted 200."
+    assert said["after"]["requests"] == 0
+
+
+def test_a_bad_argument_is_no_verdict(bake):
+    said, _server = bake(ok(), base_url="127.0.0.1")
+    assert said["failed"] is True
+    assert "before" not in said
+
+
+def test_the_documentation_is_the_argument_spec():
+    options = yaml.safe_load(rollout_bake.DOCUMENTATION)["options"]
+    assert documented(options) == documented(rollout_bake.ARGUMENT_SPEC)
