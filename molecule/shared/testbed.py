@@ -17,7 +17,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Callable
@@ -112,8 +112,8 @@ class Users:
 
     summary: load.Summary
 
-    def __init__(self, urls: Mapping[str, str]) -> None:
-        self._load = load.Load(urls, rate=15, paths=["/", "/health", "/api/products"])
+    def __init__(self, urls: Mapping[str, str], paths: Sequence[str]) -> None:
+        self._load = load.Load(urls, rate=15, paths=list(paths))
 
     def __enter__(self) -> Users:
         self._load.start()
@@ -196,8 +196,8 @@ class Fleet:
         """What answers at the addresses of the fleet; two while a rollout is under way."""
         return {self.ask(host).release for host in self.urls}
 
-    def users(self) -> Users:
-        return Users(self.urls)
+    def users(self, *paths: str) -> Users:
+        return Users(self.urls, paths or ("/", "/health", "/api/products"))
 
     def lay_out(self, version: str, on: str = "v1") -> None:
         """Make a version of the sample app the one that is deployed next."""

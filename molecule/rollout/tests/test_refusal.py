@@ -15,6 +15,7 @@ FAULTS = {
     "broken-import": r"localhost\]: .* cannot be imported: .*No module named 'storefront\.payments'",
     "broken-crash": r"app1\]: .* cannot be loaded: .*PAYMENT_KEY is not set",
     "broken-migration": r"app1\]: .*flask --app storefront db upgrade' ended with status 1",
+    "broken-destructive": r"app1\]: .*0003_no_pictures\.py, line 19: drop_column product picture",
     "broken-health": r"refused on app1: .*Health Check Endpoint failed",
     "broken-500": r"refused on app1: .*Main Page Loading failed \(500",
     "broken-api": r"refused on app1: .*API Health failed",

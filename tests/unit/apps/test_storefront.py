@@ -350,6 +350,14 @@ def test_broken_500_fails_on_the_main_page_only(client, on):
 
 
 @pytest.mark.parametrize("on", GOOD)
+def test_broken_product_fails_where_no_check_looks(client, on):
+    shopper = client("broken-product", on)
+    assert shopper.get("/products/1").status_code == 500
+    for path in ("/", "/health", "/products", "/api/products/1"):
+        assert shopper.get(path).status_code == 200
+
+
+@pytest.mark.parametrize("on", GOOD)
 def test_broken_import_cannot_be_imported(storefront, on):
     with pytest.raises(ModuleNotFoundError, match=r"storefront\.payments"):
         storefront("broken-import", on)
@@ -404,6 +412,12 @@ def test_broken_migration_fails_and_changes_nothing(tmp_path, migrated, on, why)
     assert done.returncode != 0
     assert why in done.stdout
     assert database.read_bytes() == before
+
+
+def test_broken_destructive_would_go_well(tmp_path, migrated):
+    folder = apps.materialize("broken-destructive", tmp_path / "app")
+    done = upgrade(folder, shutil.copy(migrated["v1"], tmp_path / "shop.db"))
+    assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,73 @@
+# Copyright (c) 2026, the evenkeel.flask authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What becomes of the other hosts when one refuses the release.
+
+v2 is live when it begins, and the last host is told to want what no release has.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+WANTS = 'rollout_checks: {main_page: {contains: "Nothing of the kind"}}\n'
+
+
+@pytest.fixture
+def release(fleet, request):
+    """Rolls another release out, and tells what was live before on each host, and what came of it."""
+    own = fleet.folder / "host_vars"
+    own.mkdir(exist_ok=True)
+    (own / "app2.yml").write_text(WANTS)
+
+    def roll_out(*args):
+        before = {host: fleet.ask(host).release for host in fleet.hosts}
+        fleet.lay_out("v2")
+        (fleet.folder / "storefront" / "NOTES").write_text(f"{request.node.name}\n")
+        return before, fleet.play("rollout", *args)
+
+    yield roll_out
+    (own / "app2.yml").unlink()
+    own.rmdir()
+
+
+def is_refused(play):
+    return (
+        play.status != 0
+        and "refused on app2: The candidate is not ready: Main Page Loading failed" in play.said
+    )
+
+
+def test_hosts_of_earlier_batches_keep_the_release(fleet, release):
+    before, play = release()
+    assert is_refused(play)
+    assert fleet.ask("app1").release != before["app1"]
+    assert fleet.ask("app2").release == before["app2"]
+    assert "No later batch received the release." in play.said
+
+
+def test_the_release_is_taken_back_everywhere_where_that_is_wanted(fleet, release):
+    before, play = release("-e", "rollout_on_failure=rollback_all")
+    assert is_refused(play)
+    assert {host: fleet.ask(host).release for host in fleet.hosts} == before
+    assert [line["action"] for line in fleet.hosts["app1"].history][-2:] == ["release", "rollback"]
+
+
+def test_a_batch_in_which_one_host_refuses_switches_none(fleet, release):
+    before, play = release("--extra-vars", '{"rollout_batches": ["100%"]}')
+    assert is_refused(play)
+    assert {host: fleet.ask(host).release for host in fleet.hosts} == before
+    for host in fleet.hosts.values():
+        assert host.runs_the_live_slot_alone
+
+
+def test_as_many_hosts_may_refuse_as_the_budget_has(fleet, release):
+    before, play = release(
+        "-e", "rollout_max_failures=50%", "--extra-vars", '{"rollout_batches": [2]}'
+    )
+    assert is_refused(play)
+    assert fleet.ask("app1").release != before["app1"]
+    assert fleet.ask("app2").release == before["app2"]
+    assert "The others received it" in play.said
+    for host in fleet.hosts.values():
+        assert host.runs_the_live_slot_alone
