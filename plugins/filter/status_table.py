@@ -32,10 +32,12 @@ _value:
   elements: str
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Callable
 
-HEAD = ("host", "live release", "slot", "candidate", "previous", "since", "healthy")
+from ansible_collections.evenkeel.flask.plugins.plugin_utils._table import lay_out
+
+HEAD = ("host", "live release", "slot", "candidate", "previous", "since", "drift", "healthy")
 
 
 def _row(host: str, info: Mapping[str, Any] | None) -> tuple[str, ...]:
@@ -49,17 +51,13 @@ def _row(host: str, info: Mapping[str, Any] | None) -> tuple[str, ...]:
         host,
         live,
         *(str(value or "-") for value in values),
+        ", ".join(info.get("drift") or ()) or "-",
         "yes" if info["healthy"] else "NO",
     )
 
 
-def _lay_out(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
-
-
 def status_table(found: Mapping[str, Mapping[str, Any] | None]) -> list[str]:
-    return _lay_out([HEAD, *(_row(host, info) for host, info in found.items())])
+    return lay_out([HEAD, *(_row(host, info) for host, info in found.items())])
 
 
 class FilterModule:

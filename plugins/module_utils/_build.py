@@ -434,6 +434,25 @@ def _prove_entry(recipe: Recipe, folder: str, work: str, environment: Mapping[st
         )
 
 
+def commit(source: str | None) -> str:
+    """The commit that the source is of, with a C(+) if it was changed since; empty where that is not known."""
+    if not source:
+        return ""
+    folder = source if os.path.isdir(source) else os.path.dirname(source)
+    try:
+        # The environment may point git elsewhere, as it does in a hook.
+        environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8"}
+        # A copy of the app inside another project's work tree is of none of its commits.
+        listed = _venv.run(["git", "ls-files"], environment, folder)
+        if listed.returncode != 0 or not listed.stdout.strip():
+            return ""
+        described = ["describe", "--always", "--abbrev=12", "--exclude=*", "--dirty=+"]
+        done = _venv.run(["git", *described], environment, folder)
+    except OSError:
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
 def _forget_old(cache: str, name: str) -> None:
     for kind, remove in (("tar", os.unlink), ("wheels", shutil.rmtree)):
         pattern = re.compile(re.escape(name) + rf"-[0-9a-f]{{16}}\.{kind}")

@@ -32,6 +32,7 @@ class Layout:
     name: str
     root: str = "/srv"
     run: str = "/run"
+    etc: str = "/etc"
 
     @property
     def base(self) -> str:
@@ -64,6 +65,11 @@ class Layout:
     def history(self) -> str:
         return self.path("history.jsonl")
 
+    @property
+    def left(self) -> str:
+        """What the last run left, see C(_drift.py)."""
+        return self.path("left.json")
+
     def slot_of_socket(self, target: str | None) -> str | None:
         """The slot that a C(live.sock) or C(candidate.sock) link names, if any."""
         return next((slot for slot in SLOTS if target == self.socket(slot)), None)
@@ -95,24 +101,35 @@ def release_id(
 
 @dataclass(frozen=True)
 class Switch:
-    """One line of a host's history: C(release) became live instead of C(previous)."""
+    """One line of a host's history: C(release) became live instead of C(previous).
+
+    C(details) are for people: who did it, from which commit, what the gate said.
+    """
 
     time: str
     action: str
     release: str | None
     previous: str | None
+    details: Mapping[str, object] = field(default_factory=dict)
 
     @classmethod
     def from_line(cls, line: str) -> Switch | None:
         """Read a line, or return V(None) for one that a crash left unfinished."""
         try:
             record = json.loads(line)
-            return cls(record["time"], record["action"], record["release"], record["previous"])
-        except (ValueError, KeyError, TypeError):
+            names = ("time", "action", "release", "previous")
+            time, action, release, previous = (record.pop(name) for name in names)
+            return cls(time, action, release, previous, record)
+        except (ValueError, KeyError, TypeError, AttributeError):
             return None
 
+    def told(self) -> dict[str, object]:
+        """The line as it is read: flat, and what the module itself knows is not to be overruled."""
+        own = {name: value for name, value in vars(self).items() if name != "details"}
+        return {**self.details, **own}
+
     def to_line(self) -> str:
-        return json.dumps(vars(self), sort_keys=True) + "\n"
+        return json.dumps(self.told(), sort_keys=True) + "\n"
 
 
 @dataclass(frozen=True)
@@ -245,6 +262,13 @@ def plan_pruned(host: Host, keep: int) -> list[Step]:
     needed = set(host.slots.values()) | {host.previous}
     kept = set(host.releases[:keep]) | needed
     return [Step("remove", release) for release in host.releases if release not in kept]
+
+
+def plan_settled(host: Host, keep: int, is_as_left: bool) -> list[Step]:
+    """Tidy up after a run: only what is live runs, and it is remembered how the host was left."""
+    steps = plan_retired(host)
+    steps += plan_pruned(foresee(host, steps), keep)
+    return steps if is_as_left else [*steps, Step("remember")]
 
 
 def foresee_before(host: Host, state: str, release: str | None) -> Host:

@@ -17,10 +17,10 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Callable
 
-from ansible_collections.evenkeel.flask.plugins.module_utils import _venv
+from ansible_collections.evenkeel.flask.plugins.module_utils import _drift, _venv
 from ansible_collections.evenkeel.flask.plugins.module_utils._release import (
     SLOTS,
     Host,
@@ -161,6 +161,7 @@ class Slots:
         start_timeout: float = 60.0,
         drain_timeout: float = 30.0,
         log_directory: str | None = None,
+        details: Mapping[str, object] | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -170,6 +171,7 @@ class Slots:
         self.start_timeout = start_timeout
         self.drain_timeout = drain_timeout
         self.log_directory = log_directory
+        self.details = details or {}
         self.clock = clock
         self.sleep = sleep
 
@@ -276,11 +278,20 @@ class Slots:
 
     def record(self, step: Step) -> None:
         now = _iso(datetime.datetime.now(datetime.timezone.utc))
-        line = Switch(now, step.detail or "", step.subject, self.host.live_release).to_line()
+        live = self.host.live_release
+        line = Switch(now, step.detail or "", step.subject, live, self.details).to_line()
         with open(self.layout.history, "a", encoding="utf-8") as stream:
             stream.write(line)
             stream.flush()
             os.fsync(stream.fileno())
+
+        self.remember(step)
+
+    def remember(self, _step: Step) -> None:
+        """Note how the host is now, so that what changes it by hand is seen."""
+        live = self.layout.slot_of_socket(_readlink(self.layout.live))
+        release = _base(_readlink(self.layout.slot(live))) if live else None
+        _drift.write(self.layout, _drift.fingerprint(self.layout, release))
 
     def remove(self, step: Step) -> None:
         shutil.rmtree(self.layout.release(_given(step.subject)))

@@ -40,11 +40,11 @@ options:
       - V(live) sends the users to the slot that runs the release, by one rename.
       - V(withdrawn) makes sure that the release neither serves users nor runs. If it is live,
         the users go back to the other slot first.
-      - V(retired) stops the slot that is not live, once its last request is answered.
-      - V(pruned) removes all releases but the O(keep) newest, never the live or the previous one.
+      - V(settled) stops the slot that is not live, once its last request is answered, and removes all releases but the
+        O(keep) newest, never the live or the previous one.
     type: str
     required: true
-    choices: [staged, candidate, live, withdrawn, retired, pruned]
+    choices: [staged, candidate, live, withdrawn, settled]
   release:
     description: The release's id. Needed for V(candidate), V(live) and V(withdrawn).
     type: str
@@ -87,8 +87,12 @@ options:
     type: str
     default: release
     choices: [release, rollback]
+  details:
+    description: What the history says of a switch besides, such as who did it.
+    type: dict
+    default: {}
   keep:
-    description: How many releases V(pruned) keeps.
+    description: How many releases V(settled) keeps.
     type: int
     default: 5
   health_path:
@@ -128,7 +132,7 @@ EXAMPLES = r"""
 - name: Stop the old one
   evenkeel.flask.release:
     name: shop
-    state: retired
+    state: settled
 """
 
 RETURN = r"""
@@ -143,6 +147,11 @@ steps:
   type: list
   elements: str
   sample: ["point_live green", "record 2.0.0-1a2b3c4d5e release"]
+elapsed:
+  description: Seconds that it took.
+  returned: success
+  type: float
+  sample: 1.2
 live:
   description: The live release.
   returned: success
@@ -165,10 +174,12 @@ live_slot:
   sample: green
 """
 
+import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.evenkeel.flask.plugins.module_utils import (
+    _drift,
     _environment,
     _release,
     _slots,
@@ -181,7 +192,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "state": {
         "type": "str",
         "required": True,
-        "choices": ["staged", "candidate", "live", "withdrawn", "retired", "pruned"],
+        "choices": ["staged", "candidate", "live", "withdrawn", "settled"],
     },
     "release": {"type": "str"},
     "archive": {"type": "path"},
@@ -194,6 +205,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "python": {"type": "path", "default": "/usr/bin/python3"},
     "user": {"type": "str"},
     "action": {"type": "str", "default": "release", "choices": ["release", "rollback"]},
+    "details": {"type": "dict", "default": {}},
     "keep": {"type": "int", "default": 5},
     "health_path": {"type": "str", "default": "/"},
     "start_timeout": {"type": "float", "default": 60},
@@ -240,8 +252,7 @@ def move(params: dict[str, Any], layout: _release.Layout, check_mode: bool) -> d
         "candidate": lambda: _release.plan_candidate(host, params["release"]),
         "live": lambda: _release.plan_live(host, params["release"], params["action"]),
         "withdrawn": lambda: _release.plan_withdrawn(host, params["release"]),
-        "retired": lambda: _release.plan_retired(host),
-        "pruned": lambda: _release.plan_pruned(host, params["keep"]),
+        "settled": lambda: _release.plan_settled(host, params["keep"], is_as_left(layout, host)),
     }
     steps: list[_release.Step] = plans[params["state"]]()
     if not check_mode:
@@ -252,6 +263,7 @@ def move(params: dict[str, Any], layout: _release.Layout, check_mode: bool) -> d
             start_timeout=params["start_timeout"],
             drain_timeout=params["drain_timeout"],
             log_directory=params["log_directory"],
+            details=params["details"],
         )
         slots.apply(steps)
     after = _release.foresee(host, steps)
@@ -261,6 +273,12 @@ def move(params: dict[str, Any], layout: _release.Layout, check_mode: bool) -> d
         "before": _release.summarise(host),
         "after": _release.summarise(after),
     }
+
+
+def is_as_left(layout: _release.Layout, host: _release.Host) -> bool:
+    """Whether the host is as it was remembered; one without a live release is nothing to remember."""
+    found = _drift.fingerprint(layout, host.live_release)
+    return host.live_release is None or _drift.read(layout) == found
 
 
 def main() -> None:
@@ -277,6 +295,7 @@ def main() -> None:
     params = {**module.params}
     params["environment"], secrets = _environment.take(module)
     layout = _release.Layout(params["name"], params["root"])
+    begun = time.monotonic()
     act = stage if params["state"] == "staged" else move
     try:
         done = act(params, layout, module.check_mode)
@@ -288,6 +307,7 @@ def main() -> None:
     steps = [" ".join(filter(None, vars(step).values())) for step in done.pop("steps")]
     module.exit_json(
         changed=bool(steps),
+        elapsed=round(time.monotonic() - begun, 2),
         steps=steps,
         diff={
             "before": "".join(f"{key}: {value}\n" for key, value in before.items()),

@@ -132,6 +132,11 @@ digest:
   returned: success
   type: str
   sample: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+commit:
+  description: The commit that the source is of, with a C(+) if it was changed since; empty if git does not know.
+  returned: success
+  type: str
+  sample: 3f2a1b0c9d8e
 version:
   description: The app's version, empty when it has none.
   returned: success
@@ -174,7 +179,13 @@ def main() -> None:
     except (ArchiveError, OSError) as exc:
         module.no_log_values = secrets
         module.fail_json(msg=str(exc))
-    module.exit_json(changed=built, path=path, digest=manifest.digest, version=manifest.version)
+    module.exit_json(
+        changed=built,
+        path=path,
+        digest=manifest.digest,
+        version=manifest.version,
+        commit=_build.commit(recipe.source),
+    )
 
 
 if __name__ == "__main__":

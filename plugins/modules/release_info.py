@@ -93,6 +93,45 @@ prepared:
   returned: success
   type: bool
   sample: true
+drift:
+  description:
+    - What is not as the last run left it: the live release, files of it by their path in it, unit files, the front.
+    - Empty on a host that no run has left yet.
+  returned: success
+  type: list
+  elements: str
+  sample: [config/gunicorn.conf.py]
+history:
+  description: The last ten switches on the host, the oldest first.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    time:
+      description: When, ISO 8601 in UTC.
+      type: str
+    action:
+      description: V(release) or V(rollback).
+      type: str
+    release:
+      description: What became live, V(null) if nothing was left to go back to.
+      type: str
+    previous:
+      description: What was live before.
+      type: str
+    who:
+      description: Who did it, and others like it that M(evenkeel.flask.release) was given as details.
+      type: str
+  sample:
+    - time: "2026-11-24T14:00:00+00:00"
+      action: release
+      release: 2.0.0-1a2b3c4d5e
+      previous: 1.0.0-0f1e2d3c4b
+      who: alice
+      controller: ci-7
+      commit: 3f2a1b0c9d8e
+      verdict: passed
+      took: {stage: 4.1, start: 0.9, gate: 2.4}
 releases:
   description: All releases on the host, the newest first.
   returned: success
@@ -110,7 +149,7 @@ running:
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.evenkeel.flask.plugins.module_utils import _release, _slots
+from ansible_collections.evenkeel.flask.plugins.module_utils import _drift, _release, _slots
 
 ARGUMENT_SPEC = {
     "name": {"type": "str", "required": True},
@@ -131,6 +170,10 @@ def main() -> None:
         answering=answering,
         healthy=status == 200 and answering == host.live_release,
         prepared=os.path.isdir(layout.path("releases")),
+        drift=_drift.differences(
+            _drift.read(layout), _drift.fingerprint(layout, host.live_release)
+        ),
+        history=[switch.told() for switch in host.history[-10:]],
         releases=list(host.releases),
         running=sorted(host.running),
         since=_slots.since(layout),

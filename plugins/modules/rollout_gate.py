@@ -133,6 +133,11 @@ verdict:
   returned: always
   type: str
   sample: passed
+elapsed:
+  description: Seconds that the checks on the host took.
+  returned: always
+  type: float
+  sample: 2.4
 passed:
   description: How many checks passed.
   returned: always
@@ -212,6 +217,7 @@ msg:
   sample: "The candidate is not ready: Main Page Loading failed (500, wanted 200)."
 """
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -258,11 +264,12 @@ def main() -> None:
     params = module.params
     module.no_log_values |= _endpoints.secrets(params["headers"])
     module.no_log_values |= _gate.secret_headers(params["checks"], _endpoints.secrets)
+    begun = time.monotonic()
     try:
         results = _gate.run(trial(params, not module.check_mode), params["checks"])
     except _http.ArgumentError as error:
         module.fail_json(msg=str(error))
-    told = _gate.told(results)
+    told = {**_gate.told(results), "elapsed": round(time.monotonic() - begun, 2)}
     if told["verdict"] != "passed":
         module.fail_json(**told)
     module.exit_json(changed=False, **told)

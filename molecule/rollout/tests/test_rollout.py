@@ -9,6 +9,7 @@ takes for granted it asks for as a fixture, so that each can be tested by itself
 
 from __future__ import annotations
 
+import getpass
 import re
 
 import pytest
@@ -77,8 +78,28 @@ def test_the_status_has_a_line_for_every_host(fleet, to_v2):
     play = fleet.play("status")
     assert play.status == 0
     for name, host in fleet.hosts.items():
-        wanted = rf"{name} +{fleet.ask(name).release} +{host.live_slot} +- +{V1}\S+ +\S+ +yes"
+        wanted = rf"{name} +{fleet.ask(name).release} +{host.live_slot} +- +{V1}\S+ +\S+ +- +yes"
         assert re.search(wanted, play.said)
+
+
+def test_the_history_says_who_released_what(fleet, to_v2):
+    for host in fleet.hosts.values():
+        last = host.history[-1]
+        assert last["verdict"] == "passed"
+        assert last["who"] == getpass.getuser()
+        assert last["took"]["gate"] > 0
+    play = fleet.play("status", "-e", "rollout_history=1")
+    assert play.said.count(f"release  {fleet.ask('app1').release}") == 2
+
+
+def test_what_is_changed_by_hand_is_shown_as_drift(fleet, to_v2):
+    host = fleet.hosts["app2"]
+    config = f"{host.live_folder}/config/gunicorn.conf.py"
+    host.see.check_output(f"sed -i '$ a # by hand' {config}")
+    line = next(line for line in fleet.play("status").said.splitlines() if "app2  " in line)
+    assert "config/gunicorn.conf.py" in line
+    host.see.check_output(f"sed -i '$ d' {config}")
+    assert "config/gunicorn.conf.py" not in fleet.play("status").said
 
 
 def test_the_same_release_again_changes_nothing(fleet, to_v2):

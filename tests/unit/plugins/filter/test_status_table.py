@@ -20,6 +20,7 @@ GOOD = {
     "candidate": None,
     "previous": "1.0.0-a",
     "since": "2026-11-24T14:00:00+00:00",
+    "drift": [],
     "healthy": True,
 }
 BARE = dict.fromkeys(GOOD) | {"healthy": False}
@@ -36,10 +37,10 @@ def row(info):
 
 def test_a_fleet_is_a_table_with_a_line_for_each_host():
     assert status_table({"app1": GOOD, "app10": BARE, "app2": None}) == [
-        "host   live release  slot   candidate  previous  since                      healthy",
-        "app1   2.0.0-b       green  -          1.0.0-a   2026-11-24T14:00:00+00:00  yes",
-        "app10  -             -      -          -         -                          NO",
-        "app2   ?             ?      ?          ?         ?                          unreachable",
+        "host   live release  slot   candidate  previous  since                      drift  healthy",
+        "app1   2.0.0-b       green  -          1.0.0-a   2026-11-24T14:00:00+00:00  -      yes",
+        "app10  -             -      -          -         -                          -      NO",
+        "app2   ?             ?      ?          ?         ?                          ?      unreachable",
     ]
 
 
@@ -49,7 +50,7 @@ def test_a_fleet_without_hosts_is_a_head_alone():
 
 @pytest.mark.parametrize("info", [None, {}, {"msg": "no route to host", "unreachable": True}])
 def test_a_host_that_could_not_be_asked_is_in_the_table(info):
-    assert row(info) == ["app1", *"?????", "unreachable"]
+    assert row(info) == ["app1", *"??????", "unreachable"]
 
 
 @pytest.mark.parametrize(
@@ -68,6 +69,10 @@ def test_who_answers_is_named_where_it_is_not_the_live_release(live, answering, 
 
 def test_a_host_that_is_not_healthy_catches_the_eye():
     assert row({**GOOD, "healthy": False})[-1] == "NO"
+
+
+def test_what_is_not_as_it_was_left_is_named():
+    assert row({**GOOD, "drift": ["config/x.py", "env"]})[-2] == "config/x.py, env"
 
 
 def test_a_candidate_on_trial_is_shown():

@@ -683,3 +683,34 @@ class TestRecipe:
     def test_input_that_is_not_there_is_named(self, params, said):
         with pytest.raises(ArchiveError, match=said):
             self.read(**params)
+
+
+def git(folder, *words):
+    command = ["git", "-c", "user.name=me", "-c", "user.email=me@example.com", *words]
+    done = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+def test_the_commit_of_a_source_is_told_and_whether_it_was_changed_since(source):
+    assert _build.commit(str(source)) == ""
+    git(source, "init", "-q")
+    assert _build.commit(str(source)) == ""
+    git(source, "add", ".")
+    git(source, "commit", "-qm", "first")
+    git(source, "tag", "-am", "a tag", "v1")
+    head = git(source, "rev-parse", "HEAD")[:12]
+    assert _build.commit(str(source)) == head
+    (source / "notes").write_text("not a part of it\n")
+    assert _build.commit(str(source)) == head
+    (source / "shop.py").write_text("app = None\n")
+    assert _build.commit(str(source)) == f"{head}+"
+
+
+def test_a_copy_inside_another_project_is_of_none_of_its_commits(source, tmp_path):
+    git(tmp_path, "init", "-q")
+    git(tmp_path, "commit", "-q", "--allow-empty", "-m", "first")
+    assert _build.commit(str(source)) == ""
+
+
+def test_an_app_without_source_has_no_commit():
+    assert _build.commit(None) == ""

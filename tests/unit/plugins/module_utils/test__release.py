@@ -20,6 +20,7 @@ from ansible_collections.evenkeel.flask.plugins.module_utils._release import (
     plan_live,
     plan_pruned,
     plan_retired,
+    plan_settled,
     plan_withdrawn,
 )
 
@@ -198,6 +199,11 @@ class TestRetiredAndPruned:
         assert words(plan_retired(LIVE_B)) == ["stop blue"]
         assert plan_retired(LIVE_A) == []
 
+    def test_a_host_is_settled_in_one_go_and_remembered_if_it_is_not_as_it_was_left(self):
+        host = replace(LIVE_B, releases=("d", "c", "b", "a"))
+        assert words(plan_settled(host, 1, True)) == ["stop blue", "remove c"]
+        assert words(plan_settled(host, 9, False)) == ["stop blue", "remember"]
+
     def test_nothing_a_slot_or_a_way_back_needs_is_pruned(self):
         host = Host(
             releases=("e", "d", "c", "b", "a"),
@@ -243,6 +249,13 @@ def test_a_history_line_that_a_crash_cut_off_is_passed_over():
     whole = switch("a", None).to_line()
     assert Switch.from_line(whole) == switch("a", None)
     assert Switch.from_line(whole[:20]) is None
+
+
+def test_what_the_history_says_besides_is_kept_and_overrules_nothing():
+    told = replace(switch("a", None), details={"who": "alice", "release": "z"})
+    read = Switch.from_line(told.to_line())
+    assert read.told() == {**switch("a", None).told(), "who": "alice"}
+    assert Switch.from_line("[]") is None
 
 
 @pytest.mark.parametrize("host", [BARE, LIVE_A, CANDIDATE_B, LIVE_B])

@@ -28,8 +28,7 @@ STATES: dict[str, dict[str, Any]] = {
     "candidate": {"state": "candidate", "release": "b"},
     "live": {"state": "live", "release": "b"},
     "withdrawn": {"state": "withdrawn", "release": "a"},
-    "retired": {"state": "retired"},
-    "pruned": {"state": "pruned", "keep": 0},
+    "settled": {"state": "settled", "keep": 0},
 }
 
 
@@ -117,8 +116,8 @@ def _staged(monkeypatch):
         ({"state": "live"}, "state is live but all of the following are missing: release"),
         ({"state": "withdrawn"}, "state is withdrawn but all of the following are missing: rel"),
         ({"state": "live", "release": "a", "action": "undo"}, "value of action must be one of"),
-        ({"state": "pruned", "keep": "many"}, "'keep' is of type"),
-        ({"state": "retired", "realease": "a"}, "Unsupported parameters"),
+        ({"state": "settled", "keep": "many"}, "'keep' is of type"),
+        ({"state": "settled", "realease": "a"}, "Unsupported parameters"),
     ],
 )
 def test_a_bad_argument_touches_nothing(host, params, message):
@@ -138,8 +137,7 @@ class TestCheckMode:
             ),
             ("live", ["point_live green", "record b release", "point_candidate"]),
             ("withdrawn", ["start green", "point_live green", "record c rollback", "stop blue"]),
-            ("retired", ["point_candidate"]),
-            ("pruned", ["remove b"]),
+            ("settled", ["point_candidate", "remove b", "remember"]),
         ],
     )
     def test_each_state_is_foreseen_and_nothing_is_done(self, host, state, steps):
@@ -185,8 +183,6 @@ class TestNothingToDo:
             {"state": "candidate", "release": "b"},
             {"state": "live", "release": "a"},
             {"state": "withdrawn", "release": "x"},
-            {"state": "pruned", "keep": 2},
-            {"state": "pruned", "keep": 0},
         ],
     )
     def test_a_state_that_is_reached_changes_nothing(self, host, params, check_mode):
@@ -201,10 +197,11 @@ class TestNothingToDo:
         assert host.found() == before
 
     @pytest.mark.parametrize("check_mode", [False, True])
-    def test_a_host_whose_idle_slot_is_idle_has_nothing_to_retire(self, host, check_mode):
+    def test_a_host_that_is_settled_has_nothing_to_settle(self, host, check_mode):
         host.set_up("a", "b", blue="a", green="b", live="blue", running=("blue",))
+        host(state="settled")
         before = host.found()
-        assert host(check_mode, state="retired")["changed"] is False
+        assert host(check_mode, state="settled")["changed"] is False
         assert host.found() == before
 
     @pytest.mark.parametrize("check_mode", [False, True])
@@ -240,14 +237,14 @@ class TestWithoutSystemd:
 
     def test_a_way_to_a_candidate_that_died_is_removed(self, host):
         host.set_up("a", "b", blue="a", green="b", live="blue", candidate="green")
-        assert host(state="retired")["steps"] == ["point_candidate"]
+        assert host(state="settled")["steps"] == ["point_candidate", "remember"]
         assert not os.path.lexists(host.layout.candidate)
-        assert host(state="retired")["changed"] is False
+        assert host(state="settled")["changed"] is False
 
     def test_old_releases_go_with_all_that_only_they_used(self, host):
         host.set_up("a", "b", "c", "d", "e", blue="a", green="e", live="green")
-        said = host(state="pruned", keep=2)
-        assert said["steps"] == ["remove c", "remove b"]
+        said = host(state="settled", keep=2)
+        assert said["steps"] == ["remove c", "remove b", "remember"]
         left = {
             folder: sorted(os.listdir(host.base / folder))
             for folder in ("releases", "venvs", "archives")
@@ -257,7 +254,7 @@ class TestWithoutSystemd:
             "venvs": ["of-a", "of-d", "of-e"],
             "archives": ["a.tar", "d.tar", "e.tar"],
         }
-        assert host(state="pruned", keep=2)["changed"] is False
+        assert host(state="settled", keep=2)["changed"] is False
 
     def test_a_venv_and_an_archive_that_another_release_uses_stay(self, host):
         host.set_up("a", "b", "c", blue="c", live="blue")
@@ -266,7 +263,7 @@ class TestWithoutSystemd:
         (newest / "venv").symlink_to("../../venvs/of-a")
         (newest / "release.json").write_text('{"archive": "a.tar"}')
         os.utime(newest, (9, 9))
-        assert host(state="pruned", keep=1)["steps"] == ["remove b", "remove a"]
+        assert host(state="settled", keep=1)["steps"] == ["remove b", "remove a", "remember"]
         assert os.listdir(host.base / "venvs") == ["of-a"]
         assert os.listdir(host.base / "archives") == ["a.tar"]
 
