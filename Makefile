@@ -6,7 +6,7 @@ python := .venv/bin/python
 pip_compile := .cache/lock/bin/pip-compile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test demo bench-gate bench-verdicts lock clean
+.PHONY: help setup check test test-long demo bench-gate bench-verdicts lock clean
 
 help: ## show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST)
@@ -20,6 +20,10 @@ check: setup ## lint and unit tests, in under a minute
 test: setup ## all tests, on real hosts in containers too
 	@$(python) tests/fleet/fleet.py install
 	@$(python) tests/run.py test
+
+test-long: setup ## what takes an hour: the controller is killed at every task of a rollout
+	@$(python) tests/fleet/fleet.py install
+	@$(python) tests/run.py long
 
 demo: setup ## see a rolling update under load, on HOSTS=2 containers
 	@$(python) tests/fleet/fleet.py install

@@ -65,6 +65,9 @@ TEST = [
     ),
 ]
 
+# Scenarios that take too long to wait for before each change.
+LONG = ("killed",)
+
 # What the user's shell may hold and the tools would listen to.
 FOREIGN = ("ANSIBLE_", "COVERAGE_", "MOLECULE_", "MYPY", "PYTEST_", "PYTHON", "RUFF_", "YAMLLINT_")
 
@@ -102,8 +105,9 @@ def tally(status: int, junit: str | None) -> Tally:
     return own if own != Tally() else Tally(passed=1)
 
 
-def scenarios(root: Path) -> list[Stage]:
-    names = sorted(path.parent.name for path in root.glob("molecule/*/molecule.yml"))
+def scenarios(root: Path, are_long: bool = False) -> list[Stage]:
+    found = (path.parent.name for path in root.glob("molecule/*/molecule.yml"))
+    names = [name for name in found if (name in LONG) == are_long]
     stages = []
     for name in sorted(names, key="default".__ne__):
         junit = OUTPUT / f"molecule-{name}.xml"
@@ -200,7 +204,10 @@ class Runner:
 def main(suite: str) -> int:
     OUTPUT.mkdir(parents=True, exist_ok=True)
     runner = Runner()
-    runner.together(CHECK)
+    if suite == "long":
+        runner.in_turn(scenarios(ROOT, are_long=True))
+    else:
+        runner.together(CHECK)
     if suite == "test":
         runner.in_turn([*TEST, *scenarios(ROOT)])
     print("\n" + "\n".join(runner.lines))

@@ -203,7 +203,9 @@ class Fleet:
         """Make a version of the sample app the one that is deployed next."""
         materialize.materialize(version, self.folder / "storefront", on)
 
-    def start(self, playbook: str, *args: str) -> subprocess.Popen[str]:
+    def start(
+        self, playbook: str, *args: str, environment: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[str]:
         inventory = str(self.folder / "hosts.yml")
         return subprocess.Popen(
             ["ansible-playbook", "-i", inventory, f"evenkeel.flask.{playbook}", *args],
@@ -213,7 +215,12 @@ class Fleet:
             text=True,
             start_new_session=True,
             # Molecule asks for colours, and they would hide words from those who look for them.
-            env={**os.environ, "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1"},
+            env={
+                **os.environ,
+                "ANSIBLE_FORCE_COLOR": "0",
+                "ANSIBLE_NOCOLOR": "1",
+                **(environment or {}),
+            },
         )
 
     def play(self, playbook: str, *args: str) -> Play:

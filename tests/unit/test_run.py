@@ -38,12 +38,14 @@ def test_the_suites_of_a_report_are_summed():
 
 
 def test_every_scenario_is_run_and_the_default_one_first(tmp_path):
-    for name in ("rollout", "default", "bake"):
+    for name in ("rollout", "default", "bake", *run.LONG):
         (tmp_path / "molecule" / name).mkdir(parents=True)
         (tmp_path / "molecule" / name / "molecule.yml").touch()
     (tmp_path / "molecule" / "shared").mkdir()
     found = [stage.name for stage in run.scenarios(tmp_path)]
     assert found == ["molecule default", "molecule bake", "molecule rollout"]
+    kept_for_later = [stage.name for stage in run.scenarios(tmp_path, are_long=True)]
+    assert kept_for_later == [f"molecule {name}" for name in run.LONG]
 
 
 def test_the_users_shell_does_not_change_the_results():
