@@ -15,9 +15,12 @@ from pathlib import Path
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "benchmarks.md"
 
 
-def write(section: str, lines: Iterable[str], page: Path = PAGE) -> None:
-    """Put C(lines) between the marks of C(section), and show them; what is around stays."""
-    text = "\n".join([*lines, "", f"*{machine()}*"])
+def write(section: str, lines: Iterable[str], measured: str, page: Path = PAGE) -> None:
+    """Put C(lines) between the marks of C(section), and show them; what is around stays.
+
+    @param measured: when and on what, as C(machine) told it when the bench began
+    """
+    text = "\n".join([*lines, "", f"*{measured}*"])
     print(f"\n{text}")
     begin, end = f"<!-- {section}: written by the bench -->", f"<!-- end of {section} -->"
     before, found, rest = page.read_text(encoding="utf-8").partition(begin)
@@ -34,7 +37,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 
 
 def machine() -> str:
-    """When and on what it was measured."""
+    """When, of which commit and on what it is measured from now on."""
     commit = subprocess.run(
         ["git", "-C", str(PAGE.parent), "rev-parse", "--short", "HEAD"],
         capture_output=True,

@@ -189,6 +189,7 @@ def main(args: Sequence[str] | None = None) -> int:
         "--busy", type=int, default=0, metavar="CORES", help="load so many cores besides (0)"
     )
     options = parser.parse_args(args)
+    measured = page.machine()
     rounds = rounds_of(PAGE_MS)
     # The limit that somebody would set who measured the live release on a quiet day.
     rules = {
@@ -210,6 +211,7 @@ def main(args: Sequence[str] | None = None) -> int:
             "",
             *page.table(HEAD, rows),
         ],
+        measured,
     )
     return 0
 
