@@ -8,7 +8,10 @@ v2 is live when it begins, and the last host is told to want what no release has
 
 from __future__ import annotations
 
+import json
+
 import pytest
+from ansible_collections.evenkeel.flask.molecule.shared.testbed import wait_until
 
 WANTS = 'rollout_checks: {main_page: {contains: "Nothing of the kind"}}\n'
 
@@ -71,3 +74,34 @@ def test_as_many_hosts_may_refuse_as_the_budget_has(fleet, release):
     assert "The others received it" in play.said
     for host in fleet.hosts.values():
         assert host.runs_the_live_slot_alone
+
+
+@pytest.fixture(scope="module")
+def lost(fleet):
+    """A rollout in which the last host dies before its batch begins, and is started again afterwards."""
+    before = {host: fleet.ask(host).release for host in fleet.hosts}
+    container = fleet.hosts["app2"].container
+    fleet.lay_out("v2")
+    (fleet.folder / "storefront" / "NOTES").write_text("a host is lost\n")
+    hooks = {"after_migrate": {"command": ["podman", "kill", container]}}
+    play = fleet.play("rollout", "--extra-vars", json.dumps({"rollout_hooks": hooks}))
+    first = fleet.ask("app1").release
+    fleet.hosts["app2"].restart()
+    wait_until(lambda: fleet.serves("app2"), "the lost host serves again")
+    return play, before, first
+
+
+def test_a_host_that_is_lost_is_told_and_the_others_are_released(fleet, lost):
+    play, before, first = lost
+    assert play.status != 0
+    assert "refused on app2: it was lost" in play.said
+    assert "app1]: FAILED" not in play.said
+    assert first != before["app1"]
+    assert fleet.hosts["app1"].see.file("/run/evenkeel-storefront.lock").size == 0
+
+
+def test_a_host_that_was_lost_serves_what_it_did_and_is_picked_up_by_the_next_run(fleet, lost):
+    _play, before, first = lost
+    assert fleet.ask("app2").release == before["app2"]
+    assert fleet.play("rollout").status == 0
+    assert fleet.releases() == {first}
