@@ -40,9 +40,9 @@ def _script_paths(folders: tuple[str, ...]) -> Iterator[str]:
                     yield from (os.path.join(below, n) for n in names if n.endswith(".py"))
 
 
-def new(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
-    """The names of the scripts that only C(after) has, sorted."""
-    return sorted(set(after) - set(before))
+def new(known: Mapping[str, str], found: Mapping[str, str]) -> list[str]:
+    """The names of the scripts that only C(found) has, sorted."""
+    return sorted(set(found) - set(known))
 
 
 def destructive(name: str, text: str) -> list[str]:

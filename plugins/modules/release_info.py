@@ -95,7 +95,8 @@ prepared:
   sample: true
 drift:
   description:
-    - What is not as the last run left it: the live release, files of it by their path in it, unit files, the front.
+    - What is not as the last run left it, which can be the live release, files of it by their path in it, unit files
+      and the front.
     - Empty on a host that no run has left yet.
   returned: success
   type: list
