@@ -107,7 +107,7 @@ def tally(status: int, junit: str | None) -> Tally:
 
 def scenarios(root: Path, are_long: bool = False) -> list[Stage]:
     found = (path.parent.name for path in root.glob("molecule/*/molecule.yml"))
-    names = [name for name in found if (name in LONG) == are_long]
+    names = sorted(name for name in found if (name in LONG) == are_long)
     stages = []
     for name in sorted(names, key="default".__ne__):
         junit = OUTPUT / f"molecule-{name}.xml"

@@ -76,7 +76,7 @@ def _endpoint(given: Params, params: Params, tls: Tls) -> Endpoint:
         re.compile(given["matches"] or "")
     except (re.error, RecursionError, OverflowError) as error:
         raise ArgumentError(f"matches is no regular expression: {error}.") from None
-    headers = {str(name): str(value) for name, value in (given["headers"] or {}).items()}
+    headers = headers_of(given["headers"])
     request = Request(
         Url.parse(text),
         method=given["method"],
@@ -105,6 +105,11 @@ def _wanted(given: Params, params: Params) -> Wanted:
 def join(base_url: str, path: str) -> str:
     """C(path) below C(base_url), which may have a path of its own."""
     return f"{base_url.rstrip('/')}/{path.lstrip('/')}"
+
+
+def headers_of(given: Params | None) -> dict[str, str]:
+    """Headers as they are sent; YAML makes numbers and booleans of some."""
+    return {str(name): str(value) for name, value in (given or {}).items()}
 
 
 def body_of(given: Params, headers: dict[str, str]) -> bytes | None:

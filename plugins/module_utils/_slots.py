@@ -42,10 +42,15 @@ def observe(layout: Layout) -> Host:
         releases=_releases(layout),
         slots={slot: _base(_readlink(layout.slot(slot))) for slot in SLOTS},
         running=frozenset(slot for slot in SLOTS if _is_running(layout, slot)),
-        live=layout.slot_of_socket(_readlink(layout.live)),
+        live=live_slot(layout),
         candidate=layout.slot_of_socket(_readlink(layout.candidate)),
         history=_history(layout),
     )
+
+
+def live_slot(layout: Layout) -> str | None:
+    """The slot that the users' link leads to."""
+    return layout.slot_of_socket(_readlink(layout.live))
 
 
 def _readlink(path: str) -> str | None:
@@ -289,7 +294,7 @@ class Slots:
 
     def remember(self, _step: Step) -> None:
         """Note how the host is now, so that what changes it by hand is seen."""
-        live = self.layout.slot_of_socket(_readlink(self.layout.live))
+        live = live_slot(self.layout)
         release = _base(_readlink(self.layout.slot(live))) if live else None
         _drift.write(self.layout, _drift.fingerprint(self.layout, release))
 

@@ -19,6 +19,7 @@ from ansible_collections.evenkeel.flask.plugins.module_utils import _bake
 # As far back as a log is read for what the release before it did.
 MOST_BYTES = 16 * 1024 * 1024
 BEFORE_SECONDS = 600
+INTERVAL = 1.0
 
 
 class Tail:
@@ -84,7 +85,6 @@ class Watch:
     health: Callable[[], str | None]
     unit: Callable[[], dict[str, str]]
     max_slowdown: float
-    interval: float = 1.0
     clock: Callable[[], float] = time.monotonic
     now: Callable[[], float] = time.time
     sleep: Callable[[float], None] = time.sleep
@@ -102,22 +102,20 @@ class Watch:
                 left = end - self.clock()
                 if found or left <= 0:
                     return found
-                self.sleep(min(self.interval, left))
+                self.sleep(min(INTERVAL, left))
         finally:
             access.close()
             app.close()
 
     def _past(self) -> tuple[Tail, Tail]:
         """Read what the other release did, and leave the logs at their ends."""
-        logs = [
-            Tail(os.path.join(self.directory, n), MOST_BYTES) for n in ("access.log", "app.log")
-        ]
-        access, app = logs
-        since = stamp(self.now() - BEFORE_SECONDS)
-        served, said = access.lines(), app.lines()
+        back = MOST_BYTES if self.against else 0
+        access = Tail(os.path.join(self.directory, "access.log"), back)
+        app = Tail(os.path.join(self.directory, "app.log"), back)
         if self.against:
-            self.before.add(_bake.requests(served, self.against, since, self.health_path))
-            self.before.deaths = _bake.deaths(said, self.against, since)
+            since = stamp(self.now() - BEFORE_SECONDS)
+            self.before.add(_bake.requests(access.lines(), self.against, since, self.health_path))
+            self.before.deaths = _bake.deaths(app.lines(), self.against, since)
         return access, app
 
     def _look(self, access: Tail, app: Tail, since: str, restarts: str | None) -> list[str]:

@@ -136,11 +136,10 @@ ARGUMENT_SPEC: dict[str, Any] = {
 
 def watch(params: dict[str, Any]) -> _watch.Watch:
     layout = _release.Layout(params["name"], params["root"])
-    slot = _slots.observe(layout).live or _release.SLOTS[0]
-    headers = {str(name): str(value) for name, value in (params["headers"] or {}).items()}
+    slot = _slots.live_slot(layout) or _release.SLOTS[0]
     request = _http.Request(
         _http.Url.parse(_endpoints.join(params["base_url"], params["health_path"])),
-        headers=headers,
+        headers=_endpoints.headers_of(params["headers"]),
         unix_socket=params["unix_socket"],
         timeout=params["timeout"],
     )

@@ -245,7 +245,7 @@ def trial(params: Mapping[str, Any], may_write: bool) -> Trial:
         if not params[name] > least:
             raise _http.ArgumentError(f"{name} must be greater than {least}, not {params[name]}.")
     deadline = _http.Deadline(params["deadline"])
-    headers = {str(name): str(value) for name, value in (params["headers"] or {}).items()}
+    headers = _endpoints.headers_of(params["headers"])
 
     def site(url: str, unix_socket: str | None) -> Site:
         return Site(_http.Url.parse(url), deadline, unix_socket, headers, params["timeout"])
