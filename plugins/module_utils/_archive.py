@@ -1,13 +1,16 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The archive a release travels in: written once on the controller, unpacked on every host.
+"""The archives a release travels in: written once on the controller, unpacked on every host.
 
     app/               the source, absent when there is none
-    own/               the app itself as a wheel, where it is a Python project
-    wheels/            every wheel the app needs, and pip to install them with
+    lib/               the app itself, installed from its wheel, where it is a Python project
     requirements.lock  name==version and hash of each wheel the app needs
-    archive.json       a manifest: name, version, python_tag, digest
+    archive.json       a manifest: name, version, python_tag, digest, wheels
+
+The wheels travel in an archive of their own, to hosts that have no venv of this lock yet:
+
+    wheels/            every wheel the app needs, and pip to install them with
 
 This file is private to the collection.
 """
@@ -35,12 +38,13 @@ class ArchiveError(Exception):
 
 @dataclass(frozen=True)
 class Manifest:
-    """What an archive holds. C(digest) identifies source and locked wheels."""
+    """What an archive holds. C(digest) identifies source and locked wheels, C(wheels) is their archive's name."""
 
     name: str
     version: str
     python_tag: str
     digest: str
+    wheels: str
 
     @classmethod
     def read(cls, archive: str) -> Manifest:
@@ -98,15 +102,18 @@ def lock_line(wheel: str, digest: str) -> str:
     return f"{name}=={version} --hash=sha256:{digest}"
 
 
-def write(archive: str, folder: str, manifest: Manifest) -> None:
-    """Pack C(folder) so that the same content gives the same bytes."""
-    text = json.dumps(asdict(manifest), sort_keys=True).encode()
-    with tarfile.open(archive, "w", format=tarfile.PAX_FORMAT) as tar:
-        info = tarfile.TarInfo(MANIFEST)
-        info.size = len(text)
-        tar.addfile(_anonymous(info), io.BytesIO(text))
+def write(archive: str, folder: str, manifest: Manifest | None = None) -> None:
+    """Pack C(folder), whole or not at all, so that the same content gives the same bytes."""
+    partial = f"{archive}.{os.getpid()}"
+    with tarfile.open(partial, "w", format=tarfile.PAX_FORMAT) as tar:
+        if manifest:
+            text = json.dumps(asdict(manifest), sort_keys=True).encode()
+            info = tarfile.TarInfo(MANIFEST)
+            info.size = len(text)
+            tar.addfile(_anonymous(info), io.BytesIO(text))
         for name in sorted(os.listdir(folder)):
             tar.add(os.path.join(folder, name), name, filter=_anonymous)
+    os.replace(partial, archive)
 
 
 def _anonymous(info: tarfile.TarInfo) -> tarfile.TarInfo:

@@ -47,7 +47,7 @@ EXCLUDED = (
 # Below the top these may be packages of the app.
 EXCLUDED_AT_TOP = ("instance", "venv")
 # Part of every digest: raise it when the same input makes another archive.
-FORMAT = 1
+FORMAT = 2
 KEPT_ARCHIVES = 5
 
 # How a requirements file names the project that it lies in.
@@ -182,13 +182,15 @@ def build(recipe: Recipe, cache: str, environment: Mapping[str, str]) -> tuple[s
         key = _key(recipe, folder)
         archive = os.path.join(cache, f"{recipe.name}-{key}.tar")
         if os.path.exists(archive):
-            os.utime(archive)
-            return archive, Manifest.read(archive), False
+            manifest = Manifest.read(archive)
+            wheels = os.path.join(cache, manifest.wheels)
+            if os.path.exists(wheels):
+                os.utime(archive)
+                os.utime(wheels)
+                return archive, manifest, False
         os.makedirs(cache, mode=0o700, exist_ok=True)
         manifest = _fill(recipe, folder, work, cache, environment)
-        partial = f"{archive}.{os.getpid()}"
-        _archive.write(partial, folder, manifest)
-        os.replace(partial, archive)
+        _archive.write(archive, folder, manifest)
     _forget_old(cache, recipe.name)
     return archive, manifest, True
 
@@ -249,18 +251,22 @@ def included(files: Iterable[str]) -> list[str]:
 def _fill(
     recipe: Recipe, folder: str, work: str, cache: str, environment: Mapping[str, str]
 ) -> Manifest:
-    app, wheels, own = (os.path.join(folder, name) for name in ("app", "wheels", "own"))
+    app, own = os.path.join(folder, "app"), os.path.join(work, "own")
     os.mkdir(own)
     wheel = _own_wheel(recipe, app, own, work)
-    kept = os.path.join(cache, f"{recipe.name}-{_wheels_key(recipe, wheel)}.wheels")
-    if not os.path.isdir(kept):
-        collected = os.path.join(work, "wheels")
-        os.mkdir(collected)
-        _collect(recipe, wheel, collected, work)
-        _pip(["download", "--no-deps", *_for(recipe.target), "--dest", collected, "pip"], recipe)
-        _keep(collected, kept)
-    os.utime(kept)
-    shutil.copytree(kept, wheels)
+    if wheel:
+        _install_own(recipe, wheel, os.path.join(folder, "lib"))
+    packed = os.path.join(cache, f"{recipe.name}-{_wheels_key(recipe, wheel)}.wheels.tar")
+    unpacked = os.path.join(work, "packed")
+    wheels = os.path.join(unpacked, "wheels")
+    if os.path.exists(packed):
+        os.utime(packed)
+        _archive.unpack(packed, unpacked)
+    else:
+        os.makedirs(wheels)
+        _collect(recipe, wheel, wheels, work)
+        _pip(["download", "--no-deps", *_for(recipe.target), "--dest", wheels, "pip"], recipe)
+        _archive.write(packed, unpacked)
     lock = "".join(
         _archive.lock_line(name, _archive.file_digest(os.path.join(wheels, name))) + "\n"
         for name in sorted(os.listdir(wheels))
@@ -272,12 +278,15 @@ def _fill(
     # may differ from one build to the next.
     code = _archive.tree_digest(app) if os.path.isdir(app) else _archive.tree_digest(own)
     if recipe.target.is_here():
-        _prove_entry(recipe, folder, work, environment)
+        shutil.copy(os.path.join(folder, _archive.LOCK), unpacked)
+        venv = _proving_venv(packed, unpacked, work)
+        _prove_entry(recipe, venv, folder, work, environment)
     return Manifest(
         name=recipe.name,
         version=recipe.version or (os.path.basename(wheel).split("-")[1] if wheel else ""),
         python_tag=recipe.target.python_tag,
         digest=hashlib.sha256(f"{code}\n{lock}".encode()).hexdigest(),
+        wheels=os.path.basename(packed),
     )
 
 
@@ -301,10 +310,10 @@ def own_requirements(wheel: str) -> list[str]:
     return [str(metadata["Name"]), *map(str, metadata.get_all("Requires-Dist", []))]
 
 
-def _keep(collected: str, kept: str) -> None:
+def _keep(made: str, kept: str) -> None:
     """Put a folder in its place whole or not at all; whoever was first has the place."""
     partial = f"{kept}.{os.getpid()}"
-    shutil.copytree(collected, partial)
+    shutil.copytree(made, partial, symlinks=True)
     try:
         os.rename(partial, kept)
     except OSError:
@@ -322,6 +331,14 @@ def _own_wheel(recipe: Recipe, app: str, own: str, work: str) -> str | None:
     shutil.copytree(app, copy, symlinks=True)
     _pip(["wheel", "--no-deps", "--wheel-dir", own, copy], recipe, "flask_app_source")
     return os.path.join(own, os.listdir(own)[0])
+
+
+def _install_own(recipe: Recipe, wheel: str, lib: str) -> None:
+    """Install the app's own wheel into a folder of the release, for releases share their venvs."""
+    options = ["--no-deps", "--no-compile", *_for(recipe.target), "--target", lib]
+    _pip(["install", *options, wheel], recipe, "flask_app_source")
+    # They would run with the controller's Python.
+    shutil.rmtree(os.path.join(lib, "bin"), ignore_errors=True)
 
 
 def _collect(recipe: Recipe, wheel: str | None, wheels: str, work: str) -> None:
@@ -401,11 +418,25 @@ def pip_reason(output: str) -> str:
     )
 
 
-def _prove_entry(recipe: Recipe, folder: str, work: str, environment: Mapping[str, str]) -> None:
+def _proving_venv(packed: str, unpacked: str, work: str) -> str:
+    """A venv of the wheels for our own Python, kept beside their archive."""
+    cache, archive = os.path.split(packed)
+    name, _hyphen, _rest = archive.rpartition("-")
+    key = hashlib.sha256(f"{archive} {sys.version} {sys.executable}".encode()).hexdigest()[:16]
+    kept = os.path.join(cache, f"{name}-{key}.venv")
+    if not os.path.isdir(kept):
+        made = os.path.join(work, "venv")
+        _venv.create(sys.executable, made, unpacked)
+        _keep(made, kept)
+    os.utime(kept)
+    return kept
+
+
+def _prove_entry(
+    recipe: Recipe, venv: str, folder: str, work: str, environment: Mapping[str, str]
+) -> None:
     """Import the entry here, so that a wrong one is told before any host is touched."""
-    venv, lib = os.path.join(work, "venv"), os.path.join(work, "lib")
-    _venv.create(sys.executable, venv, folder)
-    _venv.install_own(venv, folder, lib)
+    lib = os.path.join(folder, "lib")
     # The app may write next to itself when imported; what is packed stays clean.
     app, place = os.path.join(folder, "app"), os.path.join(work, "import")
     if os.path.isdir(app):
@@ -454,7 +485,11 @@ def commit(source: str | None) -> str:
 
 
 def _forget_old(cache: str, name: str) -> None:
-    for kind, remove in (("tar", os.unlink), ("wheels", shutil.rmtree)):
+    for kind, remove in (
+        ("tar", os.unlink),
+        (r"wheels\.tar", os.unlink),
+        ("venv", shutil.rmtree),
+    ):
         pattern = re.compile(re.escape(name) + rf"-[0-9a-f]{{16}}\.{kind}")
         found = [os.path.join(cache, file) for file in os.listdir(cache) if pattern.fullmatch(file)]
         for path in sorted(found, key=os.path.getmtime, reverse=True)[KEPT_ARCHIVES:]:

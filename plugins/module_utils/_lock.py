@@ -8,14 +8,13 @@ This file is private to the collection.
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+import time
 from dataclasses import dataclass, replace
-from typing import IO
+from typing import Callable
 
 
 @dataclass(frozen=True)
@@ -88,30 +87,53 @@ def take(app: str, found: Lock | None, wanted: Lock, gone: str = "", force: bool
     raise HeldError(app, found)
 
 
-@contextlib.contextmanager
-def opened(path: str) -> Iterator[IO[str]]:
-    """The file that holds the lock, for as long as it takes to read it and to write it."""
-    with open(
-        os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644), "r+", encoding="utf-8"
-    ) as stream:
+def own(run: str, who: str, controller: str, seconds: float) -> Lock:
+    """A run's lock from now on."""
+    now = time.time()
+    return Lock(run, who, controller, now, now + seconds)
+
+
+def path(app: str, directory: str = "/run") -> str:
+    """Where the lock of an app is kept: a reboot ends it."""
+    return os.path.join(directory, f"evenkeel-{app}.lock")
+
+
+def hold(
+    path: str, app: str, wanted: Lock, gone: str = "", force: bool = False, check_mode: bool = False
+) -> tuple[Lock | None, Lock | None]:
+    """Take a lock as C(take) does; return what there was and what there is."""
+    return _change(path, lambda found: take(app, found, wanted, gone, force), check_mode)
+
+
+def give_back(path: str, run: str, check_mode: bool = False) -> tuple[Lock | None, Lock | None]:
+    """Give a run's own lock back, and no other's; return what there was and what there is."""
+    return _change(path, lambda found: None if found and found.run == run else found, check_mode)
+
+
+def _change(
+    path: str, decide: Callable[[Lock | None], Lock | None], check_mode: bool
+) -> tuple[Lock | None, Lock | None]:
+    if check_mode:
+        found = _read(path)
+        return found, decide(found)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    with open(descriptor, "r+", encoding="utf-8") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
-        yield stream
+        found = Lock.from_text(stream.read())
+        lock = decide(found)
+        if lock != found:
+            stream.seek(0)
+            stream.truncate()
+            stream.write(lock.to_text() if lock else "")
+        return found, lock
 
 
-def read(path: str) -> Lock | None:
+def _read(path: str) -> Lock | None:
     try:
         with open(path, encoding="utf-8") as stream:
             return Lock.from_text(stream.read())
     except FileNotFoundError:
         return None
-
-
-def write(stream: IO[str], lock: Lock | None) -> None:
-    """Put C(lock), or nothing, where another one was."""
-    stream.seek(0)
-    stream.truncate()
-    stream.write(lock.to_text() if lock else "")
-    stream.flush()
 
 
 def _iso(seconds: float) -> str:

@@ -18,7 +18,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
-from typing import Callable
+from typing import Callable, NoReturn
 
 from ansible_collections.evenkeel.flask.plugins.module_utils import _drift, _venv
 from ansible_collections.evenkeel.flask.plugins.module_utils._release import (
@@ -83,9 +83,11 @@ def _history(layout: Layout) -> tuple[Switch, ...]:
         return ()
 
 
-def _systemctl(*args: str) -> subprocess.CompletedProcess[str]:
+def _systemctl(*args: str, timeout: float | None = None) -> subprocess.CompletedProcess[str]:
     return _venv.run(
-        ["systemctl", "--no-ask-password", *args], {"PATH": os.defpath, "LC_ALL": "C.UTF-8"}
+        ["systemctl", "--no-ask-password", *args],
+        {"PATH": os.defpath, "LC_ALL": "C.UTF-8"},
+        timeout=timeout,
     )
 
 
@@ -190,15 +192,20 @@ class Slots:
 
     def start(self, step: Step) -> None:
         slot = _given(step.subject)
+        deadline = self.clock() + self.start_timeout
         _systemctl("reset-failed", self.layout.unit(slot))
         for kind in ("socket", "service"):
-            done = _systemctl("start", self.layout.unit(slot, kind))
+            unit = self.layout.unit(slot, kind)
+            try:
+                # gunicorn tells systemd that it is ready when it has loaded the app.
+                done = _systemctl("start", unit, timeout=self.start_timeout)
+            except subprocess.TimeoutExpired:
+                self._give_up(slot, f"it is not ready within {self.start_timeout:g} s")
             if done.returncode != 0:
-                self._give_up(slot, f"{self.layout.unit(slot, kind)} does not start")
-        self._await_answer(slot)
+                self._give_up(slot, f"{unit} does not start")
+        self._await_answer(slot, deadline)
 
-    def _await_answer(self, slot: str) -> None:
-        deadline = self.clock() + self.start_timeout
+    def _await_answer(self, slot: str, deadline: float) -> None:
         release = _base(_readlink(self.layout.slot(slot)))
         why = "it does not answer"
         while True:
@@ -217,7 +224,7 @@ class Slots:
                 why = f"it does not answer ({exc})"
             self.sleep(POLL_SECONDS)
 
-    def _give_up(self, slot: str, why: str) -> None:
+    def _give_up(self, slot: str, why: str) -> NoReturn:
         release = _base(_readlink(self.layout.slot(slot)))
         reason = self._last_error(slot, release)
         self.stop(Step("stop", slot), drain=False)
@@ -308,7 +315,8 @@ class Slots:
         used = {_base(_readlink(os.path.join(release, "venv"))) for release in releases}
         for release in releases:
             with open(os.path.join(release, "release.json"), encoding="utf-8") as stream:
-                used.add(json.load(stream)["archive"])
+                record = json.load(stream)
+            used |= {record["archive"], record.get("wheels")}
         for folder in ("venvs", "archives"):
             for name in os.listdir(self.layout.path(folder)):
                 if name not in used:

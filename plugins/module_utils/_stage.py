@@ -17,8 +17,16 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ansible_collections.evenkeel.flask.plugins.module_utils import _archive, _release, _venv
+from ansible_collections.evenkeel.flask.plugins.module_utils import (
+    _archive,
+    _drift,
+    _release,
+    _venv,
+)
 from ansible_collections.evenkeel.flask.plugins.module_utils._archive import ArchiveError
+
+# What evenkeel_preload.py says in the end of an app whose workers may be forked from one that has loaded it.
+FORKABLE = "evenkeel: the app may be loaded before the fork"
 
 
 @dataclass(frozen=True)
@@ -29,6 +37,7 @@ class Wanted:
     release_id: str
     version: str
     archive: str
+    wheels: str
     digest: str
     python: str
     user: str
@@ -36,6 +45,28 @@ class Wanted:
     files: Mapping[str, str]
     environment: Mapping[str, str]
     shared: tuple[str, ...]
+
+
+def keep_archive(layout: _release.Layout, archive: str, uploads: str | None) -> str:
+    """Put a new archive where the host keeps those of its releases, and return where that is.
+
+    @param archive: its path on the controller
+    @param uploads: the folder that new archives were copied to
+    @raises ArchiveError: on a host without the app's directories
+    """
+    if not os.path.isdir(layout.path("releases")):
+        raise ArchiveError(
+            f"This host was never set up for {layout.name}: run the playbook evenkeel.flask.site first."
+        )
+    name = os.path.basename(archive)
+    kept = layout.path("archives", name)
+    upload = os.path.join(uploads or "", name)
+    if uploads and os.path.exists(upload):
+        partial = f"{kept}.{os.getpid()}"
+        shutil.copyfile(upload, partial)
+        os.chmod(partial, 0o600)
+        os.replace(partial, kept)
+    return kept
 
 
 def stage(wanted: Wanted) -> None:
@@ -54,14 +85,14 @@ def stage(wanted: Wanted) -> None:
         _archive.unpack(wanted.archive, folder)
         venv = layout.path("venvs", venv_name(wanted.python, folder))
         if not _venv.is_complete(venv):
+            _archive.unpack(wanted.wheels, folder)
             _venv.create(wanted.python, venv, folder)
+            shutil.rmtree(os.path.join(folder, "wheels"))
         os.symlink(os.path.relpath(venv, folder), os.path.join(folder, "venv"))
-        _venv.install_own(venv, folder, os.path.join(folder, "lib"))
-        for name in ("wheels", "own"):
-            shutil.rmtree(os.path.join(folder, name))
         _write_configuration(wanted, folder)
         _share(wanted, folder)
-        _venv.run([wanted.python, "-m", "compileall", "-q", os.path.join(folder, "app")])
+        places = [os.path.join(folder, place) for place in _drift.CODE]
+        _venv.run([wanted.python, "-m", "compileall", "-q", *places])
         _own(folder, wanted.user)
         _prove(wanted, folder)
     except BaseException:
@@ -88,6 +119,7 @@ def venv_name(python: str, folder: str) -> str:
 def _write_configuration(wanted: Wanted, folder: str) -> None:
     record = {
         "archive": os.path.basename(wanted.archive),
+        "wheels": os.path.basename(wanted.wheels),
         "digest": wanted.digest,
         "entry": wanted.entry,
         "release_id": wanted.release_id,
@@ -138,17 +170,19 @@ def _own(folder: str, user: str) -> None:
 
 
 def _prove(wanted: Wanted, folder: str) -> None:
-    """Load the app as gunicorn will, with its environment, as its user."""
-    gunicorn = os.path.join(folder, "venv", "bin", "gunicorn")
-    config = os.path.join(folder, "config", "gunicorn.conf.py")
-    done = run_in(
-        folder, wanted.user, wanted.layout, [gunicorn, "--check-config", "--config", config]
-    )
-    if done[0] != 0:
+    """Load the app as gunicorn will, with its environment, as its user, and mark it where forks may share it."""
+    python = os.path.join(folder, "venv", "bin", "python")
+    load = os.path.join(folder, "config", "evenkeel_preload.py")
+    status, output = run_in(folder, wanted.user, wanted.layout, [python, load])
+    said = _venv.last_line(output)
+    if status != 0:
         raise ArchiveError(
-            f"flask_app_entry: {wanted.entry} cannot be loaded: {_venv.last_line(done[1])}. "
+            f"flask_app_entry: {wanted.entry} cannot be loaded: {said}. "
             "Nothing was released; mend the app or its environment (flask_app_env, flask_app_secrets)."
         )
+    if said == FORKABLE:
+        with open(os.path.join(folder, "preload"), "w", encoding="utf-8"):
+            pass
 
 
 def run_in(

@@ -23,11 +23,14 @@ def run(
     command: Sequence[str],
     environment: Mapping[str, str] | None = None,
     folder: str | None = None,
+    timeout: float | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """Run a command and keep all that it says, in one string.
 
     @param environment: instead of our own
     @param folder: to run it in
+    @param timeout: seconds that it may take
+    @raises TimeoutExpired: when it took longer, and was killed
     """
     return subprocess.run(
         command,
@@ -38,6 +41,7 @@ def run(
         stderr=subprocess.STDOUT,
         encoding="utf-8",
         errors="replace",
+        timeout=timeout,
         check=False,
     )
 
@@ -65,16 +69,6 @@ def create(python: str, venv: str, unpacked: str) -> None:
     )
     with open(os.path.join(venv, DONE), "w", encoding="utf-8"):
         pass
-
-
-def install_own(venv: str, unpacked: str, folder: str) -> None:
-    """Install the app's own wheel, if it has one, into C(folder), so that releases can share the venv.
-
-    @raises ArchiveError: with what pip said
-    """
-    wheels = glob.glob(os.path.join(unpacked, "own", "*.whl"))
-    if wheels:
-        _pip(venv, unpacked, "--target", folder, *wheels)
 
 
 def _pip(venv: str, unpacked: str, *args: str) -> None:

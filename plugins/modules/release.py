@@ -49,7 +49,14 @@ options:
     description: The release's id. Needed for V(candidate), V(live) and V(withdrawn).
     type: str
   archive:
-    description: The archive's path on the host. Needed for V(staged).
+    description:
+      - The archive's path on the controller. It is copied to a host that lacks it. Needed for V(staged).
+    type: path
+  wheels:
+    description: The path of its wheels' archive, on the controller. It is copied where it is needed. Needed for V(staged).
+    type: path
+  uploads:
+    description: The directory on the host that new archives were copied to. By default that is found out.
     type: path
   digest:
     description: The archive's digest, as M(evenkeel.flask.release_archive) returned it. Needed for V(staged).
@@ -110,6 +117,20 @@ options:
   log_directory:
     description: Where the app logs, to tell why it does not start.
     type: path
+  lock_seconds:
+    description:
+      - How long the lock of this run lasts from now on, as with M(evenkeel.flask.rollout_lock). If another run has it, nothing
+        is done. V(settled) gives it back in the end. Without it no lock is looked at.
+    type: float
+  run:
+    description: The run. By default the C(ansible-playbook) that this task belongs to.
+    type: str
+  who:
+    description: Who started the run. By default the user of AWX, or of the controller.
+    type: str
+  controller:
+    description: Where the run was started. By default the controller's host name.
+    type: str
   root:
     description: The directory that holds the apps.
     type: path
@@ -172,6 +193,11 @@ live_slot:
   returned: success
   type: str
   sample: green
+healthy:
+  description: Whether the live release answered O(health_path) with status 200, before anything was done.
+  returned: when O(state=staged)
+  type: bool
+  sample: true
 """
 
 import time
@@ -181,12 +207,14 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.evenkeel.flask.plugins.module_utils import (
     _drift,
     _environment,
+    _lock,
     _release,
     _slots,
     _stage,
 )
 from ansible_collections.evenkeel.flask.plugins.module_utils._archive import ArchiveError
 
+ASK_SECONDS = 5
 ARGUMENT_SPEC: dict[str, Any] = {
     "name": {"type": "str", "required": True},
     "state": {
@@ -211,8 +239,19 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "start_timeout": {"type": "float", "default": 60},
     "drain_timeout": {"type": "float", "default": 30},
     "log_directory": {"type": "path"},
+    "wheels": {"type": "path"},
+    "uploads": {"type": "path"},
+    "lock_seconds": {"type": "float"},
+    "run": {"type": "str"},
+    "who": {"type": "str"},
+    "controller": {"type": "str"},
     "root": {"type": "path", "default": "/srv"},
 }
+
+
+def hold(params: dict[str, Any], check_mode: bool) -> None:
+    own = _lock.own(params["run"], params["who"], params["controller"], params["lock_seconds"])
+    _lock.hold(_lock.path(params["name"]), params["name"], own, check_mode=check_mode)
 
 
 def stage(params: dict[str, Any], layout: _release.Layout, check_mode: bool) -> dict[str, Any]:
@@ -223,14 +262,21 @@ def stage(params: dict[str, Any], layout: _release.Layout, check_mode: bool) -> 
         params["environment"],
         [params["python"], params["user"] or params["name"], *params["shared"]],
     )
-    present = _slots.observe(layout).releases
-    if release not in present and not check_mode:
+    host = _slots.observe(layout)
+    status, answering = _slots.try_ask(layout.live, params["health_path"], ASK_SECONDS)
+    is_there = release in host.releases
+    if not is_there and not check_mode:
+        archive, wheels = (
+            _stage.keep_archive(layout, params[name], params["uploads"])
+            for name in ("archive", "wheels")
+        )
         _stage.stage(
             _stage.Wanted(
                 layout=layout,
                 release_id=release,
                 version=params["version"],
-                archive=params["archive"],
+                archive=archive,
+                wheels=wheels,
                 digest=params["digest"],
                 python=params["python"],
                 user=params["user"] or params["name"],
@@ -240,8 +286,12 @@ def stage(params: dict[str, Any], layout: _release.Layout, check_mode: bool) -> 
                 shared=tuple(params["shared"]),
             )
         )
-    steps = [] if release in present else [_release.Step("stage", release)]
-    return {"release": release, "steps": steps}
+    return {
+        "release": release,
+        "steps": [] if is_there else [_release.Step("stage", release)],
+        "healthy": status == 200 and answering == host.live_release,
+        **_release.summarise(host),
+    }
 
 
 def move(params: dict[str, Any], layout: _release.Layout, check_mode: bool) -> dict[str, Any]:
@@ -286,7 +336,7 @@ def main() -> None:
         argument_spec=ARGUMENT_SPEC,
         supports_check_mode=True,
         required_if=[
-            ("state", "staged", ["archive", "digest"]),
+            ("state", "staged", ["archive", "wheels", "digest"]),
             ("state", "candidate", ["release"]),
             ("state", "live", ["release"]),
             ("state", "withdrawn", ["release"]),
@@ -298,8 +348,12 @@ def main() -> None:
     begun = time.monotonic()
     act = stage if params["state"] == "staged" else move
     try:
+        if params["lock_seconds"] is not None:
+            hold(params, module.check_mode)
         done = act(params, layout, module.check_mode)
-    except (_release.ReleaseError, ArchiveError, OSError) as exc:
+        if params["lock_seconds"] is not None and params["state"] == "settled":
+            _lock.give_back(_lock.path(params["name"]), params["run"], module.check_mode)
+    except (_release.ReleaseError, _lock.HeldError, ArchiveError, OSError) as exc:
         module.no_log_values = secrets
         module.fail_json(msg=str(exc))
     before = done.pop("before", {})

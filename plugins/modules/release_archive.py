@@ -8,13 +8,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: release_archive
-short_description: Build an app and its locked dependencies into one archive
+short_description: Build an app and its locked dependencies once, for all hosts
 version_added: "0.1.0"
 author:
   - The evenkeel.flask authors (@evenkeel)
 description:
-  - Resolves the requirements of a Flask app once, locks them to wheels with hashes, and packs
-    source and wheels into one archive from which M(evenkeel.flask.release) makes releases.
+  - Resolves the requirements of a Flask app once, locks them to wheels with hashes, and packs the app
+    into one archive and the wheels into another, from which M(evenkeel.flask.release) makes releases.
     Hosts need no access to a package index.
   - Runs on the controller (C(delegate_to=localhost)), with the pip of the controller's Python and
     its configuration.
@@ -127,6 +127,11 @@ path:
   returned: success
   type: str
   sample: /home/me/.cache/evenkeel.flask/shop-1a2b3c4d5e6f7a8b.tar
+wheels:
+  description: Where the archive of the locked wheels lies on the controller.
+  returned: success
+  type: str
+  sample: /home/me/.cache/evenkeel.flask/shop-0f1e2d3c4b5a6978.wheels.tar
 digest:
   description: What source and locked wheels come to.
   returned: success
@@ -143,6 +148,8 @@ version:
   type: str
   sample: 2.0.0
 """
+
+import os
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.evenkeel.flask.plugins.module_utils import _build, _environment
@@ -182,6 +189,7 @@ def main() -> None:
     module.exit_json(
         changed=built,
         path=path,
+        wheels=os.path.join(os.path.dirname(path), manifest.wheels),
         digest=manifest.digest,
         version=manifest.version,
         commit=_build.commit(recipe.source),

@@ -93,8 +93,6 @@ holder:
     until: "2026-11-24T14:30:00+00:00"
 """
 
-import os
-import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -113,31 +111,18 @@ ARGUMENT_SPEC: dict[str, Any] = {
 }
 
 
-def wanted(params: dict[str, Any], found: _lock.Lock | None, now: float) -> _lock.Lock | None:
-    """The lock that there is to be; HeldError if another run has it."""
-    if params["state"] == "free":
-        return None if found and found.run == params["run"] else found
-    own = _lock.Lock(
-        params["run"], params["who"], params["controller"], now, now + params["seconds"]
-    )
-    return _lock.take(params["name"], found, own, params["gone"], params["force"])
-
-
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params = module.params
-    path = os.path.join(params["directory"], f"evenkeel-{params['name']}.lock")
-    found = None
+    path = _lock.path(params["name"], params["directory"])
     try:
-        if module.check_mode:
-            found = _lock.read(path)
-            lock = wanted(params, found, time.time())
+        if params["state"] == "free":
+            found, lock = _lock.give_back(path, params["run"], module.check_mode)
         else:
-            with _lock.opened(path) as stream:
-                found = _lock.Lock.from_text(stream.read())
-                lock = wanted(params, found, time.time())
-                if lock != found:
-                    _lock.write(stream, lock)
+            own = _lock.own(params["run"], params["who"], params["controller"], params["seconds"])
+            found, lock = _lock.hold(
+                path, params["name"], own, params["gone"], params["force"], module.check_mode
+            )
     except _lock.HeldError as error:
         module.fail_json(msg=str(error), holder=error.lock.told())
     except OSError as error:

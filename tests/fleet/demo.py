@@ -36,6 +36,7 @@ ANSIBLE_CFG = """\
 [defaults]
 inventory = hosts.yml
 collections_path = ../../collections
+forks = 20
 stdout_callback = evenkeel.flask.progress
 [ssh_connection]
 pipelining = true

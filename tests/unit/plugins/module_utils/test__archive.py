@@ -13,7 +13,7 @@ import pytest
 from ansible_collections.evenkeel.flask.plugins.module_utils import _archive
 from ansible_collections.evenkeel.flask.plugins.module_utils._archive import ArchiveError, Manifest
 
-MANIFEST = Manifest("shop", "1.0", "cp311", "d" * 64)
+MANIFEST = Manifest("shop", "1.0", "cp311", "d" * 64, "shop-1.wheels.tar")
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,15 +43,23 @@ class Pip:
         shelf.mkdir()
         make_wheel(shelf, "flask")
 
-    def __call__(self, command, environment=None, folder=None):
+    def __call__(self, command, environment=None, folder=None, timeout=None):
         if list(command[1:3]) != ["-m", "pip"]:
-            return run(command, environment, folder)
+            return run(command, environment, folder, timeout)
         self.asked.append(list(command[5:]))
         self.folders.append(folder)
+        if "--target" in command:
+            self.install(Path(command[-1]), Path(command[command.index("--target") + 1]))
         for option in ("--dest", "--wheel-dir"):
             if option in command:
                 self.give(list(command), Path(command[command.index(option) + 1]))
         return subprocess.CompletedProcess(command, bool(self.refusal), self.refusal)
+
+    def install(self, wheel, place):
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(place)
+        (place / "bin").mkdir()
+        (place / "bin" / "shop").write_text("#!/the/controller's/python\n")
 
     def give(self, command, place):
         if command[-1] == "pip":
@@ -114,6 +123,10 @@ def text_of(archive, name):
         member = tar.extractfile(name)
         assert member
         return member.read().decode()
+
+
+def wheels_of(archive):
+    return Path(archive).with_name(_archive.Manifest.read(archive).wheels)
 
 
 def digest(archive):
@@ -205,7 +218,7 @@ class TestWheels:
         asked = len(pip.asked)
         (source / "shop.py").write_text("app = 2\n")
         build(recipe)
-        assert [args[0] for args in pip.asked[asked:]] == ["wheel"]
+        assert [args[0] for args in pip.asked[asked:]] == ["wheel", "install"]
 
     @pytest.mark.parametrize(
         "change",
@@ -311,27 +324,30 @@ class TestChangedInput:
 
 
 class TestArchive:
-    def test_it_holds_the_source_and_every_wheel_with_its_lock(self, build, recipe, pip):
+    def test_it_holds_the_source_and_the_lock_of_the_wheels_that_lie_beside_it(
+        self, build, recipe, pip
+    ):
         archive, _built = build(recipe)
         assert packed(archive) == {
             "app/shop.py",
             "app/static/shop.css",
             "app/run.sh",
             "app/requirements.txt",
-            "wheels/flask-1.0-py3-none-any.whl",
-            "wheels/pip-0-py3-none-any.whl",
             _archive.LOCK,
             _archive.MANIFEST,
+        }
+        assert packed(wheels_of(archive)) == {
+            "wheels/flask-1.0-py3-none-any.whl",
+            "wheels/pip-0-py3-none-any.whl",
         }
         flask = _archive.file_digest(str(pip.shelf / "flask-1.0-py3-none-any.whl"))
         assert text_of(archive, _archive.LOCK) == f"flask==1.0 --hash=sha256:{flask}\n"
 
-    def test_a_project_is_in_it_as_a_wheel_too_and_its_version_is_known(
-        self, build, recipe, source
-    ):
+    def test_a_project_is_in_it_installed_too_and_its_version_is_known(self, build, recipe, source):
         project(source)
         archive, _built = build(recipe)
-        assert {"app/shop.py", "own/shop-2.0-py3-none-any.whl"} <= packed(archive)
+        assert {"app/shop.py", "lib/shop.py"} <= packed(archive)
+        assert "lib/bin/shop" not in packed(archive)
         assert "shop" not in text_of(archive, _archive.LOCK)
         assert _archive.Manifest.read(archive).version == "2.0"
 
@@ -345,13 +361,13 @@ class TestArchive:
     def test_an_app_that_is_a_wheel_is_in_it_once(self, build, recipe, tmp_path):
         wheel = make_wheel(tmp_path, "shop", "2.0")
         archive, _built = build(replace(recipe, source=str(wheel)))
-        assert {name for name in packed(archive) if "shop" in name} == {f"own/{wheel.name}"}
+        assert {name for name in packed(archive) if name.endswith(".py")} == {"lib/shop.py"}
         assert "shop" not in text_of(archive, _archive.LOCK)
         assert _archive.Manifest.read(archive).version == "2.0"
 
     def test_an_app_may_come_from_its_requirements_alone(self, build, recipe):
         archive, _built = build(replace(recipe, source=None, requirements=("httpbin",)))
-        assert not {name for name in packed(archive) if name.startswith(("app/", "own/"))}
+        assert not {name for name in packed(archive) if name.startswith(("app/", "lib/"))}
         assert _archive.Manifest.read(archive).version == ""
 
     def test_a_version_that_was_given_is_the_version(self, build, recipe, source):
@@ -586,7 +602,7 @@ class TestEntry:
             ArchiveError, match=f"flask_app_entry: {entry} cannot be imported: .*{why}"
         ):
             build(replace(recipe, entry=entry, target=here()))
-        assert not list(cache.glob("*.tar"))
+        assert not list(cache.glob(f"shop-{'?' * 16}.tar"))
 
     def test_it_is_left_to_the_hosts_where_they_have_another_python(self, build, recipe):
         assert build(replace(recipe, entry="store:app"))[1]
@@ -603,7 +619,25 @@ class TestCache:
             path.touch()
             os.utime(path, (age, age))
         archive, _built = build(recipe)
-        assert set(cache.glob("*.tar")) == {Path(archive), *old[-4:], *others}
+        assert set(cache.glob("*.tar")) == {
+            Path(archive), wheels_of(archive), *old[-4:], *others,
+        }  # fmt: skip
+
+    def test_an_archive_whose_wheels_are_gone_is_built_anew(self, build, recipe):
+        archive, _built = build(recipe)
+        wheels_of(archive).unlink()
+        assert build(recipe) == (archive, True)
+        assert wheels_of(archive).exists()
+
+    def test_the_venv_that_the_entry_is_proven_in_is_kept_with_the_wheels(
+        self, build, recipe, source, cache
+    ):
+        build(replace(recipe, target=here()))
+        (venv,) = cache.glob("*.venv")
+        (venv / "mark").touch()
+        (source / "shop.py").write_text("app = 2\n")
+        build(replace(recipe, target=here()))
+        assert [path.name for path in cache.glob("*.venv/mark")] == ["mark"]
 
     def test_an_archive_that_is_used_again_is_not_an_old_one(self, build, recipe, cache):
         archive, _built = build(recipe)

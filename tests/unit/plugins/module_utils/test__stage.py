@@ -58,22 +58,30 @@ def _proof(monkeypatch):
 
 @pytest.fixture(name="content")
 def _content(tmp_path):
-    """What is packed: an app that is a wheel too, and one locked wheel."""
+    """What is packed: an app that is a project too."""
     folder = tmp_path / "content"
-    for name in ("app/instance", "wheels", "own"):
+    for name in ("app/instance", "lib"):
         (folder / name).mkdir(parents=True)
     (folder / "app" / "shop.py").write_text("app = object()\n")
     (folder / "app" / "instance" / "shop.db").touch()
-    make_pip(folder / "wheels")
-    tiny = make_wheel(folder / "wheels", "tiny")
-    make_wheel(folder / "own", "shop")
+    (folder / "lib" / "shop.py").write_text("app = object()\n")
+    return folder
+
+
+@pytest.fixture(name="wheels")
+def _wheels(tmp_path, content):
+    """The wheels, one of them locked."""
+    folder = tmp_path / "of-wheels" / "wheels"
+    folder.mkdir(parents=True)
+    make_pip(folder)
+    tiny = make_wheel(folder, "tiny")
     lock = _archive.lock_line(tiny.name, _archive.file_digest(str(tiny)))
-    (folder / _archive.LOCK).write_text(f"{lock}\n")
+    (content / _archive.LOCK).write_text(f"{lock}\n")
     return folder
 
 
 @pytest.fixture(name="wanted")
-def _wanted(tmp_path, content, proof):
+def _wanted(tmp_path, content, wheels, proof):
     layout = _release.Layout("shop", str(tmp_path / "srv"))
     for name in ("releases", "venvs"):
         os.makedirs(layout.path(name))
@@ -82,6 +90,7 @@ def _wanted(tmp_path, content, proof):
         release_id="1.0-a",
         version="1.0",
         archive=pack(content, tmp_path),
+        wheels=pack_wheels(wheels, tmp_path),
         digest="d",
         python=sys.executable,
         user=GROUP.gr_name,
@@ -94,7 +103,14 @@ def _wanted(tmp_path, content, proof):
 
 def pack(content, place, name="shop.tar"):
     archive = str(place / name)
-    _archive.write(archive, str(content), _archive.Manifest("shop", "1.0", "cp311", "d"))
+    manifest = _archive.Manifest("shop", "1.0", "cp311", "d", "shop.wheels.tar")
+    _archive.write(archive, str(content), manifest)
+    return archive
+
+
+def pack_wheels(wheels, place):
+    archive = str(place / "shop.wheels.tar")
+    _archive.write(archive, str(wheels.parent))
     return archive
 
 
@@ -132,8 +148,10 @@ class TestStage:
             "entry": "shop:app",
             "release_id": "1.0-a",
             "version": "1.0",
+            "wheels": "shop.wheels.tar",
         }
         assert (release / "app" / "__pycache__").is_dir()
+        assert (release / "lib" / "__pycache__").is_dir()
 
     def test_its_app_is_proven_by_its_own_gunicorn_as_its_user_before_it_is_there(
         self, wanted, proof
@@ -141,8 +159,16 @@ class TestStage:
         staged(wanted)
         ((folder, user, layout, command),) = proof.runs
         assert (user, layout) == (GROUP.gr_name, wanted.layout)
-        assert command[0] == f"{folder}/venv/bin/gunicorn"
-        assert command[1:] == ["--check-config", "--config", f"{folder}/config/gunicorn.conf.py"]
+        assert command == [f"{folder}/venv/bin/python", f"{folder}/config/evenkeel_preload.py"]
+
+    @pytest.mark.parametrize(
+        ("says", "marked"), [(_stage.FORKABLE, True), ("evenkeel: each worker loads it", False)]
+    )
+    def test_it_is_marked_where_its_workers_may_be_forked_from_one_that_loaded_it(
+        self, wanted, proof, says, marked
+    ):
+        proof.says = (0, f"hello\n{says}\n")
+        assert (staged(wanted) / "preload").exists() is marked
 
     def test_nobody_but_the_apps_user_reads_its_secrets(self, wanted):
         release = staged(wanted)
@@ -173,6 +199,11 @@ class TestStage:
         second = staged(replace(wanted, release_id="2.0-b"))
         assert (second / "venv" / "mark").exists()
         assert (first / "venv").resolve() == (second / "venv").resolve()
+
+    def test_a_host_that_has_the_venv_needs_no_wheels(self, wanted):
+        staged(wanted)
+        os.unlink(wanted.wheels)
+        assert (staged(replace(wanted, release_id="2.0-b")) / "venv" / "bin").is_dir()
 
     def test_a_release_that_was_cut_off_is_made_anew(self, wanted):
         half = Path(wanted.layout.release(".1.0-a"))
@@ -224,10 +255,10 @@ class TestRefused:
             _stage.stage(replace(wanted, python=str(python)))
         assert releases(wanted) == []
 
-    def test_wheels_that_do_not_install(self, wanted, content, tmp_path):
-        (content / "wheels" / "tiny-1.0-py3-none-any.whl").unlink()
+    def test_wheels_that_do_not_install(self, wanted, wheels, tmp_path):
+        (wheels / "tiny-1.0-py3-none-any.whl").unlink()
         with pytest.raises(ArchiveError, match=r"wheels do not install: .* tiny"):
-            _stage.stage(replace(wanted, archive=pack(content, tmp_path)))
+            _stage.stage(replace(wanted, wheels=pack_wheels(wheels, tmp_path)))
         assert releases(wanted) == []
 
     def test_a_user_that_is_not_there(self, wanted):
@@ -241,6 +272,33 @@ class TestRefused:
         assert releases(wanted) == []
 
 
+class TestKeepArchive:
+    def test_a_new_one_is_kept_for_nobody_else_to_read(self, wanted, tmp_path):
+        os.mkdir(wanted.layout.path("archives"))
+        kept = _stage.keep_archive(wanted.layout, "/cache/shop.tar", str(tmp_path))
+        assert kept == wanted.layout.path("archives", "shop.tar")
+        assert Path(kept).read_bytes() == Path(wanted.archive).read_bytes()
+        assert stat.S_IMODE(os.stat(kept).st_mode) == 0o600
+
+    @pytest.mark.parametrize("uploads", [None, "/nowhere"])
+    def test_one_that_is_kept_already_was_not_copied_again(self, wanted, uploads):
+        os.mkdir(wanted.layout.path("archives"))
+        kept = wanted.layout.path("archives", "shop.tar")
+        assert _stage.keep_archive(wanted.layout, "/cache/shop.tar", uploads) == kept
+        assert not os.path.exists(kept)
+
+    def test_a_host_that_was_never_set_up_is_told(self, tmp_path):
+        layout = _release.Layout("shop", str(tmp_path / "elsewhere"))
+        with pytest.raises(ArchiveError, match=r"never set up for shop: run the playbook evenkeel"):
+            _stage.keep_archive(layout, "/cache/shop.tar", None)
+
+
+def test_what_it_is_told_of_the_fork_is_what_the_app_s_own_process_says():
+    path = Path(__file__).parents[4] / "roles" / "gunicorn" / "files" / "evenkeel_preload.py"
+    assert f'FORKABLE = "{_stage.FORKABLE}"' in path.read_text()
+
+
+@pytest.mark.usefixtures("wheels")
 class TestVenvName:
     def test_the_same_lock_and_interpreter_have_one_name(self, content):
         assert _stage.venv_name(sys.executable, str(content)) == _stage.venv_name(

@@ -26,7 +26,6 @@ def _unpacked(tmp_path):
     """An archive as it lies unpacked, with one locked wheel."""
     folder = tmp_path / "unpacked"
     (folder / "wheels").mkdir(parents=True)
-    (folder / "own").mkdir()
     make_pip(folder / "wheels")
     tiny = make_wheel(folder / "wheels", "tiny")
     lock = _archive.lock_line(tiny.name, _archive.file_digest(str(tiny)))
@@ -139,20 +138,3 @@ class TestCreate:
             ArchiveError, match=f"{python} cannot make a venv: No module named venv"
         ):
             create(unpacked, python)
-
-
-class TestInstallOwn:
-    def test_the_apps_own_wheel_stays_out_of_the_venv_that_releases_share(self, unpacked):
-        make_wheel(unpacked / "own", "shop")
-        venv, lib = create(unpacked), unpacked / "lib"
-        before = os.listdir(site_packages(venv))
-        _venv.install_own(str(venv), str(unpacked), str(lib))
-        assert (lib / "shop.py").exists()
-        assert os.listdir(site_packages(venv)) == before
-        options = json.loads((lib / "pip-args.json").read_text())
-        assert {"--isolated", "--no-index", "--no-deps"} <= set(options)
-
-    def test_an_app_without_a_wheel_needs_nothing(self, unpacked):
-        lib = unpacked / "lib"
-        _venv.install_own("/nowhere", str(unpacked), str(lib))
-        assert not lib.exists()

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.evenkeel.flask.plugins.module_utils import _release, _slots, _stage
+from ansible_collections.evenkeel.flask.plugins.module_utils import _lock, _release, _slots, _stage
 from ansible_collections.evenkeel.flask.plugins.module_utils._archive import ArchiveError
 from ansible_collections.evenkeel.flask.plugins.modules import release
 from ansible_collections.evenkeel.flask.tests.unit.plugins.run_module import documented, run_module
@@ -20,6 +20,7 @@ from ansible_collections.evenkeel.flask.tests.unit.plugins.run_module import doc
 STAGED: dict[str, Any] = {
     "state": "staged",
     "archive": "/nowhere/shop.tar",
+    "wheels": "/nowhere/shop.wheels.tar",
     "digest": "d",
     "version": "1.0",
 }
@@ -110,7 +111,7 @@ def _staged(monkeypatch):
         ({"state": "staged"}, "state is staged but all of the following are missing: archive"),
         (
             {"state": "staged", "archive": "/x"},
-            "state is staged but all of the following are missing: digest",
+            "state is staged but all of the following are missing: wheels, digest",
         ),
         ({"state": "candidate"}, "state is candidate but all of the following are missing: rel"),
         ({"state": "live"}, "state is live but all of the following are missing: release"),
@@ -298,7 +299,8 @@ class TestStaged:
                 layout=host.layout,
                 release_id=said["release"],
                 version="1.0",
-                archive="/nowhere/shop.tar",
+                archive=host.layout.path("archives", "shop.tar"),
+                wheels=host.layout.path("archives", "shop.wheels.tar"),
                 digest="d",
                 python="/usr/bin/python3.11",
                 user="web",
@@ -327,6 +329,7 @@ class TestStaged:
         assert one["release"] != two["release"]
 
     def test_the_apps_own_user_is_the_default(self, host, staged):
+        host.set_up()
         host(**STAGED)
         host(**STAGED, user="shop")
         assert [wanted.user for wanted in staged] == ["shop", "shop"]
@@ -336,12 +339,52 @@ class TestStaged:
         host.set_up()
         said = host(**STAGED)
         assert said["failed"] is True
-        assert "/nowhere/shop.tar is not an archive of this collection" in said["msg"]
+        assert "/archives/shop.tar is not an archive of this collection" in said["msg"]
         assert os.listdir(host.base / "releases") == []
+
+
+class TestLock:
+    """A slot is only moved by the run that holds the host's lock."""
+
+    ALICE = {"run": "a/1/1", "who": "alice", "controller": "ci-7"}  # noqa: RUF012
+    BOB = {"run": "b/2/2", "who": "bob", "controller": "laptop"}  # noqa: RUF012
+
+    @pytest.fixture(name="lock", autouse=True)
+    def _lock(self, tmp_path, monkeypatch):
+        path = tmp_path / "lock"
+        monkeypatch.setattr(_lock, "path", lambda _app: str(path))
+        return path
+
+    def test_another_run_is_refused_and_moves_nothing(self, host):
+        host.set_up("a", "b", blue="a", live="blue", running=("blue",))
+        host(state="live", release="a", lock_seconds=60, **self.ALICE)
+        before = host.found()
+        said = host(state="candidate", release="b", lock_seconds=60, **self.BOB)
+        assert "A rollout of shop is under way: alice started it on ci-7" in said["msg"]
+        assert host.found() == before
+
+    def test_the_run_that_holds_it_holds_it_for_longer(self, host, lock):
+        host.set_up("a", blue="a", live="blue", running=("blue",))
+        until = []
+        for seconds in (60, 600):
+            host(state="live", release="a", lock_seconds=seconds, **self.ALICE)
+            until.append(_lock.Lock.from_text(lock.read_text()).until)
+        assert until[1] > until[0]
+
+    def test_a_host_that_is_settled_is_open_to_the_next(self, host):
+        host.set_up("a", blue="a", live="blue", running=("blue",))
+        host(state="settled", lock_seconds=60, **self.ALICE)
+        assert not host(state="live", release="a", lock_seconds=60, **self.BOB).get("failed")
+
+    def test_check_mode_takes_none(self, host, lock):
+        host.set_up("a", blue="a", live="blue", running=("blue",))
+        host(check_mode=True, state="settled", lock_seconds=60, **self.ALICE)
+        assert not lock.exists()
 
 
 class TestSecrets:
     def test_values_of_the_environment_are_never_shown(self, host, staged, monkeypatch):
+        host.set_up()
         secret = {"TOKEN": "hunter2", "PIN": "17"}
         said = host(**STAGED, environment=secret)
         assert staged[0].environment == secret
@@ -358,6 +401,7 @@ class TestSecrets:
 
     @pytest.mark.parametrize("value", ["1", "0", "stage", "1.0", "shop"])
     def test_a_value_that_is_part_of_an_id_by_chance_does_not_spoil_it(self, host, staged, value):
+        host.set_up()
         said = host(**STAGED, environment={"VALUE": value})
         assert said["release"] == staged[0].release_id
         assert said["steps"] == [f"stage {said['release']}"]
@@ -370,7 +414,7 @@ def test_the_documentation_is_the_argument_spec():
 
 def test_every_value_that_is_returned_is_documented(host):
     host.set_up("a", blue="a", live="blue")
-    said = host(check_mode=True, state="live", release="b")
+    said = host(check_mode=True, **STAGED)
     returned = set(said) - {"changed", "invocation", "diff", "warnings"}
     assert returned == set(yaml.safe_load(release.RETURN))
     assert yaml.safe_load(release.EXAMPLES)

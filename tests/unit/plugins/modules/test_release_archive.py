@@ -18,7 +18,12 @@ TARGET = {
     "machine": "x86_64",
     "libc": "glibc-2.36",
 }
-BUILT = {"path": "/cache/shop-1a2b.tar", "digest": "9f86d081", "version": "2.0"}
+BUILT = {
+    "path": "/cache/shop-1a2b.tar",
+    "wheels": "/cache/shop-3c4d.wheels.tar",
+    "digest": "9f86d081",
+    "version": "2.0",
+}
 
 
 @pytest.fixture(name="builds", autouse=True)
@@ -28,7 +33,9 @@ def _builds(monkeypatch):
 
     def build(*args):
         builds.append(args)
-        manifest = Manifest("shop", BUILT["version"], "cp311", BUILT["digest"])
+        manifest = Manifest(
+            "shop", BUILT["version"], "cp311", BUILT["digest"], "shop-3c4d.wheels.tar"
+        )
         return BUILT["path"], manifest, len(builds) == 1
 
     monkeypatch.setattr(_build, "build", build)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 
 import pytest
@@ -36,7 +37,7 @@ def _now(monkeypatch):
             return self.seconds
 
     clock = Clock()
-    monkeypatch.setattr(rollout_lock, "time", clock)
+    monkeypatch.setattr(_lock, "time", clock)
     return clock
 
 
@@ -124,13 +125,9 @@ def test_of_many_at_once_one_holds_it(tmp_path):
     held = []
 
     def run(number):
-        wanted = _lock.Lock(str(number), "who", "where", 1.0, 2.0)
-        with _lock.opened(path) as stream:
-            try:
-                _lock.write(stream, _lock.take("shop", _lock.Lock.from_text(stream.read()), wanted))
-                held.append(number)
-            except _lock.HeldError:
-                pass
+        with contextlib.suppress(_lock.HeldError):
+            _lock.hold(path, "shop", _lock.Lock(str(number), "who", "where", 1.0, 2.0))
+            held.append(number)
 
     threads = [threading.Thread(target=run, args=(number,)) for number in range(20)]
     for thread in threads:
@@ -138,7 +135,7 @@ def test_of_many_at_once_one_holds_it(tmp_path):
     for thread in threads:
         thread.join()
     assert len(held) == 1
-    assert _lock.read(path).run == str(held[0])
+    assert _lock.Lock.from_text((tmp_path / "lock").read_text()).run == str(held[0])
 
 
 def test_the_documentation_is_the_argument_spec():

@@ -1,0 +1,56 @@
+# Copyright (c) 2026, the evenkeel.flask authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Copy the archives that a host lacks, and tell the module which run this is. Documented in plugins/modules/release.py."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+from ansible_collections.evenkeel.flask.plugins.plugin_utils import _run
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]
+    """What the module says is the result."""
+
+    # The temporary directory is made where something is copied; this would make one in each task.
+    TRANSFERS_FILES = False
+    _supports_check_mode = True
+
+    def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        args = {**_run.identity(task_vars or {}), **self._task.args}
+        try:
+            if args.get("state") == "staged" and not self._task.check_mode:
+                args["uploads"] = self._upload(args)
+            result.update(self._execute_module(module_args=args, task_vars=task_vars))
+        finally:
+            self._remove_tmp_path(self._connection._shell.tmpdir)
+        return result
+
+    def _upload(self, args: dict[str, Any]) -> str | None:
+        """Copy the archives that the host lacks, and return the folder on it that holds them."""
+        kept = os.path.join(args.get("root") or "/srv", str(args.get("name")), "archives")
+        named = [str(args[name]) for name in ("archive", "wheels") if args.get(name)]
+        places = [os.path.join(kept, os.path.basename(path)) for path in named]
+        looked = self._low_level_execute_command(
+            "; ".join(
+                f"test -e {shlex.quote(place)} && echo kept || echo lacking" for place in places
+            ),
+            sudoable=False,
+        )
+        words = looked["stdout"].split()
+        lacking = [path for path, word in zip(named, words) if word == "lacking"]
+        if not lacking:
+            return None
+        folder = str(self._make_tmp_path())
+        copies = [
+            self._connection._shell.join_path(folder, os.path.basename(path)) for path in lacking
+        ]
+        for path, copy in zip(lacking, copies):
+            self._transfer_file(path, copy)
+        self._fixup_perms2((folder, *copies))
+        return folder

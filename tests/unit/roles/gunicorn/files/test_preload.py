@@ -1,0 +1,78 @@
+# Copyright (c) 2026, the evenkeel.flask authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether workers may be forked from the process that has loaded the app: asked of real apps under real gunicorn."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PRELOAD = Path(__file__).parents[5] / "roles" / "gunicorn" / "files" / "evenkeel_preload.py"
+FORKABLE = "evenkeel: the app may be loaded before the fork"
+CONFIG = """\
+import logging
+wsgi_app = "shop:app"
+chdir = {folder!r}
+logging.basicConfig(filename={folder!r} + "/app.log")
+"""
+APP = "def app(environ, start_response): ...\n"
+
+
+@pytest.fixture(name="load")
+def _load(tmp_path):
+    def load(app):
+        (tmp_path / "shop.py").write_text(app)
+        (tmp_path / "gunicorn.conf.py").write_text(CONFIG.format(folder=str(tmp_path)))
+        copy = shutil.copy(PRELOAD, tmp_path)
+        return subprocess.run(
+            [sys.executable, copy], text=True, capture_output=True, check=False, cwd=tmp_path
+        )
+
+    return load
+
+
+@pytest.mark.parametrize(
+    "app",
+    [
+        APP,
+        "import logging; logging.warning('hello')\n" + APP,
+        "open('notes', 'w').close()\n" + APP,
+        "import threading; thread = threading.Thread(target=print); thread.start(); thread.join()\n"
+        + APP,
+    ],
+    ids=["plain", "logs", "closed its file", "its thread has ended"],
+)
+def test_an_app_that_a_fork_leaves_whole_may_be_loaded_first(load, app):
+    assert load(app).stdout.splitlines()[-1] == FORKABLE
+
+
+@pytest.mark.parametrize(
+    ("app", "what"),
+    [
+        ("import sqlite3; db = sqlite3.connect('shop.db')\n", "shop.db"),
+        ("import socket; sock = socket.socket()\n", "socket:"),
+        (
+            "import threading, time\nthreading.Thread(target=time.sleep, args=(9,), daemon=True, name='ticker').start()\n",
+            "ticker",
+        ),
+        ("log = open('own.log', 'w')\n", "own.log"),
+    ],
+    ids=["database", "socket", "thread", "file"],
+)
+def test_an_app_that_a_fork_would_break_is_loaded_by_each_worker(load, app, what):
+    done = load(app + APP)
+    assert done.returncode == 0
+    said = done.stdout.splitlines()[-1]
+    assert said.startswith("evenkeel: each worker loads the app")
+    assert what in said
+
+
+def test_an_app_that_cannot_be_loaded_says_so_last(load):
+    done = load("import nosuchmodule\n")
+    assert done.returncode != 0
+    assert done.stderr.splitlines()[-1] == "ModuleNotFoundError: No module named 'nosuchmodule'"
