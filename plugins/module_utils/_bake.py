@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ansible_collections.evenkeel.flask.plugins.module_utils import _statistics
@@ -27,9 +27,17 @@ LEAST_SLOWDOWN = 2.0
 TOLERANCE_MS = 10.0
 # The newest of each route; more make a comparison no better, and cost their product.
 MOST_SAMPLES = 500
+# So many requests may log an error of a new kind. What users met is counted by its status; the
+# rest was caught by the app, as harmless as a mail that goes out later, and is told in any case.
+LOGGED_RATE = 0.01
+LONGEST_KIND = 80
 # How gunicorn's arbiter says that a worker was not its own end (gunicorn/arbiter.py).
 DEATH = re.compile(r"WORKER TIMEOUT|Worker \(pid:\s*\d+\) (?:was sent SIG|exited with code)")
 VARIABLE = re.compile(r"/(?:\d+|[0-9a-fA-F-]{16,})(?=/|$)")
+# The name below the frames of a traceback; what is said after it may have lines of its own.
+EXCEPTION = re.compile(r"^  File .*\n(?: .*\n)*([^\W\d][\w.]*)", re.MULTILINE)
+# What differs from one message of a kind to the next: what is quoted, numbers, ids.
+FILLED_IN = re.compile(r"""'[^']*'|"[^"]*"|\b[0-9a-fA-F-]{16,}|\b0x[0-9a-fA-F]+|\d+""")
 
 
 @dataclass(frozen=True)
@@ -39,6 +47,7 @@ class Asked:
     route: str
     status: int
     ms: float
+    worker: int | None = None
 
 
 @dataclass
@@ -64,15 +73,46 @@ class Traffic:
 
     served: dict[str, Served] = field(default_factory=dict)
     deaths: int = 0
+    by_worker: Counter[int] = field(default_factory=Counter)
+    # How often each kind of error was logged, and in which requests.
+    logged: Counter[str] = field(default_factory=Counter)
+    failing: dict[str, set[str]] = field(default_factory=dict)
+    # The most that a worker came to hold.
+    held: Mapping[str, float] = field(default_factory=dict)
 
-    def add(self, asked: Iterable[Asked]) -> None:
+    def add(self, asked: Iterable[Asked], leave_out: str = "") -> None:
+        """Take in requests.
+
+        @param leave_out: a path that tells nothing of users: the health endpoint, which machines ask
+        """
         for one in asked:
+            if one.worker is not None:
+                self.by_worker[one.worker] += 1
+            if one.route == leave_out:
+                continue
             served = self.served.setdefault(one.route, Served())
             served.asked += 1
             if one.status >= 500:
                 served.errors += 1
             else:
                 served.ms.append(one.ms)
+
+    def hear(self, lines: Iterable[str], release: str, since: str) -> None:
+        """Take in what the lines of C(app.log) say of dead workers and errors."""
+        for record in _records(lines, release, since):
+            if DEATH.search(str(record.get("message"))):
+                self.deaths += 1
+            elif record.get("level") in ("ERROR", "CRITICAL"):
+                kind = kind_of(record)
+                self.logged[kind] += 1
+                if record.get("request_id"):
+                    self.failing.setdefault(kind, set()).add(str(record["request_id"]))
+
+    def failed_in(self, kinds: Iterable[str]) -> Served:
+        """How many requests logged an error of one of these kinds."""
+        requests = set().union(*(self.failing.get(kind, ()) for kind in kinds))
+        # A line may be there before that of its request.
+        return Served(max(self.whole.asked, len(requests)), len(requests))
 
     def on(self, route: str) -> Served:
         return self.served.get(route, Served())
@@ -92,6 +132,7 @@ class Traffic:
             "p50_ms": round(_statistics.percentile(times, 50), 1) if times else None,
             "p95_ms": round(_statistics.percentile(times, 95), 1) if times else None,
             "worker_deaths": self.deaths,
+            **self.held,
         }
 
 
@@ -100,24 +141,32 @@ def route(path: str) -> str:
     return VARIABLE.sub("/*", path)
 
 
-def requests(lines: Iterable[str], release: str, since: str, leave_out: str) -> Iterator[Asked]:
+def requests(lines: Iterable[str], release: str, since: str) -> Iterator[Asked]:
     """The requests among the lines of C(access.log).
 
     @param since: the time of the first line that counts, as the lines have it
-    @param leave_out: a path that does not count: the health endpoint, which is asked by machines
     """
     for record in _records(lines, release, since):
         path, status, ms = record.get("path"), record.get("status"), record.get("duration_ms")
-        if not isinstance(path, str) or not isinstance(status, int) or path == leave_out:
+        worker = record.get("worker")
+        if not isinstance(path, str) or not isinstance(status, int):
             continue
         if isinstance(ms, (int, float)):
-            yield Asked(route(path), status, float(ms))
+            pid = worker if isinstance(worker, int) else None
+            yield Asked(route(path), status, float(ms), pid)
 
 
-def deaths(lines: Iterable[str], release: str, since: str) -> int:
-    """How many workers died, by the lines of C(app.log)."""
-    said = (str(record.get("message")) for record in _records(lines, release, since))
-    return sum(1 for message in said if DEATH.search(message))
+def kind_of(record: Mapping[str, object]) -> str:
+    """What errors of one kind have in common: the logger, and the exception or the message's frame."""
+    raised = EXCEPTION.findall(str(record.get("exception")))
+    first = (str(record.get("message")).strip().splitlines() or ["no message"])[0]
+    what = raised[-1] if raised else FILLED_IN.sub("*", first)
+    return f"{record.get('logger')}: {what}"[:LONGEST_KIND]
+
+
+def news(before: Traffic, after: Traffic) -> dict[str, int]:
+    """The kinds of errors that the release before did not log, with how often they came."""
+    return {kind: times for kind, times in after.logged.most_common() if kind not in before.logged}
 
 
 def _records(lines: Iterable[str], release: str, since: str) -> Iterator[dict[str, object]]:
@@ -152,7 +201,17 @@ def judge(before: Traffic, after: Traffic, max_slowdown: float) -> list[str]:
             problems.append(f"{name}: {times:.1f} times as slow as before")
     if not problems and _unlikely(now, was.rate):
         problems.append(_failed(now, was))
+    if is_fair(before, after):
+        logged = after.failed_in(news(before, after))
+        # An error that was only reworded is none, so all that were logged before are counted.
+        if _unlikely(logged, max(LOGGED_RATE, before.failed_in(before.logged).rate)):
+            problems.append(f"{logged.failed()} requests logged errors of a new kind")
     return problems
+
+
+def is_fair(before: Traffic, after: Traffic) -> bool:
+    """Whether the release before was asked enough to know its errors, and what warm workers hold."""
+    return before.whole.asked >= after.whole.asked
 
 
 def _failed(new: Served, old: Served) -> str:

@@ -21,6 +21,10 @@ from dataclasses import dataclass, field, replace
 SLOTS = ("blue", "green")
 
 
+def other(slot: str | None) -> str:
+    return SLOTS[1] if slot == SLOTS[0] else SLOTS[0]
+
+
 class ReleaseError(Exception):
     """A release cannot be brought into the wanted state; the message says why and what to do."""
 
@@ -157,7 +161,7 @@ class Host:
     @property
     def idle(self) -> str:
         """The slot that no user's request reaches."""
-        return SLOTS[1] if self.live == SLOTS[0] else SLOTS[0]
+        return other(self.live)
 
     @property
     def previous(self) -> str | None:

@@ -96,7 +96,9 @@ def _is_running(layout: Layout, slot: str) -> bool:
 
 
 def unit_state(layout: Layout, slot: str) -> dict[str, str]:
-    shown = _systemctl("show", "-p", "ActiveState,SubState,NRestarts,Result", layout.unit(slot))
+    shown = _systemctl(
+        "show", "-p", "ActiveState,SubState,NRestarts,Result,MainPID", layout.unit(slot)
+    )
     return dict(line.split("=", 1) for line in shown.stdout.splitlines() if "=" in line)
 
 

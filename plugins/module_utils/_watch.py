@@ -11,10 +11,10 @@ from __future__ import annotations
 import datetime
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from ansible_collections.evenkeel.flask.plugins.module_utils import _bake
+from ansible_collections.evenkeel.flask.plugins.module_utils import _bake, _leaks
 
 # As far back as a log is read for what the release before it did.
 MOST_BYTES = 16 * 1024 * 1024
@@ -76,6 +76,8 @@ class Watch:
 
     @param health: asks the health endpoint; returns what is wrong with the answer, or V(None)
     @param unit: what systemd says of the slot, as C(_slots.unit_state)
+    @param workers: what the slot's workers hold by their ids, as C(_proc.workers), and what those of the
+        predecessor do, whose slot is still warm
     """
 
     release: str
@@ -84,17 +86,21 @@ class Watch:
     health_path: str
     health: Callable[[], str | None]
     unit: Callable[[], dict[str, str]]
+    workers: Callable[[], Mapping[int, _leaks.Held]]
+    warm_workers: Callable[[], Mapping[int, _leaks.Held]]
     max_slowdown: float
     clock: Callable[[], float] = time.monotonic
     now: Callable[[], float] = time.time
     sleep: Callable[[float], None] = time.sleep
     before: _bake.Traffic = field(default_factory=_bake.Traffic)
     after: _bake.Traffic = field(default_factory=_bake.Traffic)
+    seen: dict[int, list[_leaks.Seen]] = field(default_factory=dict)
 
     def problems(self, seconds: float) -> list[str]:
         """Watch for so long, or until something speaks against the release; return what does."""
         end = self.clock() + seconds
         access, app = self._past()
+        self._see()
         since, restarts = stamp(self.now()), self.unit().get("NRestarts")
         try:
             while True:
@@ -114,8 +120,10 @@ class Watch:
         app = Tail(os.path.join(self.directory, "app.log"), back)
         if self.against:
             since = stamp(self.now() - BEFORE_SECONDS)
-            self.before.add(_bake.requests(access.lines(), self.against, since, self.health_path))
-            self.before.deaths = _bake.deaths(app.lines(), self.against, since)
+            asked = _bake.requests(access.lines(), self.against, since)
+            self.before.add(asked, _bake.route(self.health_path))
+            self.before.hear(app.lines(), self.against, since)
+            self.before.held = _leaks.most(self.warm_workers())
         return access, app
 
     def _look(self, access: Tail, app: Tail, since: str, restarts: str | None) -> list[str]:
@@ -125,9 +133,27 @@ class Watch:
         state = self.unit()
         if state.get("ActiveState") != "active" or state.get("NRestarts") != restarts:
             return [f"gunicorn died ({state.get('Result', 'unknown')})"]
-        self.after.add(_bake.requests(access.lines(), self.release, since, self.health_path))
-        self.after.deaths += _bake.deaths(app.lines(), self.release, since)
-        return _bake.judge(self.before, self.after, self.max_slowdown)
+        asked = _bake.requests(access.lines(), self.release, since)
+        self.after.add(asked, _bake.route(self.health_path))
+        self.after.hear(app.lines(), self.release, since)
+        self._see()
+        problems = _bake.judge(self.before, self.after, self.max_slowdown)
+        if self.before.held and _bake.is_fair(self.before, self.after):
+            problems += _leaks.judge(self.seen, self.before.held)
+        return problems
+
+    def news(self) -> dict[str, int]:
+        """The kinds of errors that only the release logs, and how often it did."""
+        return _bake.news(self.before, self.after)
+
+    def _see(self) -> None:
+        workers = self.workers()
+        # Those that are gone were recycled, and tell no more of what comes.
+        self.seen = {
+            pid: [*self.seen.get(pid, ()), _leaks.Seen(self.after.by_worker[pid], held)]
+            for pid, held in workers.items()
+        }
+        self.after.held = _leaks.most(workers)
 
 
 def stamp(seconds: float) -> str:

@@ -18,6 +18,12 @@ description:
   - What users met is compared with what they met at the release before, by the same logs, in the ten minutes before the
     switch. Routes that fail more often than chance allows, and routes that take at least twice as long and longer than
     O(max_slowdown), speak against it; so does a worker that died. Paths that differ by a number or an id are one route.
+  - Errors in C(app.log) of a kind that the release before did not log are told in a warning. They speak against the release
+    when clearly more than 1 in 100 requests log one, and more than logged any error before.
+  - Workers that go on growing speak against it, too. A worker does that which was asked 30 times or more, has 8 MB of memory
+    (or a tenth), 16 open files or 4 connections to a port more than any worker of the release before, and after the first
+    third of its requests takes as much more for each as before. Three workers in four must do it.
+  - These two are judged only while the release before was asked at least as often in its ten minutes.
   - Without users, the health endpoint and gunicorn alone are watched.
 extends_documentation_fragment:
   - evenkeel.flask.attributes
@@ -90,15 +96,39 @@ EXAMPLES = r"""
 
 RETURN = r"""
 before:
-  description: What the release before it did, as far as users asked.
+  description:
+    - What the release before it did, as far as users asked, and the most that one of its workers has of each thing.
+      V(port_5432) are connections to servers at this port.
   returned: always
   type: dict
-  sample: {requests: 812, errors: 0, p50_ms: 4.1, p95_ms: 9.7, worker_deaths: 0}
+  sample:
+    requests: 812
+    errors: 0
+    p50_ms: 4.1
+    p95_ms: 9.7
+    worker_deaths: 0
+    memory_mb: 48.2
+    open_files: 12
+    port_5432: 1
 after:
   description: What the release did.
   returned: always
   type: dict
-  sample: {requests: 15, errors: 0, p50_ms: 4.0, p95_ms: 9.1, worker_deaths: 0}
+  sample:
+    requests: 15
+    errors: 0
+    p50_ms: 4.0
+    p95_ms: 9.1
+    worker_deaths: 0
+    memory_mb: 44.9
+    open_files: 12
+    port_5432: 1
+new_errors:
+  description: The kinds of errors that only the new release logged, and how often.
+  returned: always
+  type: list
+  elements: str
+  sample: ["shop.mail: ConnectionRefusedError, 3 times"]
 msg:
   description: What speaks against the release, or what was seen.
   returned: always
@@ -113,6 +143,7 @@ from ansible_collections.evenkeel.flask.plugins.module_utils import (
     _endpoints,
     _health,
     _http,
+    _proc,
     _release,
     _slots,
     _watch,
@@ -149,6 +180,10 @@ def watch(params: dict[str, Any]) -> _watch.Watch:
         result = _health.check(endpoint, _health.Policy(), _http.fetch)
         return None if result.healthy else result.reason
 
+    def workers(of: str) -> dict[int, dict[str, float]]:
+        main_pid = int(_slots.unit_state(layout, of).get("MainPID", "0"))
+        return _proc.workers(main_pid, layout.socket(of))
+
     return _watch.Watch(
         release=params["release"],
         against=params["against"],
@@ -156,6 +191,8 @@ def watch(params: dict[str, Any]) -> _watch.Watch:
         health_path=params["health_path"],
         health=health,
         unit=lambda: _slots.unit_state(layout, slot),
+        workers=lambda: workers(slot),
+        warm_workers=lambda: workers(_release.other(slot)),
         max_slowdown=params["max_slowdown"],
     )
 
@@ -169,7 +206,10 @@ def main() -> None:
     except _http.ArgumentError as error:
         module.fail_json(msg=str(error))
     problems = watched.problems(params["seconds"])
-    told = {"before": watched.before.told(), "after": watched.after.told()}
+    new = [f"{kind}, {times} times" for kind, times in watched.news().items()]
+    told = {"before": watched.before.told(), "after": watched.after.told(), "new_errors": new}
+    if new:
+        module.warn(f"New in its log since {params['release']} serves: {'; '.join(new)}.")
     if problems:
         module.fail_json(msg=f"The bake went badly: {'; '.join(problems)}.", **told)
     module.exit_json(

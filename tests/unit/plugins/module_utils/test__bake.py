@@ -39,18 +39,43 @@ def served(asked, **more):
     return told
 
 
+def heard(*lines, release="2-b", requests=0):
+    told = traffic(of=requests)
+    told.hear(lines, release, SINCE)
+    return told
+
+
+def error(number=0, release="2-b", **more):
+    told = {"level": "ERROR", "logger": "shop.mail", "message": "no mail", "release": release}
+    return line(**{**told, "request_id": f"r{number}", **more})
+
+
+def traceback_of(said):
+    frame = '  File "/srv/shop/cart.py", line 3, in add\n    return cart[name]\n           ~~~~^^\n'
+    return f"Traceback (most recent call last):\n{frame}{frame}{said}"
+
+
 def test_the_requests_of_a_release_are_those_of_its_name_since_it_serves():
     lines = [
         line(),
         line(release="1-a"),
         line(time="2026-11-25T09:59:59.999Z"),
-        line(path="/health"),
         line(path="/2-b", release="1-a"),
         line(status="none"),
+        line(path="/api", worker=17),
         "2-b is no JSON",
         '["2-b"]',
     ]
-    assert list(_bake.requests(lines, "2-b", SINCE, "/health")) == [Asked("/cart", 200, 5.0)]
+    assert list(_bake.requests(lines, "2-b", SINCE)) == [
+        Asked("/cart", 200, 5.0),
+        Asked("/api", 200, 5.0, worker=17),
+    ]
+
+
+def test_what_machines_ask_tells_nothing_of_users_and_is_work_all_the_same():
+    told = Traffic()
+    told.add([Asked("/health", 500, 9.0, 17), Asked("/cart", 200, 5.0, 17)], leave_out="/health")
+    assert (told.whole.asked, told.whole.errors, told.by_worker[17]) == (1, 0, 2)
 
 
 @pytest.mark.parametrize(
@@ -70,8 +95,9 @@ def test_paths_that_differ_by_an_id_are_one_route(path, route):
 
 @given(st.text(), st.text())
 def test_no_line_is_too_odd(text, release):
-    list(_bake.requests([text, text + release], release, "", "/"))
-    _bake.deaths([text, text + release], release, "")
+    list(_bake.requests([text, text + release], release, ""))
+    Traffic().hear([text, text + release], release, "")
+    _bake.kind_of({"message": text, "exception": release})
 
 
 def test_workers_that_died_are_counted_and_recycled_ones_are_not():
@@ -83,7 +109,8 @@ def test_workers_that_died_are_counted_and_recycled_ones_are_not():
         "Worker exiting (pid: 14)",
     ]
     lines = [line(message=message, logger="gunicorn.error") for message in said]
-    assert _bake.deaths(lines, "2-b", SINCE) == 3
+    assert heard(*lines).deaths == 3
+    assert not heard(*lines).logged
 
 
 @pytest.mark.parametrize(
@@ -144,6 +171,74 @@ def test_a_slowdown_that_is_allowed_is_no_problem():
 )
 def test_the_binomial_tail_is_as_in_the_book(errors, asked, rate, likely):
     assert _bake.at_least(errors, asked, rate) == pytest.approx(likely)
+
+
+@pytest.mark.parametrize(
+    ("record", "kind"),
+    [
+        ({"message": "no mail"}, "shop.mail: no mail"),
+        ({"message": "order 17 of 'eve' at 0x7f3b: no"}, "shop.mail: order * of * at *: no"),
+        (
+            {"message": "Exception on /cart", "exception": traceback_of("KeyError: 'x'")},
+            "shop.mail: KeyError",
+        ),
+        (
+            {"exception": traceback_of("db.Error: no\nDETAIL: none\n(Background: there)")},
+            "shop.mail: db.Error",
+        ),
+        (
+            {"exception": traceback_of("KeyError") + "\n\n" + traceback_of("ValueError: 1")},
+            "shop.mail: ValueError",
+        ),
+        ({"message": ""}, "shop.mail: no message"),
+        ({"message": "a " * 99}, "shop.mail: " + "a " * 34 + "a"),
+    ],
+)
+def test_what_differs_from_one_error_to_the_next_is_not_in_its_kind(record, kind):
+    assert _bake.kind_of({"logger": "shop.mail", **record}) == kind
+
+
+def test_errors_that_the_release_before_logged_too_are_not_new():
+    old = error(message="order 1 lost", release="1-a")
+    before = heard(old, release="1-a", requests=100)
+    after = heard(error(message="order 2 lost"), error(), error(), error(level="WARNING"))
+    assert _bake.news(before, after) == {"shop.mail: no mail": 2}
+
+
+def test_new_errors_in_many_requests_speak_against_a_release():
+    after = heard(*[error(number) for number in range(8)], requests=100)
+    assert _bake.judge(traffic(), after, 2) == ["8 of 100 requests logged errors of a new kind"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (traffic(), heard(*[error(number) for number in range(4)], requests=100)),
+        (traffic(), heard(*[error()] * 50, requests=100)),
+        (traffic(), heard(*[error(request_id=None)] * 50, requests=100)),
+        (traffic(), heard(error())),
+        (traffic(of=20), heard(*[error(number) for number in range(50)], requests=100)),
+        (
+            heard(
+                *[error(number, "1-a", message="it failed") for number in range(20)],
+                release="1-a",
+                requests=100,
+            ),
+            heard(*[error(number, message="it went wrong") for number in range(20)], requests=100),
+        ),
+    ],
+    ids=[
+        "few",
+        "one request says much",
+        "no request",
+        "its request is not there yet",
+        "the release before was hardly asked",
+        "reworded",
+    ],
+)
+def test_new_errors_that_may_be_harmless_are_only_told(before, after):
+    assert _bake.judge(before, after, 2) == []
+    assert _bake.news(before, after)
 
 
 def bake(rate, seed):

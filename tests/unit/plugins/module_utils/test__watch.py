@@ -27,6 +27,8 @@ class World:
         self.seconds = 0.0
         self.scenes = {}
         self.wrong = None
+        self.workers = {11: {"memory_mb": 40.0}}
+        self.warm_workers = {7: {"memory_mb": 40.0}, 8: {"memory_mb": 42.0}}
         self.state = {"ActiveState": "active", "NRestarts": "0", "Result": "success"}
 
     def sleep(self, seconds):
@@ -45,6 +47,8 @@ class World:
             health_path="/health",
             health=lambda: self.wrong,
             unit=lambda: dict(self.state),
+            workers=lambda: self.workers,
+            warm_workers=lambda: self.warm_workers,
             max_slowdown=1.25,
             clock=lambda: self.seconds,
             now=lambda: NOW + self.seconds,
@@ -101,6 +105,50 @@ def test_a_worker_that_died_ends_the_watch(world):
     message = "Worker (pid:12) was sent SIGSEGV!"
     world.scenes[2] = lambda: world.write(line(at=NOW + 2, message=message), name="app.log")
     assert world.watch().problems(60) == ["1 workers died"]
+
+
+def leak(world, second):
+    """Ten requests a second to one worker, and each leaves a megabyte behind."""
+
+    def scene():
+        world.write(*[line(at=NOW + second, worker=11)] * 10)
+        world.workers = {11: {"memory_mb": 40.0 + 10 * second}}
+
+    return scene
+
+
+def test_workers_that_go_on_growing_end_the_watch(world):
+    world.write(*[line("1-a", NOW - 60)] * 600)
+    world.scenes = {second: leak(world, second) for second in range(1, 60)}
+    (problem,) = world.watch().problems(60)
+    assert problem.startswith("each worker takes 1 MB of memory more for each request, and has ")
+    assert problem.endswith(", before 42")
+    assert world.seconds < 15
+
+
+@pytest.mark.parametrize("asked", [0, 30])
+def test_they_are_left_alone_where_the_predecessor_is_not_known_to_be_warm(world, asked):
+    world.write(*[line("1-a", NOW - 60)] * asked)
+    world.scenes = {second: leak(world, second) for second in range(1, 20)}
+    assert world.watch().problems(20) == []
+
+
+def test_a_worker_that_was_recycled_begins_anew(world):
+    world.write(*[line("1-a", NOW - 60)] * 600)
+    world.scenes = {second: leak(world, second) for second in range(1, 5)}
+    world.scenes[5] = lambda: setattr(world, "workers", {12: {"memory_mb": 40.0}})
+    watch = world.watch()
+    assert watch.problems(20) == []
+    assert (list(watch.seen), watch.after.told()["memory_mb"]) == ([12], 40.0)
+
+
+def test_new_errors_are_told(world):
+    world.write(line("1-a", message="lost 1", level="ERROR", logger="a"), name="app.log")
+    said = [line(at=NOW + 2, message=text, level="ERROR", logger="a") for text in ("lost 2", "no")]
+    world.scenes[2] = lambda: world.write(*said, name="app.log")
+    watch = world.watch()
+    assert watch.problems(3) == []
+    assert watch.news() == {"a: no": 1}
 
 
 def test_with_no_time_it_is_looked_at_once(world):

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import yaml
 from ansible_collections.evenkeel.flask.plugins.module_utils import _slots
@@ -39,6 +41,18 @@ def test_one_that_is_not_fails_the_task_with_its_figures(bake):
     assert said["failed"] is True
     assert said["msg"] == "The bake went badly: /health: 503, wanted 200."
     assert said["after"]["requests"] == 0
+
+
+def test_new_errors_are_told_in_a_warning(bake, tmp_path):
+    record = {"time": "9", "release": "2-b", "level": "ERROR", "logger": "a", "message": "no"}
+
+    def answer(*_asked):
+        (tmp_path / "app.log").write_text(json.dumps(record) + "\n")
+        return ok()
+
+    said, _server = bake(answer)
+    assert said["new_errors"] == ["a: no, 1 times"]
+    assert not said.get("failed")
 
 
 def test_a_bad_argument_is_no_verdict(bake):
