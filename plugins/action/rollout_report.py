@@ -11,7 +11,11 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
-from ansible_collections.evenkeel.flask.plugins.plugin_utils import _report, _variables
+from ansible_collections.evenkeel.flask.plugins.plugin_utils import (
+    _report,
+    _timeline,
+    _variables,
+)
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
@@ -20,7 +24,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     TRANSFERS_FILES = False
     _requires_connection = False
     _supports_check_mode = True
-    _VALID_ARGS = frozenset({"dest", "app", "release", "verdicts"})
+    _VALID_ARGS = frozenset({"dest", "app", "release", "verdicts", "registered"})
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
@@ -30,12 +34,19 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 "app": {"type": "str", "required": True},
                 "release": {"type": "str", "required": True},
                 "verdicts": {"type": "dict", "required": True},
+                "registered": {"type": "dict", "default": {}},
             }
         )
         folder = _variables.finder(task_vars or {}, self._loader.get_basedir())(args["dest"])
         now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
         trials = list(_report.trials(args["verdicts"]))
-        run = _report.Run(args["app"], args["release"], now, trials)
+        hostvars = (task_vars or {}).get("hostvars", {})
+        steps = {
+            host: {step: hostvars[host].get(name) for step, name in args["registered"].items()}
+            for host in args["verdicts"]
+        }
+        timeline = _timeline.rows(steps)
+        run = _report.Run(args["app"], args["release"], now, trials, timeline)
         result.update(changed=bool(trials), verdict=run.verdict)
         result["files"] = [os.path.join(folder, name) for name in _report.FILES] if trials else []
         if trials and not self._task.check_mode:

@@ -168,9 +168,14 @@ steps:
   type: list
   elements: str
   sample: ["point_live green", "record 2.0.0-1a2b3c4d5e release"]
+began:
+  description: When it began, in seconds since the epoch by the host's clock.
+  returned: always
+  type: float
+  sample: 1795610400.25
 elapsed:
   description: Seconds that it took.
-  returned: success
+  returned: always
   type: float
   sample: 1.2
 live:
@@ -200,7 +205,6 @@ healthy:
   sample: true
 """
 
-import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -211,6 +215,7 @@ from ansible_collections.evenkeel.flask.plugins.module_utils import (
     _release,
     _slots,
     _stage,
+    _timing,
 )
 from ansible_collections.evenkeel.flask.plugins.module_utils._archive import ArchiveError
 
@@ -345,7 +350,7 @@ def main() -> None:
     params = {**module.params}
     params["environment"], secrets = _environment.take(module)
     layout = _release.Layout(params["name"], params["root"])
-    begun = time.monotonic()
+    timing = _timing.Timing()
     act = stage if params["state"] == "staged" else move
     try:
         if params["lock_seconds"] is not None:
@@ -355,13 +360,13 @@ def main() -> None:
             _lock.give_back(_lock.path(params["name"]), params["run"], module.check_mode)
     except (_release.ReleaseError, _lock.HeldError, ArchiveError, OSError) as exc:
         module.no_log_values = secrets
-        module.fail_json(msg=str(exc))
+        module.fail_json(msg=str(exc), **timing.told())
     before = done.pop("before", {})
     after = done.pop("after", {})
     steps = [" ".join(filter(None, vars(step).values())) for step in done.pop("steps")]
     module.exit_json(
         changed=bool(steps),
-        elapsed=round(time.monotonic() - begun, 2),
+        **timing.told(),
         steps=steps,
         diff={
             "before": "".join(f"{key}: {value}\n" for key, value in before.items()),

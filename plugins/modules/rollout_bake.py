@@ -129,6 +129,16 @@ new_errors:
   type: list
   elements: str
   sample: ["shop.mail: ConnectionRefusedError, 3 times"]
+began:
+  description: When it began, in seconds since the epoch by the host's clock.
+  returned: always
+  type: float
+  sample: 1795610400.25
+elapsed:
+  description: Seconds that it took.
+  returned: always
+  type: float
+  sample: 10.02
 msg:
   description: What speaks against the release, or what was seen.
   returned: always
@@ -146,6 +156,7 @@ from ansible_collections.evenkeel.flask.plugins.module_utils import (
     _proc,
     _release,
     _slots,
+    _timing,
     _watch,
 )
 
@@ -205,9 +216,15 @@ def main() -> None:
         watched = watch(params)
     except _http.ArgumentError as error:
         module.fail_json(msg=str(error))
+    timing = _timing.Timing()
     problems = watched.problems(params["seconds"])
     new = [f"{kind}, {times} times" for kind, times in watched.news().items()]
-    told = {"before": watched.before.told(), "after": watched.after.told(), "new_errors": new}
+    told = {
+        "before": watched.before.told(),
+        "after": watched.after.told(),
+        "new_errors": new,
+        **timing.told(),
+    }
     if new:
         module.warn(f"New in its log since {params['release']} serves: {'; '.join(new)}.")
     if problems:

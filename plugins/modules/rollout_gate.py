@@ -133,8 +133,13 @@ verdict:
   returned: always
   type: str
   sample: passed
+began:
+  description: When it began, in seconds since the epoch by the host's clock.
+  returned: always
+  type: float
+  sample: 1795610400.25
 elapsed:
-  description: Seconds that the checks on the host took.
+  description: Seconds that the checks took.
   returned: always
   type: float
   sample: 2.4
@@ -217,12 +222,16 @@ msg:
   sample: "The candidate is not ready: Main Page Loading failed (500, wanted 200)."
 """
 
-import time
 from collections.abc import Mapping
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.evenkeel.flask.plugins.module_utils import _endpoints, _gate, _http
+from ansible_collections.evenkeel.flask.plugins.module_utils import (
+    _endpoints,
+    _gate,
+    _http,
+    _timing,
+)
 from ansible_collections.evenkeel.flask.plugins.module_utils._checks.trial import Site, Trial
 
 ARGUMENT_SPEC: dict[str, Any] = {
@@ -264,12 +273,12 @@ def main() -> None:
     params = module.params
     module.no_log_values |= _endpoints.secrets(params["headers"])
     module.no_log_values |= _gate.secret_headers(params["checks"], _endpoints.secrets)
-    begun = time.monotonic()
+    timing = _timing.Timing()
     try:
         results = _gate.run(trial(params, not module.check_mode), params["checks"])
     except _http.ArgumentError as error:
         module.fail_json(msg=str(error))
-    told = {**_gate.told(results), "elapsed": round(time.monotonic() - begun, 2)}
+    told = {**_gate.told(results), **timing.told()}
     if told["verdict"] != "passed":
         module.fail_json(**told)
     module.exit_json(changed=False, **told)

@@ -13,7 +13,7 @@ author:
   - The evenkeel.flask authors (@evenkeel)
 description:
   - C(report.html) is one page that needs nothing else, with the checks of each host, what failed and why, and the latencies
-    of the live release and the candidate. C(junit.xml) is for CI, a suite for each host; C(report.json) for programs.
+    of the live release and the candidate, and what each host did when. C(junit.xml) is for CI, a suite for each host; C(report.json) for programs.
   - Runs on the controller. An earlier report in the same folder is replaced.
 extends_documentation_fragment:
   - evenkeel.flask.attributes
@@ -45,6 +45,13 @@ options:
         is written.
     type: dict
     required: true
+  registered:
+    description:
+      - For the timeline, the names of variables that have what modules of this collection returned, by step, in the order
+        V(stage), V(start), V(gate), V(switch), V(bake), V(withdraw), V(finish). Each host's own are read. What says nothing
+        of when it began is left out.
+    type: dict
+    default: {}
 """
 
 EXAMPLES = r"""
@@ -54,6 +61,7 @@ EXAMPLES = r"""
     app: shop
     release: 2.0.0-1a2b3c4d5e
     verdicts: "{{ {inventory_hostname: verdict} }}"
+    registered: {gate: verdict}
 """
 
 RETURN = r"""

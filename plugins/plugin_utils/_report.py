@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ansible_collections.evenkeel.flask.plugins.module_utils._statistics import percentile
+from ansible_collections.evenkeel.flask.plugins.plugin_utils import _timeline
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 # What XML 1.0 has no character for (section 2.2), and an app's answer may hold.
@@ -70,6 +71,7 @@ class Run:
     release: str
     at: str
     trials: list[Trial] = field(default_factory=list)
+    timeline: list[_timeline.Row] = field(default_factory=list)
 
     @property
     def verdict(self) -> str:
@@ -152,7 +154,8 @@ def as_html(run: Run) -> str:
         undefined=StrictUndefined,
     )
     template = environment.get_template("report.html.j2")
-    return template.render(run=run, width=WIDTH, height=HEIGHT) + "\n"
+    picture = _timeline.picture(run.timeline)
+    return template.render(run=run, picture=picture, width=WIDTH, height=HEIGHT) + "\n"
 
 
 FILES = {"report.html": as_html, "report.json": as_json, "junit.xml": as_junit}

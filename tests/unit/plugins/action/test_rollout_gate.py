@@ -26,7 +26,12 @@ RED = '<testsuite><testcase name="a"/><testcase name="b"><failure message="no s3
 def module_says(results):
     """As the module exits, after a verdict."""
     told = _gate.told(results)
-    return {**told, "changed": False, **({"failed": True} if told["verdict"] != "passed" else {})}
+    return {
+        **told,
+        "changed": False,
+        "elapsed": 2.0,
+        **({"failed": True} if told["verdict"] != "passed" else {}),
+    }
 
 
 @pytest.fixture
@@ -166,3 +171,9 @@ def test_secrets_of_the_task_are_masked_in_what_the_tests_say(gate):
     ):
         assert "the first says: no ********" in said["msg"]
         assert "s3cret" not in str(said)
+
+
+def test_the_team_s_own_tests_count_in_the_time_that_the_gate_took(gate, monkeypatch):
+    own = Result("suite", "Team's Own Tests", "passed", "all", 3500.0)
+    monkeypatch.setattr(_gate, "result_of", lambda *_args: own)
+    assert gate({"junit": "green.xml"})["elapsed"] == 5.5

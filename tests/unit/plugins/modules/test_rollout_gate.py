@@ -14,7 +14,7 @@ from ansible_collections.evenkeel.flask.tests.unit.plugins.run_module import doc
 from ansible_collections.evenkeel.flask.tests.unit.plugins.shop import Shop
 
 COUNTS = {"passed", "failed_checks", "skipped_checks", "inconclusive_checks"}
-RETURNED = {"verdict", "pass_rate", "results", "summary", "msg", "elapsed"} | COUNTS
+RETURNED = {"verdict", "pass_rate", "results", "summary", "msg", "began", "elapsed"} | COUNTS
 SESSION = {
     "login": {"path": "/login", "form": {"username": "demo", "password": "hunter2"}},
     "check": {"path": "/account"},

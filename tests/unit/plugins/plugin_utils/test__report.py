@@ -10,7 +10,7 @@ import re
 import xml.etree.ElementTree as ET
 
 import pytest
-from ansible_collections.evenkeel.flask.plugins.plugin_utils import _report
+from ansible_collections.evenkeel.flask.plugins.plugin_utils import _report, _timeline
 from ansible_collections.evenkeel.flask.plugins.plugin_utils._report import Run, Trial
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,9 +28,14 @@ MEASURED = {
 }
 
 
-def run(*results, verdict="passed", msg="It passed."):
+def timeline(host="app1"):
+    bake = {"began": 1000.0, "elapsed": 10.0, "failed": True}
+    return _timeline.rows({host: {"gate": {"began": 990.0, "elapsed": 5.0}, "bake": bake}})
+
+
+def run(*results, verdict="passed", msg="It passed.", host="app1"):
     trial = Trial("app1", verdict, msg, results or [result()], ["READY FOR PRODUCTION"])
-    return Run("shop", "2.0.0-1a2b3c4d5e", "2026-11-25T08:00:00+00:00", [trial])
+    return Run("shop", "2.0.0-1a2b3c4d5e", "2026-11-25T08:00:00+00:00", [trial], timeline(host))
 
 
 @pytest.mark.parametrize(
@@ -91,6 +96,40 @@ def test_the_page_shows_both_releases_latencies():
 def test_a_first_release_is_shown_alone():
     page = _report.as_html(run(result(measured={"/": {"quantiles_ms": [1.0, 2.0]}})))
     assert len(re.findall("<polyline", page)) == 1
+
+
+def svg_of(page):
+    return ET.fromstring(re.search(r"<svg viewBox.*?</svg>", page, re.DOTALL)[0])
+
+
+def test_the_timeline_is_a_picture_and_a_text():
+    svg = svg_of(_report.as_html(run()))
+    assert [rect.get("class") for rect in svg.iter("rect")] == ["gate", "failed"]
+    assert svg.find("desc").text == (
+        "app1 refused by its bake: gate, 5.0 s, passed; bake, 10.0 s, failed. "
+    )
+    named = {svg.find(name).get("id") for name in ("title", "desc")}
+    assert set(svg.get("aria-labelledby").split()) == named
+
+
+def test_the_timeline_is_the_same_whenever_it_is_drawn():
+    assert _report.as_html(run()) == _report.as_html(run())
+
+
+def test_a_host_s_name_is_text_and_no_markup():
+    svg = svg_of(_report.as_html(run(host="<b>&'\"")))
+    assert next(svg.iter("text")).tag == "text"
+    assert not list(svg.iter("b"))
+
+
+def test_json_has_the_timeline():
+    (row,) = json.loads(_report.as_json(run()))["timeline"]
+    assert (row["host"], [span["step"] for span in row["spans"]]) == ("app1", ["gate", "bake"])
+
+
+def test_a_run_without_times_has_no_timeline():
+    page = _report.as_html(Run("shop", "1", "", [Trial("app1", "passed", "")]))
+    assert "Timeline" not in page
 
 
 def test_the_page_needs_nothing_from_elsewhere():

@@ -1,0 +1,23 @@
+# Copyright (c) 2026, the evenkeel.flask authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""When a module began, and how long it took, as all of them say it.
+
+This file is private to the collection.
+"""
+
+from __future__ import annotations
+
+import time
+
+
+class Timing:
+    """Begins when it is made."""
+
+    def __init__(self) -> None:
+        self._began = time.time()
+        self._begun = time.monotonic()
+
+    def told(self) -> dict[str, float]:
+        elapsed = time.monotonic() - self._begun
+        return {"began": round(self._began, 2), "elapsed": round(elapsed, 2)}
