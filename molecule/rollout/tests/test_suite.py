@@ -21,7 +21,8 @@ def tests(fleet):
 
 def release_with_suite(fleet):
     checks = {"suite": {"path": "storefront/tests"}}
-    return fleet.play("rollout", "--extra-vars", json.dumps({"rollout_checks": checks}))
+    settings = {"rollout_checks": checks, "rollout_report_path": "report"}
+    return fleet.play("rollout", "--extra-vars", json.dumps(settings))
 
 
 @pytest.fixture(scope="module")
@@ -46,3 +47,6 @@ def test_a_release_that_passes_the_team_s_tests_goes_live(fleet, refused, tests)
     assert play.status == 0
     assert "46 tests passed" in play.said
     assert fleet.releases().isdisjoint(refused[1])
+    report = json.loads((fleet.folder / "report" / "report.json").read_text())
+    assert {trial["host"] for trial in report["trials"]} == set(fleet.hosts)
+    assert {row["host"] for row in report["timeline"]} == set(fleet.hosts)
