@@ -89,7 +89,7 @@ def read(layout: Layout) -> dict[str, str] | None:
 
 
 def write(layout: Layout, found: Mapping[str, str]) -> None:
-    partial = f"{layout.left}.{os.getpid()}"
+    partial = f"{layout.left}.new"
     # Root's alone: one of the fingerprints is of the environment, which holds secrets.
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as stream:

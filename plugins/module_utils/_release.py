@@ -163,6 +163,23 @@ class Host:
         """The slot that no user's request reaches."""
         return other(self.live)
 
+    def replaced_by(self, release: str | None) -> str | None:
+        """What was live before C(release), also where the switch itself is done and was not recorded."""
+        return self.recorded if release == self.live_release else self.live_release
+
+    @property
+    def recorded(self) -> str | None:
+        """The release that the history knows as the live one."""
+        return self.history[-1].release if self.history else None
+
+    @property
+    def unrecorded(self) -> Switch | None:
+        """The switch that was done, and that nobody lived to record."""
+        if self.live_release in (None, self.recorded):
+            return None
+        was_live = self.live_release in (switch.release for switch in self.history)
+        return Switch("", "rollback" if was_live else "release", self.live_release, self.recorded)
+
     @property
     def previous(self) -> str | None:
         """The release to roll back to: the last good one before the live one that is still there.
@@ -171,7 +188,7 @@ class Host:
         twice goes further back and never forward into the bad release.
         """
         bad = {self.live_release}
-        for switch in reversed(self.history):
+        for switch in reversed([*self.history, *filter(None, [self.unrecorded])]):
             if switch.action == "rollback":
                 bad.add(switch.previous)
             if switch.release not in bad and switch.release in self.releases:
@@ -272,6 +289,9 @@ def plan_settled(host: Host, keep: int, is_as_left: bool) -> list[Step]:
     """Tidy up after a run: only what is live runs, and it is remembered how the host was left."""
     steps = plan_retired(host)
     steps += plan_pruned(foresee(host, steps), keep)
+    switch = host.unrecorded
+    if switch:
+        return [*steps, Step("record", switch.release, switch.action)]
     return steps if is_as_left else [*steps, Step("remember")]
 
 
@@ -298,7 +318,7 @@ def foresee(host: Host, steps: Iterable[Step]) -> Host:
     slots = dict(host.slots)
     running = set(host.running)
     releases = list(host.releases)
-    live, candidate = host.live, host.candidate
+    live, candidate, history = host.live, host.candidate, host.history
     for step in steps:
         if step.verb == "assign" and step.subject:
             slots[step.subject] = step.detail
@@ -310,6 +330,10 @@ def foresee(host: Host, steps: Iterable[Step]) -> Host:
             live = step.subject
         elif step.verb == "point_candidate":
             candidate = step.subject
+        elif step.verb == "record":
+            history += (
+                Switch("", step.detail or "", step.subject, host.replaced_by(step.subject)),
+            )
         elif step.verb == "remove" and step.subject:
             releases.remove(step.subject)
-    return Host(tuple(releases), slots, frozenset(running), live, candidate, host.history)
+    return Host(tuple(releases), slots, frozenset(running), live, candidate, history)

@@ -17,7 +17,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Callable, NoReturn
 
 from ansible_collections.evenkeel.flask.plugins.module_utils import _drift, _venv
@@ -183,6 +183,7 @@ class Slots:
         self.details = details or {}
         self.clock = clock
         self.sleep = sleep
+        self.warnings: list[str] = []
 
     def apply(self, steps: Sequence[Step]) -> None:
         for step in steps:
@@ -292,20 +293,26 @@ class Slots:
 
     def record(self, step: Step) -> None:
         now = _iso(datetime.datetime.now(datetime.timezone.utc))
-        live = self.host.live_release
-        line = Switch(now, step.detail or "", step.subject, live, self.details).to_line()
-        with open(self.layout.history, "a", encoding="utf-8") as stream:
-            stream.write(line)
-            stream.flush()
-            os.fsync(stream.fileno())
-
+        before = self.host.replaced_by(step.subject)
+        line = Switch(now, step.detail or "", step.subject, before, self.details).to_line()
+        with self._warned("This switch is not in the history"):
+            append_line(self.layout.history, line)
         self.remember(step)
 
     def remember(self, _step: Step) -> None:
         """Note how the host is now, so that what changes it by hand is seen."""
         live = live_slot(self.layout)
         release = _base(_readlink(self.layout.slot(live))) if live else None
-        _drift.write(self.layout, _drift.fingerprint(self.layout, release))
+        with self._warned("How this host was left is not known"):
+            _drift.write(self.layout, _drift.fingerprint(self.layout, release))
+
+    @contextlib.contextmanager
+    def _warned(self, what: str) -> Iterator[None]:
+        """What is noted for people must not stop the users' way, least of all the way back: a full disk, say."""
+        try:
+            yield
+        except OSError as exc:
+            self.warnings.append(f"{what}: {exc}. Mend that, and run the rollout again.")
 
     def remove(self, step: Step) -> None:
         shutil.rmtree(self.layout.release(_given(step.subject)))
@@ -327,7 +334,8 @@ class Slots:
 
     def _link(self, target: str, link: str) -> None:
         """Point C(link) to C(target) in one rename, so that nobody ever finds no link."""
-        temporary = f"{link}.{os.getpid()}"
+        # One name for all runs: what a killed one left is taken away by the next.
+        temporary = f"{link}.new"
         if os.path.lexists(temporary):
             os.unlink(temporary)
         os.symlink(target, temporary)
@@ -337,6 +345,17 @@ class Slots:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def append_line(path: str, line: str) -> None:
+    """Add a line for good, and never to one that was left unfinished."""
+    with open(path, "ab+") as stream:
+        if stream.tell():
+            stream.seek(-1, os.SEEK_END)
+            line = line if stream.read(1) == b"\n" else f"\n{line}"
+        stream.write(line.encode())
+        stream.flush()
+        os.fsync(stream.fileno())
 
 
 def journal_error(lines: Sequence[str]) -> str:

@@ -62,9 +62,14 @@ def keep_archive(layout: _release.Layout, archive: str, uploads: str | None) -> 
     kept = layout.path("archives", name)
     upload = os.path.join(uploads or "", name)
     if uploads and os.path.exists(upload):
-        partial = f"{kept}.{os.getpid()}"
-        shutil.copyfile(upload, partial)
-        os.chmod(partial, 0o600)
+        partial = f"{kept}.new"
+        try:
+            shutil.copyfile(upload, partial)
+            os.chmod(partial, 0o600)
+        except BaseException:
+            # Half of one would keep a full disk full.
+            os.unlink(partial)
+            raise
         os.replace(partial, kept)
     return kept
 

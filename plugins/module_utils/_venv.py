@@ -57,18 +57,23 @@ def create(python: str, venv: str, unpacked: str) -> None:
     """
     if os.path.isdir(venv):
         shutil.rmtree(venv)
-    _check(run([python, "-m", "venv", "--without-pip", venv]), f"{python} cannot make a venv")
-    _pip(
-        venv,
-        unpacked,
-        "--require-hashes",
-        "--find-links",
-        os.path.join(unpacked, "wheels"),
-        "--requirement",
-        os.path.join(unpacked, _archive.LOCK),
-    )
-    with open(os.path.join(venv, DONE), "w", encoding="utf-8"):
-        pass
+    try:
+        _check(run([python, "-m", "venv", "--without-pip", venv]), f"{python} cannot make a venv")
+        _pip(
+            venv,
+            unpacked,
+            "--require-hashes",
+            "--find-links",
+            os.path.join(unpacked, "wheels"),
+            "--requirement",
+            os.path.join(unpacked, _archive.LOCK),
+        )
+        with open(os.path.join(venv, DONE), "w", encoding="utf-8"):
+            pass
+    except BaseException:
+        # Half of one would keep a full disk full.
+        shutil.rmtree(venv, ignore_errors=True)
+        raise
 
 
 def _pip(venv: str, unpacked: str, *args: str) -> None:

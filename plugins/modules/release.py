@@ -205,6 +205,8 @@ healthy:
   sample: true
 """
 
+import errno
+import os
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -310,6 +312,7 @@ def move(params: dict[str, Any], layout: _release.Layout, check_mode: bool) -> d
         "settled": lambda: _release.plan_settled(host, params["keep"], is_as_left(layout, host)),
     }
     steps: list[_release.Step] = plans[params["state"]]()
+    warnings: list[str] = []
     if not check_mode:
         slots = _slots.Slots(
             layout,
@@ -321,10 +324,12 @@ def move(params: dict[str, Any], layout: _release.Layout, check_mode: bool) -> d
             details=params["details"],
         )
         slots.apply(steps)
+        warnings = slots.warnings
     after = _release.foresee(host, steps)
     return {
         "release": params["release"],
         "steps": steps,
+        "doubts": warnings,
         "before": _release.summarise(host),
         "after": _release.summarise(after),
     }
@@ -334,6 +339,13 @@ def is_as_left(layout: _release.Layout, host: _release.Host) -> bool:
     """Whether the host is as it was remembered; one without a live release is nothing to remember."""
     found = _drift.fingerprint(layout, host.live_release)
     return host.live_release is None or _drift.read(layout) == found
+
+
+def explained(message: str, layout: _release.Layout) -> str:
+    """Say what to do about a full disk, whoever met it."""
+    if os.strerror(errno.ENOSPC) not in message:
+        return message
+    return f"{message.rstrip('.')}. Free some space where {layout.base} is, and run it again."
 
 
 def main() -> None:
@@ -360,7 +372,9 @@ def main() -> None:
             _lock.give_back(_lock.path(params["name"]), params["run"], module.check_mode)
     except (_release.ReleaseError, _lock.HeldError, ArchiveError, OSError) as exc:
         module.no_log_values = secrets
-        module.fail_json(msg=str(exc), **timing.told())
+        module.fail_json(msg=explained(str(exc), layout), **timing.told())
+    for doubt in done.pop("doubts", []):
+        module.warn(doubt)
     before = done.pop("before", {})
     after = done.pop("after", {})
     steps = [" ".join(filter(None, vars(step).values())) for step in done.pop("steps")]

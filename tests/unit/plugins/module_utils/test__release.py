@@ -169,6 +169,23 @@ class TestCheckMode:
         assert plan_live(host, "a", "release") == []
 
 
+class TestUnrecorded:
+    """Who switched may die before the history knows of it."""
+
+    def test_a_release_is_recorded_when_the_host_settles(self):
+        host = replace(LIVE_B, history=LIVE_A.history)
+        steps = plan_settled(host, 5, is_as_left=True)
+        assert words(steps) == ["stop blue", "record b release"]
+        after = foresee(host, steps)
+        assert (after.history[-1].previous, after.previous) == ("a", "a")
+        assert plan_settled(after, 5, is_as_left=True) == []
+
+    def test_what_was_rolled_back_from_is_no_way_back(self):
+        host = replace(LIVE_B, live="blue")
+        assert words(plan_settled(host, 5, is_as_left=True)) == ["stop green", "record a rollback"]
+        assert host.previous is None
+
+
 class TestWithdrawn:
     def test_candidate_is_stopped_and_users_stay(self):
         assert words(plan_withdrawn(CANDIDATE_B, "b")) == ["point_candidate", "stop green"]

@@ -79,6 +79,16 @@ def answer_once(path, text):
     threading.Thread(target=serve, daemon=True).start()
 
 
+def test_a_line_is_never_added_to_one_that_was_left_unfinished(tmp_path):
+    path = tmp_path / "history.jsonl"
+    for line in ("one\n", "two\n"):
+        _slots.append_line(str(path), line)
+    with path.open("a") as stream:
+        stream.write("half")
+    _slots.append_line(str(path), "three\n")
+    assert path.read_text() == "one\ntwo\nhalf\nthree\n"
+
+
 def test_who_answers_is_believed(tmp_path):
     path = str(tmp_path / "s.sock")
     answer_once(path, b"HTTP/1.1 503 Away\r\nX-Release: r2\r\nContent-Length: 0\r\n\r\n")

@@ -8,9 +8,11 @@ The proof that gunicorn loads the app needs a running systemd, and is in the mol
 
 from __future__ import annotations
 
+import errno
 import grp
 import json
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -279,6 +281,19 @@ class TestKeepArchive:
         assert kept == wanted.layout.path("archives", "shop.tar")
         assert Path(kept).read_bytes() == Path(wanted.archive).read_bytes()
         assert stat.S_IMODE(os.stat(kept).st_mode) == 0o600
+
+    def test_no_half_of_one_stays_on_a_disk_that_is_full(self, wanted, tmp_path, monkeypatch):
+        archives = Path(wanted.layout.path("archives"))
+        archives.mkdir()
+
+        def copyfile(source, target):
+            Path(target).write_bytes(b"half")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), target)
+
+        monkeypatch.setattr(shutil, "copyfile", copyfile)
+        with pytest.raises(OSError, match="No space left"):
+            _stage.keep_archive(wanted.layout, "/cache/shop.tar", str(tmp_path))
+        assert list(archives.iterdir()) == []
 
     @pytest.mark.parametrize("uploads", [None, "/nowhere"])
     def test_one_that_is_kept_already_was_not_copied_again(self, wanted, uploads):

@@ -109,13 +109,13 @@ class TestCreate:
         assert _venv.is_complete(str(half))
         assert not (half / "leftover").exists()
 
-    def test_a_wheel_that_is_missing_is_told_and_the_venv_is_not_complete(self, unpacked):
+    def test_a_wheel_that_is_missing_is_told_and_no_half_of_a_venv_is_left(self, unpacked):
         (unpacked / "wheels" / "tiny-1.0-py3-none-any.whl").unlink()
         with pytest.raises(
             ArchiveError, match=r"wheels do not install: ERROR: No matching .* tiny-1\.0$"
         ):
             create(unpacked)
-        assert not _venv.is_complete(str(unpacked.parent / "venv"))
+        assert not (unpacked.parent / "venv").exists()
 
     def test_a_wheel_that_is_not_the_locked_one_is_refused(self, unpacked):
         pip = real_pip()
@@ -126,9 +126,7 @@ class TestCreate:
         make_wheel(unpacked / "wheels", "tiny", files={"tiny.py": "evil = True\n"})
         with pytest.raises(ArchiveError, match="do not install"):
             create(unpacked)
-        venv = unpacked.parent / "venv"
-        assert not _venv.is_complete(str(venv))
-        assert list(site_packages(venv).iterdir()) == []
+        assert not (unpacked.parent / "venv").exists()
 
     def test_a_python_that_makes_no_venv_is_named_with_what_it_said(self, unpacked):
         python = unpacked / "python3"

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 from pathlib import Path
@@ -71,6 +72,9 @@ class Host:
         for link, target in ((self.layout.live, live), (self.layout.candidate, candidate)):
             if target:
                 os.symlink(self.layout.socket(target), link)
+        if live:
+            switch = _release.Switch("2026-11-24T00:00:00+00:00", "release", slots[live], None)
+            Path(self.layout.history).write_text(switch.to_line())
         self.running = set(running)
 
     def found(self) -> dict[str, str]:
@@ -230,11 +234,34 @@ class TestWithoutSystemd:
         assert said["steps"] == ["point_live", "record rollback"]
         assert (said["live"], said["live_slot"]) == (None, None)
         assert not os.path.lexists(host.layout.live)
-        (line,) = Path(host.layout.history).read_text().splitlines()
+        line = Path(host.layout.history).read_text().splitlines()[-1]
         switch = _release.Switch.from_line(line)
         assert switch
         assert (switch.action, switch.release, switch.previous) == ("rollback", None, "a")
         assert host(state="withdrawn", release="a")["changed"] is False
+
+    def test_a_history_that_cannot_be_written_keeps_nobody_from_going_back(self, host, monkeypatch):
+        def append_line(path, line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+
+        monkeypatch.setattr(_slots, "append_line", append_line)
+        host.set_up("a", blue="a", live="blue")
+        said = host(state="withdrawn", release="a")
+        assert said["live"] is None
+        assert not os.path.lexists(host.layout.live)
+        (warning,) = said["warnings"]
+        assert "This switch is not in the history: [Errno 28] No space left" in str(warning)
+
+    def test_a_full_disk_is_told_with_what_to_do(self, host, monkeypatch):
+        def stage(wanted):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/full")
+
+        monkeypatch.setattr(_stage, "stage", stage)
+        host.set_up()
+        assert host(**STAGED)["msg"] == (
+            "[Errno 28] No space left on device: '/full'. "
+            f"Free some space where {host.base} is, and run it again."
+        )
 
     def test_a_way_to_a_candidate_that_died_is_removed(self, host):
         host.set_up("a", "b", blue="a", green="b", live="blue", candidate="green")
