@@ -21,7 +21,7 @@ test: setup ## all tests, on real hosts in containers too
 	@$(python) tests/fleet/fleet.py install
 	@$(python) tests/run.py test
 
-test-long: setup ## what takes about an hour: the controller is killed at every task of a rollout
+test-long: setup ## what takes about two hours: every kill and every fault of docs/faults.md
 	@$(python) tests/fleet/fleet.py install
 	@$(python) tests/run.py long
 

@@ -17,6 +17,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -102,6 +103,32 @@ class Host:
         lines = self.see.file(f"/srv/{self.app}/history.jsonl").content_string.splitlines()
         return [json.loads(line) for line in lines]
 
+    def wait_in(self, process: subprocess.Popen[str], until: str, then: str = "") -> bool:
+        """Wait in a run until a shell's condition is true on the host; whether that came before the run's end.
+
+        @param then: what the shell does in the same moment
+        """
+        script = f"until {until}; do sleep 0.02; done; {then}"
+        waiting = subprocess.Popen(
+            ["podman", "exec", self.container, "timeout", "600", "sh", "-c", script]
+        )
+        while waiting.poll() is None and process.poll() is None:
+            time.sleep(0.02)
+        waiting.kill()
+        return waiting.wait() == 0
+
+    def put(self, path: Path, folder: str) -> None:
+        """Copy a file of the tests into a folder of the host."""
+        _podman.podman("cp", str(path), f"{self.container}:{folder}/")
+
+    def in_its(self, kinds: str, *command: str) -> None:
+        """Run a command of this machine in namespaces of the host, which may do what nobody may in the host.
+
+        @param kinds: options of nsenter(1)
+        """
+        pid = _podman.podman("inspect", "-f", "{{.State.Pid}}", self.container).strip()
+        _podman.run("nsenter", "-t", pid, kinds, *command)
+
     def restart(self) -> None:
         """A power cut, and power again."""
         _podman.podman("restart", "-t", "0", self.container)
@@ -112,8 +139,8 @@ class Users:
 
     summary: load.Summary
 
-    def __init__(self, urls: Mapping[str, str], paths: Sequence[str]) -> None:
-        self._load = load.Load(urls, rate=15, paths=list(paths))
+    def __init__(self, urls: Mapping[str, str], paths: Sequence[str], rate: float) -> None:
+        self._load = load.Load(urls, rate, list(paths))
 
     def __enter__(self) -> Users:
         self._load.start()
@@ -151,10 +178,9 @@ class Fleet:
             for host, told in known.items()
             if "fleet_http_port" in told
         }
-        self.hosts = {
-            host: Host(known[host]["fleet_container"], app)
-            for host in inventory["all"]["children"]["app"]["hosts"]
-        }
+        every = {host: Host(told["fleet_container"], app) for host, told in known.items()}
+        self.hosts = {host: every[host] for host in inventory["all"]["children"]["app"]["hosts"]}
+        self.props = {host: every[host] for host in every if host not in self.hosts}
 
     @property
     def secrets(self) -> dict[str, str]:
@@ -196,12 +222,44 @@ class Fleet:
         """What answers at the addresses of the fleet; two while a rollout is under way."""
         return {self.ask(host).release for host in self.urls}
 
-    def users(self, *paths: str) -> Users:
-        return Users(self.urls, paths or ("/", "/health", "/api/products"))
+    def wrong(self, before: set[str | None]) -> str | None:
+        """What is not as it should be in the middle: each host serves what it did or the one new release, and the
+        status says which.
+        """
+        for host in self.urls:
+            wait_until(lambda host=host: self.serves(host), f"{host} serves")  # type: ignore[misc]
+        if len(self.releases() - before) > 1:
+            return f"{self.releases()} answer"
+        said = self.play("status").said
+        for host in self.hosts:
+            release = self.ask(host).release or ""
+            if not re.search(rf"{host} +{re.escape(release)} +(blue|green) .* yes", said):
+                return f"the status of {host} is not that it serves {release}"
+        return None
+
+    def unfinished(self, before: set[str | None]) -> str | None:
+        """What is not as it should be at the end: all hosts serve the new release, run nothing else and know of it."""
+        after = self.releases()
+        if len(after) != 1 or after & before:
+            return f"{after} answer"
+        for name, host in self.hosts.items():
+            if not host.runs_the_live_slot_alone:
+                return f"{name} runs {host.running}"
+            if host.history[-1]["release"] not in after:
+                return f"the history of {name} does not know of {after}"
+        return None
+
+    def users(self, *paths: str, rate: float = 15) -> Users:
+        return Users(self.urls, paths or ("/", "/health", "/api/products"), rate)
 
     def lay_out(self, version: str, on: str = "v1") -> None:
         """Make a version of the sample app the one that is deployed next."""
         materialize.materialize(version, self.folder / "storefront", on)
+
+    def lay_out_another(self) -> None:
+        """A release that works, and that no host has seen."""
+        self.lay_out("v1")
+        (self.folder / "storefront" / "NOTES").write_text(uuid.uuid4().hex, encoding="utf-8")
 
     def start(
         self, playbook: str, *args: str, environment: Mapping[str, str] | None = None

@@ -1,106 +1,161 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whenever the controller dies, every host serves a good release, and the next run finishes the job."""
+"""Whoever dies in a rollout and whenever, every host serves a good release, and the next run finishes the job.
+
+The points are found from a rollout in which nobody dies: the tasks that it began, and
+the renames that its modules did on the first host.
+"""
 
 from __future__ import annotations
 
+import json
 import os
-import re
 import signal
-from pathlib import Path
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 
 import pytest
-from ansible_collections.evenkeel.flask.molecule.shared.testbed import wait_until
+from ansible_collections.evenkeel.flask.tests.bench import page
 
-CALLBACKS = Path(__file__).resolve().parents[1] / "callbacks"
+SCENARIO = Path(__file__).resolve().parents[1]
+PAGE = SCENARIO.parents[1] / "docs" / "faults.md"
+WATCHED = "/opt/watched"
+PYTHON = f'#!/bin/sh\\nPYTHONPATH={WATCHED} exec /usr/bin/python3 "$@"\\n'
+
+# The gate and the bake have their own tests, and take most of the time of a rollout.
+CHECKS = ["main_page", "api", "upload", "response_times", "concurrency", "session", "errors"]
+QUICK = {
+    "rollout_bake_seconds": 0,
+    "rollout_checks": {name: {"enabled": False} for name in CHECKS},
+}
+HEAD = ["who is killed", "when", "served then", "requests", "failed", "and"]
+
+
+@dataclass(frozen=True)
+class Point:
+    """A moment of a rollout, and who is killed in it.
+
+    C(task) counts the tasks that begin, C(rename) the renames on the first host, and says on which side of it.
+    """
+
+    who: str
+    when: str
+    task: int = 0
+    rename: str = ""
 
 
 class Runs:
-    """Rollouts of one release after another, each of which can be killed at a task's beginning."""
+    """Rollouts of one release after another, in each of which somebody can be killed."""
 
     def __init__(self, fleet):
         self.fleet = fleet
+        self.canary = fleet.hosts["app1"]
         self.tasks = fleet.folder / "tasks"
-        self.number = 0
 
-    def lay_out_another(self):
-        self.number += 1
-        self.fleet.lay_out("v1")
-        (self.fleet.folder / "storefront" / "NOTES").write_text(f"{self.number}\n")
+    def watch_renames(self):
+        self.on_canary(
+            f"mkdir -p {WATCHED}; printf '{PYTHON}' > {WATCHED}/python; chmod +x {WATCHED}/python"
+        )
+        self.canary.put(SCENARIO / "files" / "sitecustomize.py", WATCHED)
+        own = self.fleet.folder / "host_vars"
+        own.mkdir(exist_ok=True)
+        (own / "app1.yml").write_text(f"ansible_python_interpreter: {WATCHED}/python\n")
 
-    def roll_out(self, kill_at=0):
+    def on_canary(self, script):
+        return self.canary.see.check_output(script)
+
+    def start(self, kill_at=0, stop_at="", **settings):
         self.tasks.unlink(missing_ok=True)
+        self.on_canary(f"cd {WATCHED}; rm -f renames stopped stop_at")
+        if stop_at:
+            self.on_canary(f"echo {stop_at} > {WATCHED}/stop_at")
         watched = {
-            "ANSIBLE_CALLBACK_PLUGINS": str(CALLBACKS),
+            "ANSIBLE_CALLBACK_PLUGINS": str(SCENARIO / "callbacks"),
             "ANSIBLE_CALLBACKS_ENABLED": "boundaries",
             "BOUNDARIES": str(self.tasks),
             "KILL_AT": str(kill_at),
         }
-        process = self.fleet.start("rollout", environment=watched)
+        return self.fleet.start(
+            "rollout", "-e", json.dumps({**QUICK, **settings}), environment=watched
+        )
+
+    def roll_out(self, **settings):
+        process = self.start(**settings)
         said, _none = process.communicate()
         return process.returncode, said
 
-    def begun(self):
-        return self.tasks.read_text().splitlines()
+    def roll_out_and_kill(self, point):
+        """Return what was not as it should be: the run ends, and not well."""
+        process = self.start(point.task, point.rename)
+        if point.rename:
+            stopped = f"{WATCHED}/stopped"
+            is_reached = self.canary.wait_in(process, f"[ -s {stopped} ]")
+            if is_reached and "run" in point.who:
+                os.killpg(process.pid, signal.SIGKILL)
+            if is_reached:
+                self.on_canary(f"kill -KILL $(cat {stopped})")
+        said, _none = process.communicate()
+        is_as_wanted = (process.returncode == -signal.SIGKILL) == ("run" in point.who)
+        if process.returncode and is_as_wanted:
+            return None
+        return f"the run ended with {process.returncode}: {said[-2000:]}"
+
+    def points(self):
+        """All of them, in order."""
+        begun = self.tasks.read_text().splitlines()
+        renamed = [PurePosixPath(line) for line in self.on_canary(f"cat {WATCHED}/renames").split()]
+        yield from (Point("the run", task, number) for number, task in enumerate(begun, 1))
+        for number, path in enumerate(renamed, 1):
+            # What lies in a folder has another name in each rollout: an archive, a release, a slot.
+            name = "/".join([*path.parts[3:-1], "…"]) if path.parts[3:-1] else path.name
+            for side in ("before", "after"):
+                when, rename = f"{side} the rename to {name}", f"{number} {side}"
+                yield Point("the run and its module", when, rename=rename)
+            yield Point("the module", when, rename=rename)
 
 
 @pytest.fixture(scope="module")
 def runs(fleet):
-    return Runs(fleet)
+    runs = Runs(fleet)
+    runs.watch_renames()
+    return runs
 
 
 @pytest.fixture(scope="module")
-def boundaries(runs):
-    """The tasks of a whole rollout, in order."""
-    runs.lay_out_another()
+def points(fleet, runs):
+    """Those that are tried: all, or KILL_POINTS of them, those around the switch and the others evenly spread."""
+    fleet.lay_out_another()
     status, said = runs.roll_out()
     assert status == 0, said
-    return runs.begun()
+    found = [*runs.points()]
+    if os.environ.get("LONG"):
+        return found
+    chosen = [point for point in found if point.when.endswith(" live.sock")]
+    others = [point for point in found if point not in chosen]
+    left = int(os.environ.get("KILL_POINTS", "8")) - len(chosen)
+    spread = [others[turn * (len(others) - 1) // (left - 1)] for turn in range(left)]
+    return [point for point in found if point in chosen or point in spread]
 
 
-def wrong_after_the_kill(fleet, before):
-    """What is not as it should be: each host serves the old release or the new one, and the status says so."""
-    for host in fleet.urls:
-        wait_until(lambda host=host: fleet.serves(host), f"{host} serves")
-    if len(fleet.releases() - before) > 1:
-        return f"{fleet.releases()} answer"
-    said = fleet.play("status").said
-    for host in fleet.hosts:
-        row = rf"{host} +{re.escape(fleet.ask(host).release)} +(blue|green) .* yes"
-        if not re.search(row, said):
-            return f"the status of {host} is not that it serves {fleet.ask(host).release}"
-    return None
-
-
-def wrong_after_the_next_run(fleet, before):
-    after = fleet.releases()
-    if len(after) != 1 or after & before:
-        return f"{after} answer"
-    lonely = [name for name, host in fleet.hosts.items() if host.runs_the_live_slot_alone]
-    return None if lonely == list(fleet.hosts) else f"only {lonely} run the live slot alone"
-
-
-def test_whenever_the_controller_is_killed_all_is_well_and_the_next_run_finishes(
-    fleet, runs, boundaries
-):
-    wanted = int(os.environ.get("KILL_POINTS", "0")) or len(boundaries)
-    points = sorted(
-        {1 + turn * (len(boundaries) - 1) // max(wanted - 1, 1) for turn in range(wanted)}
-    )
-    lines = []
+def test_whoever_is_killed_all_is_well_and_the_next_run_finishes(fleet, runs, points):
+    measured = page.machine()
+    rows = []
     for point in points:
-        runs.lay_out_another()
+        fleet.lay_out_another()
         before = fleet.releases()
-        with fleet.users() as users:
-            status, _said = runs.roll_out(kill_at=point)
-            problem = "it was not killed" if status != -signal.SIGKILL else None
-            problem = problem or wrong_after_the_kill(fleet, before)
-            status, said = runs.roll_out()
+        with fleet.users(rate=5) as users:
+            problem = runs.roll_out_and_kill(point)
+            problem = fleet.wrong(before) or problem
+            served = ["old" if fleet.ask(host).release in before else "new" for host in fleet.hosts]
+            status, said = runs.roll_out(rollout_batches=["100%"])
             problem = problem or (status and f"the next run ended with {status}: {said[-2000:]}")
-            problem = problem or wrong_after_the_next_run(fleet, before)
-        lost = users.summary.failed
-        problem = problem or (lost and f"{lost} of {users.summary.sent} requests failed")
-        lines.append(f"{point:3} {boundaries[point - 1]}: {problem or 'well'}")
-        print(lines[-1], flush=True)
-    assert [line for line in lines if not line.endswith(": well")] == []
+            problem = problem or fleet.unfinished(before)
+        sent, failed = users.summary.sent, users.summary.failed
+        problem = problem or (failed and "requests failed")
+        outcome = " ".join(str(problem or "all was well").split())
+        rows.append([point.who, point.when, ", ".join(served), str(sent), str(failed), outcome])
+        print(" | ".join(rows[-1]), flush=True)
+    if os.environ.get("LONG"):
+        page.write("kill matrix", page.table(HEAD, rows), measured, PAGE)
+    assert [row for row in rows if row[-1] != "all was well"] == []
