@@ -40,6 +40,7 @@ forks = 20
 stdout_callback = evenkeel.flask.progress
 [ssh_connection]
 pipelining = true
+ssh_args = -o ControlMaster=auto -o ControlPersist=60s -o ServerAliveInterval=10
 """
 PATHS = ("/", "/health", "/api/products", "/products", "/static/shop.css")
 # For all targets together: a demo is no stress test of the machine that it runs on.
