@@ -1,20 +1,24 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A rollout as a person follows it: a line a task, and in full what must be read."""
+"""A rollout as a person follows it: a line a task, and in full what must be read; in a terminal a table, too."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: progress
 type: stdout
-short_description: Show a rollout as a line for each task
+short_description: Show a rollout as a line for each task, and as a table that lives
 version_added: "0.1.0"
 author: The evenkeel.flask authors (@evenkeel)
 description:
   - When, what, and on which hosts, in one line for each task that did something. Verdicts of the gate, tables and failures
     are shown in full, and nothing else is.
   - The time is that since the run began, in minutes and seconds.
+  - In a terminal a table stands below the lines, drawn anew each second, with a row for each host, its step, how long it
+    has been at it, and what came of the release there. Large fleets are summed up, those hosts that are under way or
+    failed first. In files, in CI, in terminals that cannot draw (C(TERM=dumb)) and before ansible-core 2.19, whose workers
+    may write to the terminal, there are only the lines.
   - For all the rest, and for C(-v), there is Ansible's own callback P(ansible.builtin.default#callback).
 requirements:
   - Set as stdout in configuration.
@@ -26,21 +30,23 @@ EXAMPLES = r"""
     msg: stdout_callback = evenkeel.flask.progress
 """
 
+import os
+import sys
 import time
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from ansible import constants
 from ansible.plugins.callback import CallbackBase
+from ansible.release import __version__
+from ansible.utils.color import stringc
+from ansible_collections.evenkeel.flask.plugins.plugin_utils import _live
+from ansible_collections.evenkeel.flask.plugins.plugin_utils._live import clock
 
 NAMED_HOSTS = 4
 # The worst first: a line has the colour of its worst host.
 COLORS = {"unreachable": "bright red", "failed": "red", "changed": "yellow", "ok": "green"}
-
-
-def clock(seconds: float) -> str:
-    minutes, rest = divmod(int(seconds), 60)
-    return f"{minutes:02}:{rest:02}"
 
 
 def said(outcomes: Mapping[str, str]) -> str:
@@ -61,6 +67,16 @@ def reason(result: Mapping[str, Any]) -> str:
     return message if error in message else f"{message}\n{error}"
 
 
+def can_live() -> bool:
+    """Whether nobody but Ansible's display writes to a terminal that can draw lines anew."""
+    version = tuple(map(int, __version__.split(".")[:2]))
+    return (
+        version >= (2, 19)
+        and not constants.ENABLE_TASK_DEBUGGER
+        and _live.is_terminal(sys.stdout, os.environ)
+    )
+
+
 class CallbackModule(CallbackBase):  # type: ignore[misc]
     """Gathers what the hosts say of a task, and shows it when the next one begins."""
 
@@ -76,6 +92,36 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         self.outcomes: dict[str, str] = {}
         # Hosts by what was said of them: hosts that fail alike are told together.
         self.refusals: dict[str, list[str]] = {}
+        self.hosts: dict[str, _live.Host] = {}
+        self.screen: _live.Screen | None = None
+
+    def table(self, width: int, height: int, final: bool = False) -> list[str]:
+        lines = _live.table(self.hosts, time.monotonic(), width, height, final)
+        return [stringc(line, color) if color else line for line, color in lines]
+
+    def _ended(self, result: Any, outcome: str) -> None:
+        host = self.hosts.get(result._host.get_name())
+        if host:
+            action = result._task.action.rpartition(".")[2]
+            state = result._task.args.get("state")
+            word = _live.verdict(action, state, outcome, result._result)
+            host.end(time.monotonic(), word)
+        if self.screen:
+            self.screen.refresh_soon()
+
+    def v2_playbook_on_start(self, playbook: Any) -> None:
+        if can_live():
+            self.screen = _live.Screen(self._display, self.table, sys.stdout)
+
+    def v2_runner_on_start(self, host: Any, task: Any) -> None:
+        now = time.monotonic()
+        known = self.hosts.setdefault(host.get_name(), _live.Host(now))
+        known.begin((task.name or task.action).rpartition(" | ")[2], now)
+        if self.screen:
+            self.screen.refresh_soon()
+
+    def v2_runner_on_skipped(self, result: Any) -> None:
+        self._ended(result, "passed over")
 
     def flush(self) -> None:
         if self.outcomes:
@@ -104,6 +150,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         self.v2_playbook_on_task_start(task, False)
 
     def v2_runner_on_ok(self, result: Any) -> None:
+        self._ended(result, "ok")
         self._handle_warnings(result._result)
         if result._task.action.rpartition(".")[2] == "debug":
             for part in result._result.get("results", [result._result]):
@@ -113,9 +160,11 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
             self.outcomes[result._host.get_name()] = "changed" if changed else "ok"
 
     def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
+        self._ended(result, "passed over" if ignore_errors else "failed")
         self._refused("failed", result)
 
     def v2_runner_on_unreachable(self, result: Any) -> None:
+        self._ended(result, "unreachable")
         self._refused("unreachable", result)
 
     def _refused(self, word: str, result: Any) -> None:
@@ -144,6 +193,10 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
 
     def v2_playbook_on_stats(self, stats: Any) -> None:
         self.flush()
+        if self.screen:
+            self.screen.close()
+            for line in self.table(self._display.columns, len(self.hosts) + 1, final=True):
+                self._display.display(line)
         hosts = sorted(stats.processed)
         outcomes = {
             host: next(

@@ -35,6 +35,7 @@ class Run:
         self.callback = progress.CallbackModule()
         self.callback._display = self.screen
         self.action = ""
+        self.args: dict[str, Any] = {}
 
     def play(self, name: str) -> None:
         self.callback.v2_playbook_on_play_start(SimpleNamespace(get_name=lambda: name))
@@ -51,7 +52,7 @@ class Run:
     def _result(self, host: str, result: dict[str, Any]) -> Any:
         return SimpleNamespace(
             _host=SimpleNamespace(get_name=lambda: host),
-            _task=SimpleNamespace(action=self.action),
+            _task=SimpleNamespace(action=self.action, args=self.args),
             _result=result,
         )
 

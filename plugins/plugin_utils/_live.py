@@ -1,0 +1,241 @@
+# Copyright (c) 2026, the evenkeel.flask authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A table that lives below the lines of a run: a row a host, drawn anew once a second.
+
+What is drawn is made by pure functions; C(Screen) is the one place with effects. This file is
+private to the collection.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TextIO
+
+COLUMNS = ("host", "step", "elapsed", "verdict")
+# In narrower terminals the table says less than the lines above it.
+NARROWEST = 40
+# Drawing more often than the eye can follow slows a large fleet's run down.
+LEAST_SECONDS = 0.1
+COLORS = {
+    "lost": "bright red", "failed": "red", "refused": "red", "taken back": "yellow",
+    "passed": "green", "switched": "green", "baked": "green", "done": "green",
+}  # fmt: skip
+# What came of a host stays, whatever is done on it afterwards.
+LASTING = {"lost": 3, "failed": 1, "refused": 2}
+UP_AND_CLEAR = "\x1b[{}A\r\x1b[J"
+
+
+@dataclass
+class Host:
+    """How far a host is: C(since) is when its step began, C(ended) when it did, if it has."""
+
+    begun: float
+    step: str = ""
+    since: float = 0.0
+    ended: float | None = None
+    verdict: str = ""
+
+    def begin(self, step: str, now: float) -> None:
+        self.step, self.since, self.ended = step, now, None
+
+    def end(self, now: float, verdict: str) -> None:
+        self.ended = now
+        if LASTING.get(verdict, 0) >= LASTING.get(self.verdict, 0):
+            self.verdict = verdict or self.verdict
+
+
+def clock(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes:02}:{rest:02}"
+
+
+def verdict(action: str, state: Any, outcome: str, result: Mapping[str, Any]) -> str:
+    """What a result says of the release on its host, in a word; nothing if it says nothing.
+
+    @param action: the module's name without that of its collection
+    @param state: the state that was wanted of it
+    @param outcome: V(ok), V(failed), V(unreachable), or V(passed over)
+    """
+    words = {
+        ("rollout_gate", None): result.get("verdict"),
+        ("rollout_bake", None): "baked",
+        ("release", "staged"): "staged",
+        ("release", "candidate"): "started",
+        ("release", "live"): "switched",
+        ("release", "withdrawn"): "taken back",
+        ("release", "settled"): "done",
+    }
+    word = str(words.get((action, state)) or "")
+    return {
+        "ok": word,
+        "failed": "refused" if word else "failed",
+        "unreachable": "lost",
+    }.get(outcome, "")
+
+
+def table(
+    hosts: Mapping[str, Host], now: float, width: int, height: int, final: bool = False
+) -> list[tuple[str, str | None]]:
+    """The lines of the table, each with its colour: as many as fit, those that matter first.
+
+    @param final: for each host the time of its whole run, and not that of its last step
+    """
+    shown = list(hosts)
+    rest: list[str] = []
+    if len(shown) + 1 > height:
+        first = sorted(shown, key=lambda name: _matters(hosts[name]))[: max(height - 2, 1)]
+        rest = [name for name in shown if name not in first]
+        shown = [name for name in shown if name in first]
+    rows = [COLUMNS, *(_row(name, hosts[name], now, final) for name in shown)]
+    colors = [None, *(COLORS.get(hosts[name].verdict) for name in shown)]
+    lines = list(zip(_laid_out(rows, width), colors))
+    if rest:
+        said = Counter(hosts[name].verdict or "under way" for name in rest)
+        told = ", ".join(f"{count} {word}" for word, count in said.items())
+        lines.append((f"and {len(rest)} more: {told}"[:width], None))
+    return lines
+
+
+def _matters(host: Host) -> int:
+    if host.verdict in LASTING:
+        return 0
+    return 1 if host.ended is None else 2
+
+
+def _row(name: str, host: Host, now: float, final: bool) -> tuple[str, ...]:
+    end = now if host.ended is None else host.ended
+    return (name, host.step, clock(end - (host.begun if final else host.since)), host.verdict)
+
+
+def _laid_out(rows: Sequence[Sequence[str]], width: int) -> list[str]:
+    """Lines no wider than the terminal: names take a third at most, and steps what is left."""
+    names, steps, times, verdicts = (max(map(len, column)) for column in zip(*rows))
+    names = min(names, width // 3)
+    steps = min(steps, max(width - names - times - verdicts - 6, 0))
+    return [
+        "  ".join((_cut(name, names), _cut(step, steps), elapsed.rjust(times), word)).rstrip()[
+            :width
+        ]
+        for name, step, elapsed, word in rows
+    ]
+
+
+def _cut(text: str, width: int) -> str:
+    if len(text) > width:
+        return text[: max(width - 1, 0)] + "\N{HORIZONTAL ELLIPSIS}"[:width]
+    return text.ljust(width)
+
+
+def is_terminal(stream: Any, environment: Mapping[str, str]) -> bool:
+    """Whether lines can be drawn anew there."""
+    return bool(stream.isatty()) and environment.get("TERM", "dumb") not in ("", "dumb")
+
+
+class Screen:
+    """Keeps the table below all that Ansible displays.
+
+    Ansible forks while it holds the lock of its display, and holds it while it waits for an
+    answer. So whoever draws holds it too: no worker is forked half way through a line, and no
+    question is written over.
+
+    @param display: Ansible's
+    @param draw: the lines of the table for a width and a height
+    @param out: the terminal that the display writes to
+    """
+
+    def __init__(self, display: Any, draw: Callable[[int, int], list[str]], out: TextIO) -> None:
+        self.display = display
+        self.draw = draw
+        self.out = out
+        self.drawn = 0
+        self.drawn_at = 0.0
+        # Whether what comes next stands where the table would: in the line of a text or an answer.
+        self.is_mid_line = False
+        self.is_asking = False
+        self._pid = os.getpid()
+        self._enough = threading.Event()
+        self._shown = display.display
+        self._asked = {name: getattr(display, name) for name in ("prompt", "prompt_until")}
+        display.display = self._show_above
+        for name in self._asked:
+            setattr(display, name, self._asking(name))
+        self._thread = threading.Thread(target=self._tick, daemon=True)
+        self._thread.start()
+        atexit.register(self.close)
+
+    def _tick(self) -> None:
+        while not self._enough.wait(1):
+            self.refresh()
+
+    def refresh(self) -> None:
+        with self.display._lock:
+            if not (self._enough.is_set() or self.is_mid_line or self.is_asking):
+                self._clear()
+                self._draw()
+                self.out.flush()
+
+    def refresh_soon(self) -> None:
+        """Draw, unless that was done a moment ago; the next tick does it else."""
+        if time.monotonic() - self.drawn_at >= LEAST_SECONDS:
+            self.refresh()
+
+    def _draw(self) -> None:
+        try:
+            size = os.get_terminal_size(self.out.fileno())
+        except (OSError, ValueError):
+            return
+        if size.columns >= NARROWEST:
+            # Half of the screen is left for the lines, and the last column free: some terminals
+            # go to the next line after it.
+            lines = self.draw(size.columns - 1, max(size.lines // 2, 3))
+            self.out.write("".join(f"{line}\n" for line in lines))
+            self.drawn, self.drawn_at = len(lines), time.monotonic()
+
+    def _clear(self) -> None:
+        if self.drawn:
+            self.out.write(UP_AND_CLEAR.format(self.drawn))
+            self.out.flush()
+            self.drawn = 0
+
+    def _show_above(self, msg: str, *args: Any, **kwargs: Any) -> None:
+        if os.getpid() != self._pid:  # A worker, whose words Ansible hands to the run itself.
+            self._shown(msg, *args, **kwargs)
+            return
+        with self.display._lock:
+            self._clear()
+            self._shown(msg, *args, **kwargs)
+            self.is_mid_line = not (kwargs.get("newline", True) or msg.endswith("\n"))
+            self.refresh_soon()
+
+    def _asking(self, name: str) -> Callable[..., Any]:
+        def ask(*args: Any, **kwargs: Any) -> Any:
+            if os.getpid() != self._pid:
+                return self._asked[name](*args, **kwargs)
+            with self.display._lock:
+                self._clear()
+                self.is_asking = True
+                try:
+                    return self._asked[name](*args, **kwargs)
+                finally:
+                    self.is_asking = False
+
+        return ask
+
+    def close(self) -> None:
+        """Take the table away, and leave the screen to others."""
+        if os.getpid() != self._pid or self._enough.is_set():
+            return
+        self._enough.set()
+        with self.display._lock:
+            self._clear()
+            self.display.display = self._shown
+            for name, asked in self._asked.items():
+                setattr(self.display, name, asked)
+        self._thread.join(1)
