@@ -56,9 +56,9 @@ def test_where_no_host_did_anything_there_is_no_picture():
 def test_time_goes_to_the_right_from_the_first_step_of_all():
     shown = picture(app1=WELL, app2=REFUSED)
     first, second = shown.lines
-    assert [bar.x - shown.left for bar in first.bars] == [0.0, 140.0, 280.0]
-    assert [bar.width for bar in first.bars] == [56.0, 84.0, 280.0]
-    assert [bar.x - shown.left for bar in second.bars] == [140.0, 252.0]
+    assert [drawn.x - shown.left for drawn in first.bars] == [0.0, 140.0, 280.0]
+    assert [drawn.width for drawn in first.bars] == [56.0, 84.0, 280.0]
+    assert [drawn.x - shown.left for drawn in second.bars] == [140.0, 252.0]
     assert (first.y, second.y) == (0, _timeline.ROW)
     assert (second.until, shown.height) == (shown.left + 280.0, 2 * _timeline.ROW + _timeline.AXIS)
 
@@ -71,9 +71,9 @@ def test_all_that_is_drawn_is_within_the_picture():
 
 def test_a_bar_is_named_where_there_is_room_and_can_be_seen_where_there_is_none():
     shown = picture(app1={"switch": took(0, 0.01), "bake": took(1, 100)})
-    assert [bar.text for bar in shown.lines[0].bars] == ["", "bake"]
+    assert [drawn.text for drawn in shown.lines[0].bars] == ["", "bake"]
     assert shown.lines[0].bars[0].width == _timeline.THINNEST
-    assert [bar.title for bar in shown.lines[0].bars] == [
+    assert [drawn.title for drawn in shown.lines[0].bars] == [
         "app1: switch, 0.0 s, passed",
         "app1: bake, 100.0 s, passed",
     ]
