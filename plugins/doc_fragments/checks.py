@@ -42,7 +42,8 @@ options:
       main_page:
         description:
           - The main page comes with its status, is not empty, shows no error text, and its own stylesheets, scripts
-            and images load. Leaves nothing behind.
+            and images load and call themselves what they are. It is compressed if the live release's is. Leaves
+            nothing behind.
         type: dict
         suboptions:
           enabled:
@@ -62,7 +63,9 @@ options:
             description: Text that the page must contain.
             type: str
       api:
-        description: JSON endpoints answer in their shapes. Leaves behind what the named endpoints write.
+        description:
+          - JSON endpoints answer in their shapes, and what has a wanted shape calls itself JSON. Leaves behind what the
+            named endpoints write.
         type: dict
         suboptions:
           enabled:
@@ -132,7 +135,9 @@ options:
             type: bool
             default: false
           max_bytes:
-            description: The app's limit. One more byte must be answered by 413, not by a broken connection.
+            description:
+              - The app's limit. A file of one more byte must be answered by 413, not by a broken connection, and a
+                request of 99 % of it be taken; the latter is tried only where O(checks.upload.delete) is set.
             type: int
       response_times:
         description:
@@ -188,7 +193,8 @@ options:
       session:
         description:
           - A session is read on new connections, which other workers answer; a forged cookie is no session; a session
-            of the live release is read by the candidate. Leaves the sessions behind until they expire.
+            of the live release is read by the candidate; the page that tells a session may not be kept by shared
+            caches. Leaves the sessions behind until they expire.
         type: dict
         suboptions:
           enabled:
@@ -239,13 +245,13 @@ options:
             type: bool
             default: true
           secure:
-            description: Whether the cookies must or must not be C(Secure); not judged if left out.
+            description: Whether the cookies must or must not be C(Secure). If left out, those that were must be.
             type: bool
           httponly:
-            description: Whether the cookies must or must not be C(HttpOnly); not judged if left out.
+            description: Whether the cookies must or must not be C(HttpOnly). If left out, those that were must be.
             type: bool
           samesite:
-            description: The wanted C(SameSite); not judged if left out.
+            description: The wanted C(SameSite). If left out, cookies that had one must have one.
             type: str
             choices: [Strict, Lax, None]
       errors:

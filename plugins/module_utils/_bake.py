@@ -31,6 +31,10 @@ MOST_SAMPLES = 500
 # rest was caught by the app, as harmless as a mail that goes out later, and is told in any case.
 LOGGED_RATE = 0.01
 LONGEST_KIND = 80
+# So many characters in the logs for each request fill a disk in hours, unless it was so before.
+MOST_LOGGED = 32 * 1024
+MORE_LOGGED = 4
+ENOUGH_LOGGED = 20
 # How gunicorn's arbiter says that a worker was not its own end (gunicorn/arbiter.py).
 DEATH = re.compile(r"WORKER TIMEOUT|Worker \(pid:\s*\d+\) (?:was sent SIG|exited with code)")
 VARIABLE = re.compile(r"/(?:\d+|[0-9a-fA-F-]{16,})(?=/|$)")
@@ -73,6 +77,8 @@ class Traffic:
 
     served: dict[str, Served] = field(default_factory=dict)
     deaths: int = 0
+    # How much was written into app.log, in characters.
+    volume: int = 0
     by_worker: Counter[int] = field(default_factory=Counter)
     # How often each kind of error was logged, and in which requests.
     logged: Counter[str] = field(default_factory=Counter)
@@ -92,13 +98,15 @@ class Traffic:
                 continue
             served = self.served.setdefault(one.route, Served())
             served.asked += 1
-            if one.status >= 500:
+            # Whoever is sent away for asking too often was served before.
+            if one.status >= 500 or one.status == 429:
                 served.errors += 1
             else:
                 served.ms.append(one.ms)
 
-    def hear(self, lines: Iterable[str], release: str, since: str) -> None:
-        """Take in what the lines of C(app.log) say of dead workers and errors."""
+    def hear(self, lines: Sequence[str], release: str, since: str) -> None:
+        """Take in what the lines of C(app.log) say of dead workers and errors, and how much they say."""
+        self.volume += sum(len(line) for line in lines if release in line)
         for record in _records(lines, release, since):
             if DEATH.search(str(record.get("message"))):
                 self.deaths += 1
@@ -121,6 +129,11 @@ class Traffic:
     def whole(self) -> Served:
         every = self.served.values()
         return Served(sum(one.asked for one in every), sum(one.errors for one in every))
+
+    @property
+    def said(self) -> float:
+        """How many characters were written into C(app.log) for each request."""
+        return self.volume / max(self.whole.asked, 1)
 
     def told(self) -> dict[str, float | int | None]:
         """The figures for a report; times are those of the newest answers of each route."""
@@ -199,6 +212,8 @@ def judge(before: Traffic, after: Traffic, max_slowdown: float) -> list[str]:
         elif _is_slower(old.ms, new.ms, max_slowdown):
             times = _statistics.slowdown(old.ms, new.ms)
             problems.append(f"{name}: {times:.1f} times as slow as before")
+    if now.asked >= ENOUGH_LOGGED and after.said > max(MOST_LOGGED, MORE_LOGGED * before.said):
+        problems.append(f"{after.said / 1024:.0f} KiB are logged for each request")
     if not problems and _unlikely(now, was.rate):
         problems.append(_failed(now, was))
     if is_fair(before, after):

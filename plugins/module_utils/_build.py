@@ -15,6 +15,7 @@ import json
 import os
 import re
 import shutil
+import subprocess
 import sys
 import tempfile
 import zipfile
@@ -49,6 +50,8 @@ EXCLUDED_AT_TOP = ("instance", "venv")
 # Part of every digest: raise it when the same input makes another archive.
 FORMAT = 2
 KEPT_ARCHIVES = 5
+# What is longer at being imported waits for something that never comes.
+IMPORT_SECONDS = 60.0
 
 # How a requirements file names the project that it lies in.
 ITSELF = re.compile(r"\s*(?:(?:-e|--editable)[\s=]+)?\./?(\[[^\]]*\])?\s*(?:#.*)?")
@@ -456,10 +459,15 @@ def _prove_entry(
         "PYTHONDONTWRITEBYTECODE": "1",
         **environment,
     }
-    done = _venv.run([os.path.join(venv, "bin", "python"), "-c", code], variables, place)
-    if done.returncode != 0:
+    python = os.path.join(venv, "bin", "python")
+    try:
+        done = _venv.run([python, "-c", code], variables, place, IMPORT_SECONDS)
+        problem = _venv.last_line(done.stdout) if done.returncode != 0 else None
+    except subprocess.TimeoutExpired:
+        problem = f"it was not done within {IMPORT_SECONDS:g} s"
+    if problem:
         raise ArchiveError(
-            f"flask_app_entry: {recipe.entry} cannot be imported: {_venv.last_line(done.stdout)}. "
+            f"flask_app_entry: {recipe.entry} cannot be imported: {problem}. "
             "Mend the app, or name its entry as gunicorn writes it: package.module:app or "
             "package.module:create_app()."
         )

@@ -143,6 +143,8 @@ class Host:
     releases: tuple[str, ...] = ()
     slots: Mapping[str, str | None] = field(default_factory=dict)
     running: frozenset[str] = frozenset()
+    # Not running, and not stopped either: systemd starts what died again and again.
+    restless: frozenset[str] = frozenset()
     live: str | None = None
     candidate: str | None = None
     history: tuple[Switch, ...] = ()
@@ -157,6 +159,9 @@ class Host:
     @property
     def candidate_release(self) -> str | None:
         return self.release_in(self.candidate) if self.candidate != self.live else None
+
+    def is_stopped(self, slot: str) -> bool:
+        return slot not in self.running | self.restless
 
     @property
     def idle(self) -> str:
@@ -225,7 +230,7 @@ def plan_candidate(host: Host, release: str) -> list[Step]:
     steps = [Step("point_candidate", None)] if host.candidate else []
     warm = slot in host.running and host.release_in(slot) == release
     if not warm:
-        steps += [Step("stop", slot)] if slot in host.running else []
+        steps += [] if host.is_stopped(slot) else [Step("stop", slot)]
         steps += [Step("assign", slot, release), Step("start", slot)]
     return [*steps, Step("point_candidate", slot)]
 
@@ -264,7 +269,7 @@ def plan_withdrawn(host: Host, release: str) -> list[Step]:
             steps += [Step("point_live", None), Step("record", None, "rollback")]
     if host.candidate == bad:
         steps.append(Step("point_candidate", None))
-    if bad in host.running:
+    if not host.is_stopped(bad):
         steps.append(Step("stop", bad))
     return steps
 
@@ -272,7 +277,7 @@ def plan_withdrawn(host: Host, release: str) -> list[Step]:
 def plan_retired(host: Host) -> list[Step]:
     """Stop whatever is not live, once its last request is answered."""
     steps = [Step("point_candidate", None)] if host.candidate else []
-    return [*steps, Step("stop", host.idle)] if host.idle in host.running else steps
+    return steps if host.is_stopped(host.idle) else [*steps, Step("stop", host.idle)]
 
 
 def plan_pruned(host: Host, keep: int) -> list[Step]:
@@ -316,7 +321,7 @@ def summarise(host: Host) -> dict[str, str | None]:
 def foresee(host: Host, steps: Iterable[Step]) -> Host:
     """The host as it would be after C(steps), for check mode and diffs."""
     slots = dict(host.slots)
-    running = set(host.running)
+    running, restless = set(host.running), set(host.restless)
     releases = list(host.releases)
     live, candidate, history = host.live, host.candidate, host.history
     for step in steps:
@@ -326,6 +331,7 @@ def foresee(host: Host, steps: Iterable[Step]) -> Host:
             running.add(step.subject)
         elif step.verb == "stop" and step.subject:
             running.discard(step.subject)
+            restless.discard(step.subject)
         elif step.verb == "point_live":
             live = step.subject
         elif step.verb == "point_candidate":
@@ -336,4 +342,13 @@ def foresee(host: Host, steps: Iterable[Step]) -> Host:
             )
         elif step.verb == "remove" and step.subject:
             releases.remove(step.subject)
-    return Host(tuple(releases), slots, frozenset(running), live, candidate, history)
+    return replace(
+        host,
+        releases=tuple(releases),
+        slots=slots,
+        running=frozenset(running),
+        restless=frozenset(restless),
+        live=live,
+        candidate=candidate,
+        history=history,
+    )

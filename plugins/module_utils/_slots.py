@@ -31,6 +31,10 @@ from ansible_collections.evenkeel.flask.plugins.module_utils._release import (
 )
 
 POLL_SECONDS = 0.05
+# What a unit is that died and will be started again, or is on its way otherwise.
+RESTLESS = ("activating", "deactivating")
+# A request is logged when it is answered.
+LINE_SECONDS = 5.0
 # Linux' states of a stream socket in /proc/net/unix: one that waits in a
 # listener's backlog, and one that was accepted (include/uapi/linux/net.h).
 OPEN_STATES = {"02", "03"}
@@ -38,10 +42,12 @@ OPEN_STATES = {"02", "03"}
 
 def observe(layout: Layout) -> Host:
     """Look at links, units and history. Nothing is assumed of what ran before."""
+    states = {slot: _state(layout, slot) for slot in SLOTS}
     return Host(
         releases=_releases(layout),
         slots={slot: _base(_readlink(layout.slot(slot))) for slot in SLOTS},
-        running=frozenset(slot for slot in SLOTS if _is_running(layout, slot)),
+        running=frozenset(slot for slot in SLOTS if states[slot] in ("active", "reloading")),
+        restless=frozenset(slot for slot in SLOTS if states[slot] in RESTLESS),
         live=live_slot(layout),
         candidate=layout.slot_of_socket(_readlink(layout.candidate)),
         history=_history(layout),
@@ -91,8 +97,8 @@ def _systemctl(*args: str, timeout: float | None = None) -> subprocess.Completed
     )
 
 
-def _is_running(layout: Layout, slot: str) -> bool:
-    return _systemctl("is-active", "--quiet", layout.unit(slot)).returncode == 0
+def _state(layout: Layout, slot: str) -> str:
+    return _systemctl("is-active", layout.unit(slot)).stdout.strip()
 
 
 def unit_state(layout: Layout, slot: str) -> dict[str, str]:
@@ -196,6 +202,7 @@ class Slots:
     def start(self, step: Step) -> None:
         slot = _given(step.subject)
         deadline = self.clock() + self.start_timeout
+        logged = self._log_size()
         _systemctl("reset-failed", self.layout.unit(slot))
         for kind in ("socket", "service"):
             unit = self.layout.unit(slot, kind)
@@ -207,6 +214,7 @@ class Slots:
             if done.returncode != 0:
                 self._give_up(slot, f"{unit} does not start")
         self._await_answer(slot, deadline)
+        self._await_line(slot, logged)
 
     def _await_answer(self, slot: str, deadline: float) -> None:
         release = _base(_readlink(self.layout.slot(slot)))
@@ -226,6 +234,30 @@ class Slots:
             except OSError as exc:
                 why = f"it does not answer ({exc})"
             self.sleep(POLL_SECONDS)
+
+    def _log_size(self) -> int:
+        try:
+            return os.stat(self._access_log()).st_size
+        except OSError:
+            return 0
+
+    def _access_log(self) -> str:
+        return os.path.join(self.log_directory or "", "access.log")
+
+    def _await_line(self, slot: str, logged: int) -> None:
+        """What was answered must stand in the log: a release that logs nothing could not be watched."""
+        if not self.log_directory:
+            return
+        release = _base(_readlink(self.layout.slot(slot)))
+        deadline = self.clock() + LINE_SECONDS
+        while self.clock() < deadline:
+            with contextlib.suppress(FileNotFoundError), open(self._access_log(), "rb") as stream:
+                # A log that was rotated meanwhile begins anew.
+                stream.seek(logged if self._log_size() >= logged else 0)
+                if str(release).encode() in stream.read():
+                    return
+            self.sleep(POLL_SECONDS)
+        self._give_up(slot, f"it answers, and {self._access_log()} has no line of it")
 
     def _give_up(self, slot: str, why: str) -> NoReturn:
         release = _base(_readlink(self.layout.slot(slot)))

@@ -14,6 +14,7 @@ import itertools
 import json
 import os
 import shutil
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -25,6 +26,8 @@ from ansible_collections.evenkeel.flask.plugins.module_utils import (
 )
 from ansible_collections.evenkeel.flask.plugins.module_utils._archive import ArchiveError
 
+# So long an app that took too long to load may take to end.
+STOP_SECONDS = 5
 # What evenkeel_preload.py says in the end of an app whose workers may be forked from one that has loaded it.
 FORKABLE = "evenkeel: the app may be loaded before the fork"
 
@@ -45,6 +48,7 @@ class Wanted:
     files: Mapping[str, str]
     environment: Mapping[str, str]
     shared: tuple[str, ...]
+    start_timeout: float
 
 
 def keep_archive(layout: _release.Layout, archive: str, uploads: str | None) -> str:
@@ -178,7 +182,9 @@ def _prove(wanted: Wanted, folder: str) -> None:
     """Load the app as gunicorn will, with its environment, as its user, and mark it where forks may share it."""
     python = os.path.join(folder, "venv", "bin", "python")
     load = os.path.join(folder, "config", "evenkeel_preload.py")
-    status, output = run_in(folder, wanted.user, wanted.layout, [python, load])
+    status, output = run_in(
+        folder, wanted.user, wanted.layout, [python, load], wanted.start_timeout
+    )
     said = _venv.last_line(output)
     if status != 0:
         raise ArchiveError(
@@ -191,12 +197,19 @@ def _prove(wanted: Wanted, folder: str) -> None:
 
 
 def run_in(
-    folder: str, user: str, layout: _release.Layout, command: Sequence[str]
+    folder: str,
+    user: str,
+    layout: _release.Layout,
+    command: Sequence[str],
+    timeout: float | None = None,
 ) -> tuple[int, str]:
     """Run a command as the app's user in a release, with the environment the app has.
 
     systemd reads the environment file, as it does for the app itself, and the
-    secrets in it stand on no command line.
+    secrets in it stand on no command line. It ends what takes too long, too: it alone knows all
+    the processes.
+
+    @param timeout: seconds that it may take
     """
     app = os.path.join(folder, "app")
     properties: list[str] = [
@@ -212,6 +225,9 @@ def run_in(
         "ProtectSystem=strict",
         f"ReadWritePaths={layout.path('shared')}",
     ]
+    if timeout is not None:
+        properties += [f"RuntimeMaxSec={timeout:g}", f"TimeoutStopSec={STOP_SECONDS}"]
+    begun = time.monotonic()
     options = [f"--property={item}" for item in properties]
     # systemd-run would look for the program in its own PATH, env looks in the release's.
     done = _venv.run(
@@ -220,4 +236,6 @@ def run_in(
             *options, "--", "/usr/bin/env", *command,
         ]
     )  # fmt: skip
+    if done.returncode != 0 and timeout is not None and time.monotonic() - begun >= timeout:
+        return done.returncode, f"it was not done within {timeout:g} s"
     return done.returncode, done.stdout

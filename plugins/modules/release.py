@@ -107,7 +107,7 @@ options:
     type: str
     default: /
   start_timeout:
-    description: Seconds within which a started slot must answer.
+    description: Seconds within which a release must load when it is staged, and answer when it is started.
     type: float
     default: 60
   drain_timeout:
@@ -291,6 +291,7 @@ def stage(params: dict[str, Any], layout: _release.Layout, check_mode: bool) -> 
                 files=params["files"],
                 environment=params["environment"],
                 shared=tuple(params["shared"]),
+                start_timeout=params["start_timeout"],
             )
         )
     return {

@@ -17,7 +17,8 @@ description:
     requests that users sent. The task fails as soon as something speaks against the release.
   - What users met is compared with what they met at the release before, by the same logs, in the ten minutes before the
     switch. Routes that fail more often than chance allows, and routes that take at least twice as long and longer than
-    O(max_slowdown), speak against it; so does a worker that died. Paths that differ by a number or an id are one route.
+    O(max_slowdown), speak against it; so does a worker that died, and so do more than 32 KiB in C(app.log) for each request, if
+    that is four times as much as before. Paths that differ by a number or an id are one route.
   - Errors in C(app.log) of a kind that the release before did not log are told in a warning. They speak against the release
     when clearly more than 1 in 100 requests log one, and more than logged any error before.
   - Workers that go on growing speak against it, too. A worker does that which was asked 30 times or more, has 8 MB of memory

@@ -70,11 +70,10 @@ def ask(trial: Trial, endpoint: Settings) -> str | None:
         demand(answer, Wanted(status=endpoint["status"], json=endpoint["json"] or {}))
     except (HttpError, Failed) as error:
         return f"{name}: {error}"
-    if (
-        "json" in (answer.headers.get("Content-Type") or "")
-        and answer.body
-        and not answer.truncated
-    ):
+    kind = answer.headers.get("Content-Type") or ""
+    if endpoint["json"] and "json" not in kind:
+        return f"{name}: JSON that calls itself {kind or 'nothing'}"
+    if "json" in kind and answer.body and not answer.truncated:
         try:
             _json_shape.parse(answer.body)
         except ValueError:

@@ -65,10 +65,18 @@ def run(trial: Trial, settings: Settings) -> Finding:
     problems = [
         f"{name}: {said}" for name, one in asked.items() for said in [ask(trial, one)] if said
     ]
+    if has_debugger(trial, settings["not_found_path"]):
+        problems.append("Werkzeug's debugger answers, with which visitors run code on the host")
     if problems:
         raise Failed("; ".join(problems))
     warnings = [f"check mode: {name} left out, it might write" for name in left_out]
     return Finding(f"{', '.join(asked)} answered in good order", tuple(warnings))
+
+
+def has_debugger(trial: Trial, path: str) -> bool:
+    """It serves its own script below any path, long before an error makes it show."""
+    answer = trial.candidate.ask(f"{path}?__debugger__=yes&cmd=resource&f=debugger.js")
+    return answer.status == 200 and "javascript" in (answer.headers.get("Content-Type") or "")
 
 
 def ask(trial: Trial, one: Settings) -> str | None:

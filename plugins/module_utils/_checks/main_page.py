@@ -37,6 +37,10 @@ SPEC: dict[str, Any] = {
 }
 MOST_ASSETS = 50
 AT_ONCE = 4
+# What browsers refuse to apply under another name.
+KINDS = {"css": "text/css", "js": "javascript", "mjs": "javascript", "svg": "image/svg+xml"}
+# What fits into a packet is not worth it.
+LEAST_COMPRESSED = 1500
 
 
 def run(trial: Trial, settings: Settings) -> Finding:
@@ -55,7 +59,23 @@ def run(trial: Trial, settings: Settings) -> Finding:
         raise Failed(
             f"{len(problems)} of {len(urls)} assets do not load: {'; '.join(problems[:5])}"
         )
+    if lost_compression(trial, settings["path"], page):
+        raise Failed("the page is not compressed, and the live release's is")
     return Finding(f"{page.status}, {len(urls)} assets load", warnings)
+
+
+def lost_compression(trial: Trial, path: str, page: Response) -> bool:
+    if not trial.live or is_compressed(page) or len(page.body) < LEAST_COMPRESSED:
+        return False
+    try:
+        return is_compressed(trial.live.ask(path))
+    except HttpError:
+        # The candidate may be what mends it.
+        return False
+
+
+def is_compressed(page: Response) -> bool:
+    return (page.headers.get("Content-Encoding") or "identity").lower() != "identity"
 
 
 def own_assets(site: Site, page: Response) -> tuple[list[Url], tuple[str, ...]]:
@@ -80,7 +100,12 @@ def own_assets(site: Site, page: Response) -> tuple[list[Url], tuple[str, ...]]:
 
 def load(site: Site, url: Url) -> str | None:
     try:
-        status = site.ask(url).status
+        answer = site.ask(url)
     except HttpError as error:
         return f"{url.path}: {error}"
-    return None if 200 <= status < 400 else f"{url.path}: {status}"
+    if not 200 <= answer.status < 400:
+        return f"{url.path}: {answer.status}"
+    kind = (answer.headers.get("Content-Type") or "").lower()
+    wanted = KINDS.get(url.path.rpartition(".")[2].lower(), "")
+    # A browser guesses where nothing is said, and believes what is said.
+    return f"{url.path}: {kind}, wanted {wanted}" if kind and wanted not in kind else None

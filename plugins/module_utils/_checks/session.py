@@ -24,7 +24,7 @@ from ansible_collections.evenkeel.flask.plugins.module_utils._checks.trial impor
     demand,
 )
 from ansible_collections.evenkeel.flask.plugins.module_utils._health import Wanted, judge
-from ansible_collections.evenkeel.flask.plugins.module_utils._http import HttpError
+from ansible_collections.evenkeel.flask.plugins.module_utils._http import HttpError, Response
 
 TITLE = "Session Management"
 SPEC: dict[str, Any] = {
@@ -64,6 +64,9 @@ def run(trial: Trial, settings: Settings) -> Finding:
     for cookie in cookies:
         judge_attributes(cookie, settings)
     read(site, settings, jar)
+    kept = kept_by(site.ask(settings["check"]["path"], headers=jar.header()))
+    if kept:
+        raise Failed(f"{settings['check']['path']} may be kept by caches for others ({kept})")
     for visitor, name in ((Jar(), "no session"), (jar.forged(), "a forged cookie")):
         if not problem(site, settings["check"], visitor):
             raise Failed(f"{settings['check']['path']} answers {name} like a session")
@@ -71,10 +74,12 @@ def run(trial: Trial, settings: Settings) -> Finding:
     if not trial.live or not settings["survives_switch"]:
         return Finding(detail)
     try:
-        carried, _page = log_in(trial.live, settings["login"], "at the live release")
+        carried, live_cookies = log_in(trial.live, settings["login"], "at the live release")
     except (Failed, HttpError) as error:
         # The candidate may be what mends it.
         return Finding(detail, (f"whether a session survives the switch is not known: {error}",))
+    for cookie in cookies:
+        compare_attributes(cookie, live_cookies, settings)
     lost = problem(site, settings["check"], carried)
     if lost:
         raise Failed(
@@ -111,6 +116,26 @@ def judge_attributes(cookie: Cookie, settings: Settings) -> None:
     found = cookie.attributes.get("samesite")
     if wanted and (found or "").lower() != wanted.lower():
         raise Failed(f"cookie {cookie.name} has SameSite={found or 'unset'}, wanted {wanted}")
+
+
+def compare_attributes(cookie: Cookie, live: list[Cookie], settings: Settings) -> None:
+    """What protects a cookie of the live release goes only where the settings say so."""
+    for name in ("secure", "httponly", "samesite"):
+        had = any(other.name == cookie.name and name in other.attributes for other in live)
+        if had and name not in cookie.attributes and settings[name] is None:
+            raise Failed(f"cookie {cookie.name} is without {name}, which the live release's has")
+
+
+def kept_by(page: Response) -> str | None:
+    """The header that lets a shared cache keep a page, and hand it to others (RFC 9111)."""
+    header = (page.headers.get("Cache-Control") or "").lower()
+    directives = {part.strip().partition("=")[0] for part in header.split(",")}
+    if directives & {"private", "no-store", "no-cache"}:
+        return None
+    alike = "cookie" not in (page.headers.get("Vary") or "").lower()
+    if directives & {"public", "s-maxage"} or (alike and "max-age" in directives):
+        return f"Cache-Control: {header[:80]}"
+    return None
 
 
 def problem(site: Site, check: Settings, jar: Jar) -> str | None:

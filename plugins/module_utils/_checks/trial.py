@@ -12,10 +12,12 @@ This file is private to the collection.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
+from urllib.parse import urlsplit
 
 from ansible_collections.evenkeel.flask.plugins.module_utils._endpoints import join
 from ansible_collections.evenkeel.flask.plugins.module_utils._health import Wanted, judge
@@ -30,6 +32,7 @@ from ansible_collections.evenkeel.flask.plugins.module_utils._http import (
 
 Settings = Mapping[str, Any]
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+NOWHERE = re.compile(r"(localhost|127\.\d+\.\d+\.\d+|0\.0\.0\.0|\[::1?\])(:\d*)?")
 
 
 class Ruling(Exception):
@@ -139,5 +142,15 @@ class Trial:
 def demand(response: Response, wanted: Wanted, subject: str = "") -> None:
     """Raise C(Failed) unless the answer is what was wanted."""
     problem = judge(response, wanted, time.time())
+    problem = problem or _leads_nowhere(response)
     if problem:
         raise Failed(f"{subject}: {problem}" if subject else problem)
+
+
+def _leads_nowhere(response: Response) -> str | None:
+    """A redirect to a name that means each visitor's own machine, unless we asked by that name."""
+    location = response.headers.get("Location") or ""
+    netloc = urlsplit(location).netloc.lower()
+    if not NOWHERE.fullmatch(netloc) or netloc == response.url.netloc:
+        return None
+    return f"{response.status} leads visitors to their own machine ({location.partition('?')[0][:80]!r})"

@@ -18,7 +18,9 @@ LIMIT = 1000
 PAGE = (
     b'<html><head><link rel="stylesheet" href="/static/shop.css">'
     b'<script src="/static/shop.js"></script><script src="https://cdn.example/x.js"></script>'
-    b'</head><body><h1>Welcome</h1><img src="data:image/gif;base64,R0"></body></html>'
+    b'</head><body><h1>Welcome</h1><img src="data:image/gif;base64,R0">'
+    + b"<p>Cups and plates.</p>" * 100
+    + b"</body></html>"
 )
 LOGIN = (
     b'<form><input type="hidden" name="csrf" value="t0ken">'
@@ -49,6 +51,8 @@ class Shop:
                 prefix.endswith("/") and prefix != "/" and path.startswith(prefix)
             ):
                 return handler(method, path, given, body)
+        if self.fault == "debugger's script" and "__debugger__=yes" in target:
+            return ok(b"x", Content_Type="text/javascript")
         shown = b"not here"
         if self.fault == "traceback":
             shown = b"Traceback (most recent call last):\n  File ..."
@@ -72,6 +76,8 @@ class Shop:
         return routes
 
     def main(self, method, path, given, body):
+        if self.fault == "not compressed":
+            return ok(PAGE, Content_Type="text/html; charset=utf-8")
         if self.fault == "empty page":
             return ok(b" ", Content_Type="text/html")
         if self.fault == "debugger":
@@ -89,6 +95,8 @@ class Shop:
     def static(self, method, path, given, body):
         if self.fault == "asset" and path.endswith(".css"):
             return ok(status="404 Not Found")
+        if self.fault == "css is text" and path.endswith(".css"):
+            return ok(b"x", Content_Type="text/plain; charset=utf-8")
         return ok(b"x")
 
     def products(self, method, path, given, body):
@@ -100,12 +108,14 @@ class Shop:
                 return ok(b"{}", wrong, Content_Type="application/json")
             return ok(b'{"id": 1}', "201 Created", Content_Type="application/json")
         text = b"<html>" if self.fault == "api" else b'{"page": 1, "products": [{"name": "cup"}]}'
-        return ok(text, Content_Type="application/json")
+        kind = "text/html" if self.fault == "json is html" else "application/json"
+        return ok(text, Content_Type=kind)
 
     def upload(self, method, path, given, body):
         if self.fault == "upload":
             return ok(status="500 Oh")
-        if len(body) > LIMIT and self.fault != "no limit":
+        limit = LIMIT // 2 if self.fault == "small limit" else LIMIT
+        if len(body) > limit and self.fault != "no limit":
             return None if self.fault == "limit breaks" else ok(status="413 Content Too Large")
         content = body.partition(b"\r\n\r\n")[2].rpartition(b"\r\n--")[0]
         name = f"/uploads/{len(self.files)}"
@@ -131,8 +141,13 @@ class Shop:
         right = form.get("password") == ["right"] and form.get("csrf") == ["t0ken"]
         if not right or "csrf=abc" not in given.get("Cookie", ""):
             return ok(status="401 Unauthorized")
-        attributes = "" if self.fault == "cookie" else "; Secure; HttpOnly; SameSite=Lax"
-        return ok(status="302 Found", Location="/account", Set_Cookie=f"{self.session}{attributes}")
+        attributes = "; Secure; HttpOnly; SameSite=Lax"
+        if self.fault == "cookie":
+            attributes = ""
+        if self.fault == "samesite":
+            attributes = "; Secure; HttpOnly"
+        place = "http://localhost:5000/account" if self.fault == "localhost" else "/account"
+        return ok(status="302 Found", Location=place, Set_Cookie=f"{self.session}{attributes}")
 
     def account(self, method, path, given, body):
         session = self.session in given.get("Cookie", "")
@@ -141,5 +156,12 @@ class Shop:
         if self.fault == "forged" and "session=" in given.get("Cookie", ""):
             session = True
         if session or self.fault == "open":
-            return ok(b"Hello, demo")
+            return ok(b"Hello, demo", **self.caching())
         return ok(status="302 Found", Location="/login")
+
+    def caching(self):
+        faults = {
+            "public": {"Cache-Control": "public, max-age=60", "Vary": "Cookie"},
+            "kept for all alike": {"Cache-Control": "max-age=60"},
+        }
+        return faults.get(self.fault, {"Cache-Control": "private, max-age=60"})

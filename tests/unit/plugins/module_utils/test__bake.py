@@ -55,6 +55,28 @@ def traceback_of(said):
     return f"Traceback (most recent call last):\n{frame}{frame}{said}"
 
 
+def test_being_sent_away_for_asking_too_often_is_a_failure():
+    sent_away = served([Asked("/cart", 429, 1.0)] * 50)
+    assert _bake.judge(traffic(), sent_away, 1.25) == [
+        "/cart: 50 of 50 requests failed, before 0 of 100"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "requests", "problems"),
+    [
+        (200, 40_000, 100, ["39 KiB are logged for each request"]),
+        (200, 30_000, 100, []),
+        (20_000, 60_000, 100, []),
+        (200, 40_000, 19, []),
+    ],
+)
+def test_what_would_fill_the_disk_with_logs_is_a_problem(was, now, requests, problems):
+    before = traffic(volume=was * 100)
+    after = traffic(of=requests, volume=now * requests)
+    assert _bake.judge(before, after, 1.25) == problems
+
+
 def test_the_requests_of_a_release_are_those_of_its_name_since_it_serves():
     lines = [
         line(),

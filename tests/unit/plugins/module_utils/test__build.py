@@ -604,6 +604,14 @@ class TestEntry:
             build(replace(recipe, entry=entry, target=here()))
         assert not list(cache.glob(f"shop-{'?' * 16}.tar"))
 
+    def test_one_that_waits_for_ever_is_told(self, build, recipe, source, monkeypatch):
+        (source / "shop.py").write_text("import threading\nthreading.Event().wait()\n")
+        monkeypatch.setattr(_build, "IMPORT_SECONDS", 0.1)
+        with pytest.raises(
+            ArchiveError, match=r"cannot be imported: it was not done within 0\.1 s"
+        ):
+            build(replace(recipe, target=here()))
+
     def test_it_is_left_to_the_hosts_where_they_have_another_python(self, build, recipe):
         assert build(replace(recipe, entry="store:app"))[1]
 

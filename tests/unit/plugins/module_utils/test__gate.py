@@ -103,7 +103,13 @@ def test_a_live_release_that_lets_nobody_log_in_does_not_stop_the_one_that_mends
         ("empty page", "main_page", "body does not contain 'Welcome'"),
         ("debugger", "main_page", "body does not contain 'Welcome'"),
         ("asset", "main_page", "1 of 2 assets do not load: /static/shop.css: 404"),
+        (
+            "css is text",
+            "main_page",
+            "1 of 2 assets do not load: /static/shop.css: text/plain; charset=utf-8, wanted text/css",
+        ),
         ("api", "api", "GET /api/products: body is no JSON"),
+        ("json is html", "api", "GET /api/products: JSON that calls itself text/html"),
         ("upload", "upload", "500, wanted 200 or 201"),
         ("damaged", "upload", "reading back: 75 other bytes came than were uploaded"),
         ("no limit", "upload", f"a file above {LIMIT} bytes: 201, wanted 413"),
@@ -111,6 +117,26 @@ def test_a_live_release_that_lets_nobody_log_in_does_not_stop_the_one_that_mends
             "limit breaks",
             "upload",
             f"a file above {LIMIT} bytes: connection closed without an answer, wanted 413",
+        ),
+        (
+            "small limit",
+            "upload",
+            f"a request of {LIMIT * 99 // 100} bytes: 413, wanted 200 or 201",
+        ),
+        (
+            "localhost",
+            "session",
+            "login: 302 leads visitors to their own machine ('http://localhost:5000/account')",
+        ),
+        (
+            "public",
+            "session",
+            "/account may be kept by caches for others (Cache-Control: public, max-age=60)",
+        ),
+        (
+            "kept for all alike",
+            "session",
+            "/account may be kept by caches for others (Cache-Control: max-age=60)",
         ),
         ("one worker", "session", "read N of 10: 302 to '/login', wanted 200"),
         ("forged", "session", "/account answers a forged cookie like a session"),
@@ -121,6 +147,11 @@ def test_a_live_release_that_lets_nobody_log_in_does_not_stop_the_one_that_mends
             "version",
             "errors",
             "unknown path: the answer shows the version of Werkzeug in the header Server",
+        ),
+        (
+            "debugger's script",
+            "errors",
+            "Werkzeug's debugger answers, with which visitors run code on the host",
         ),
         ("soft 404", "errors", "unknown path: 200, wanted 404"),
         ("any method", "errors", "wrong method: 200, wanted 405"),
@@ -136,6 +167,24 @@ def test_a_fault_is_caught_by_its_check_and_by_no_other(fault, check, reason):
     # Several read at once, and any of them may meet the worker.
     assert re.sub(r"^read \d+", "read N", said) == reason
     assert _gate.verdict(results) == "failed"
+
+
+def test_a_page_that_is_not_compressed_any_more_fails():
+    results = gate(Shop("not compressed"), live=Shop(), checks=QUICK)
+    assert outcomes(results, "failed") == {"main_page"}
+    assert (
+        _gate.verdict(gate(Shop("not compressed"), live=Shop("not compressed"), checks=QUICK))
+        == "passed"
+    )
+
+
+def test_a_cookie_that_lost_what_protects_it_fails():
+    checks = {**QUICK, "session": {**FULL["session"], "samesite": None}}
+    results = gate(Shop("samesite"), live=Shop(), checks=checks)
+    assert [(r.name, r.reason) for r in results if r.outcome == "failed"] == [
+        ("session", "cookie session is without samesite, which the live release's has")
+    ]
+    assert _gate.verdict(gate(Shop(), live=Shop("samesite"), checks=checks)) == "passed"
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import socket
 import threading
 
 import pytest
-from ansible_collections.evenkeel.flask.plugins.module_utils import _slots
+from ansible_collections.evenkeel.flask.plugins.module_utils import _release, _slots
 
 TABLE = """\
 Num       RefCount Protocol Flags    Type St Inode Path
@@ -129,3 +129,35 @@ def record(pid, message):
 )
 def test_the_journal_s_own_word_is_the_reason_and_not_that_systemd_gave_up(lines, said):
     assert _slots.journal_error(lines) == said
+
+
+@pytest.fixture
+def slots(tmp_path):
+    """A slot whose release has been answered, on a host with a log from before."""
+    layout = _release.Layout("shop", str(tmp_path))
+    (tmp_path / "shop" / "slots").mkdir(parents=True)
+    (tmp_path / "shop" / "slots" / "green").symlink_to("../releases/2-b")
+    (tmp_path / "access.log").write_text('{"release": "2-b", "of": "last week"}\n')
+    now = [0.0]
+
+    def sleep(seconds):
+        now[0] += seconds
+
+    return _slots.Slots(
+        layout, _release.Host(), log_directory=str(tmp_path), clock=lambda: now[0], sleep=sleep
+    )
+
+
+@pytest.mark.parametrize("rotated", [False, True])
+def test_a_release_whose_answer_is_in_the_log_is_up(slots, tmp_path, rotated):
+    logged = slots._log_size()
+    with open(tmp_path / "access.log", "w" if rotated else "a", encoding="utf-8") as stream:
+        stream.write('{"release": "2-b"}\n')
+    slots._await_line("green", logged)
+
+
+def test_a_release_that_logs_nothing_does_not_come_up(slots, tmp_path, monkeypatch):
+    monkeypatch.setattr(slots, "_last_error", lambda *_about: "")
+    monkeypatch.setattr(slots, "stop", lambda *_step, drain: None)
+    with pytest.raises(_release.ReleaseError, match=r"it answers, and .*access\.log has no line"):
+        slots._await_line("green", slots._log_size())

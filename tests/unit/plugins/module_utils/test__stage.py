@@ -100,6 +100,7 @@ def _wanted(tmp_path, content, wheels, proof):
         files={"gunicorn.conf.py": "workers = 5\n"},
         environment={"TOKEN": SECRET},
         shared=("instance", "media/uploads"),
+        start_timeout=7.0,
     )
 
 
@@ -159,8 +160,8 @@ class TestStage:
         self, wanted, proof
     ):
         staged(wanted)
-        ((folder, user, layout, command),) = proof.runs
-        assert (user, layout) == (GROUP.gr_name, wanted.layout)
+        ((folder, user, layout, command, timeout),) = proof.runs
+        assert (user, layout, timeout) == (GROUP.gr_name, wanted.layout, 7.0)
         assert command == [f"{folder}/venv/bin/python", f"{folder}/config/evenkeel_preload.py"]
 
     @pytest.mark.parametrize(
@@ -347,6 +348,16 @@ class TestRunIn:
 
         monkeypatch.setattr(_venv, "run", run)
         return ran
+
+    def test_systemd_ends_a_command_that_takes_too_long(self, ran):
+        layout = _release.Layout("shop")
+        done = _stage.run_in("/srv/shop/releases/a", "web", layout, ["flask"], timeout=0.0)
+        assert done == (3, "it was not done within 0 s")
+        assert "--property=RuntimeMaxSec=0" in ran[0]
+
+    def test_a_command_may_take_as_long_as_it_likes_where_nothing_is_said(self, ran):
+        _stage.run_in("/srv/shop/releases/a", "web", _release.Layout("shop"), ["flask"])
+        assert not [option for option in ran[0] if "RuntimeMaxSec" in option]
 
     def test_a_command_runs_as_the_app_in_its_release(self, ran):
         layout = _release.Layout("shop")

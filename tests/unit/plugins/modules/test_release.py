@@ -42,11 +42,13 @@ class Host:
         self.layout = _release.Layout("shop", str(root))
         self.base = root / "shop"
         self.running: set[str] = set()
+        self.restless: set[str] = set()
 
     def systemctl(self, verb: str, *args: str) -> subprocess.CompletedProcess[str]:
         assert verb == "is-active", f"systemctl {verb} {args}"
-        runs = args[-1] in {self.layout.unit(slot) for slot in self.running}
-        return subprocess.CompletedProcess(args, 0 if runs else 3, "")
+        states = {"active": self.running, "activating": self.restless}
+        units = {self.layout.unit(slot): word for word, slots in states.items() for slot in slots}
+        return subprocess.CompletedProcess(args, 0, f"{units.get(args[-1], 'inactive')}\n")
 
     def set_up(
         self,
@@ -338,6 +340,7 @@ class TestStaged:
                 files={"gunicorn.conf.py": "workers = 5\n"},
                 environment={"WORKERS": "5"},
                 shared=("instance",),
+                start_timeout=60.0,
             )
         ]
 

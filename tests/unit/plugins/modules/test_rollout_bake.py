@@ -17,7 +17,7 @@ from ansible_collections.evenkeel.flask.tests.unit.plugins.run_module import doc
 
 @pytest.fixture(name="bake")
 def _bake(tmp_path, monkeypatch):
-    monkeypatch.setattr(_slots, "_is_running", lambda *_slot: True)
+    monkeypatch.setattr(_slots, "_state", lambda *_slot: "active")
     monkeypatch.setattr(_slots, "unit_state", lambda *_slot: {"ActiveState": "active"})
 
     def run(answer, **params):
