@@ -67,7 +67,7 @@ TEST = [
 ]
 
 # Scenarios that take too long to wait for before each change: make test has a representative part of them.
-LONG = ("killed", "world")
+LONG = ("faults", "killed", "world")
 
 # What the user's shell may hold and the tools would listen to.
 FOREIGN = ("ANSIBLE_", "COVERAGE_", "MOLECULE_", "MYPY", "PYTEST_", "PYTHON", "RUFF_", "YAMLLINT_")

@@ -140,7 +140,7 @@ class Users:
     summary: load.Summary
 
     def __init__(self, urls: Mapping[str, str], paths: Sequence[str], rate: float) -> None:
-        self._load = load.Load(urls, rate, list(paths))
+        self._load = load.Load(urls, rate, paths)
 
     def __enter__(self) -> Users:
         self._load.start()
@@ -250,6 +250,7 @@ class Fleet:
         return None
 
     def users(self, *paths: str, rate: float = 15) -> Users:
+        """Users of each address, C(rate) requests a second."""
         return Users(self.urls, paths or ("/", "/health", "/api/products"), rate)
 
     def lay_out(self, version: str, on: str = "v1") -> None:

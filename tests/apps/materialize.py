@@ -23,7 +23,8 @@ from typing import NamedTuple
 
 HERE = Path(__file__).resolve().parent
 APP = HERE / "storefront"
-PATCHES = HERE / "versions"
+VERSIONS = HERE / "versions"
+FAULTS = HERE.parent / "faults"
 FIRST_NUMBER = "1.0.0"
 NUMBERED = {
     "pyproject.toml": 'version = "{}"\n',
@@ -47,11 +48,11 @@ class Version(NamedTuple):
 def versions() -> dict[str, Version]:
     """Return every version by its name, in the order of their numbers."""
     found = {"v1": Version(FIRST_NUMBER, "the app as it is", None)}
-    for patch in PATCHES.glob("*.patch"):
+    for patch in (*VERSIONS.glob("*.patch"), *FAULTS.glob("*.patch")):
         with patch.open(encoding="utf-8") as lines:
             number, _space, about = next(lines).lstrip("# ").strip().partition(" ")
         found[patch.stem] = Version(number, about, patch)
-    return dict(sorted(found.items(), key=lambda item: item[1].number))
+    return dict(sorted(found.items(), key=lambda item: [*map(int, item[1].number.split("."))]))
 
 
 def materialize(version: str, dest: str | os.PathLike[str], on: str = "v1") -> Path:
@@ -129,7 +130,7 @@ def main(args: list[str] | None = None) -> int:
     options = parser.parse_args(args)
     if options.list:
         for name, version in versions().items():
-            print(f"{name:20}{version.number:8}{version.about}")
+            print(f"{name:24}{version.number:8}{version.about}")
         return 0
     if not options.dest:
         parser.error("name a version and a folder, or --list")

@@ -1,0 +1,138 @@
+# Copyright (c) 2026, the evenkeel.flask authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Each release of the catalogue is refused by what must refuse it, and every host goes on serving the good one.
+
+With LONG it is the whole catalogue, and its table is written into docs/faults.md; without, what
+C(make test) has the time for. FAULTS names those to try while one works on them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from dataclasses import dataclass, replace
+
+import pytest
+from ansible_collections.evenkeel.flask.molecule.shared.testbed import Play, load
+from ansible_collections.evenkeel.flask.tests.apps import materialize
+from ansible_collections.evenkeel.flask.tests.bench import page
+from ansible_collections.evenkeel.flask.tests.faults import catalogue
+
+CHOSEN = os.environ.get("FAULTS", "")
+IS_WHOLE = bool(os.environ.get("LONG")) and not CHOSEN
+PAGE = page.PAGE.with_name("faults.md")
+
+
+def chosen():
+    if CHOSEN:
+        return [one for one in catalogue.FAULTS if one.name in CHOSEN.split(",")]
+    return [one for one in catalogue.FAULTS if one.in_short or IS_WHOLE]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a bad release."""
+
+    fault: catalogue.Fault
+    play: Play
+    good: set[str | None]
+
+    @property
+    def is_caught(self):
+        if self.fault.is_released:
+            return self.play.status == 0
+        return self.play.status != 0 and bool(re.search(self.fault.says, self.play.said))
+
+    @property
+    def reached(self):
+        """How many requests of users the bad release answered."""
+        answered = self.play.users.releases
+        good = {*self.good, load.NO_RELEASE}
+        return sum(count for release, count in answered.items() if release not in good)
+
+
+@pytest.fixture(scope="module")
+def good(fleet):
+    """The release that serves when it begins."""
+    return fleet.releases()
+
+
+@pytest.fixture(scope="module")
+def table():
+    """The outcomes, which are shown at the end, in a run of the whole catalogue on the page."""
+    measured, outcomes = page.machine(), []
+    yield outcomes
+    rows = page.table(
+        ["fault", "what is wrong", "caught by", "requests by it", "failed", "good release is back"],
+        [
+            [
+                f"`{one.fault.name}`",
+                catalogue.about(one.fault),
+                one.fault.catcher if one.is_caught else "**nothing**",
+                str(one.reached),
+                f"{one.play.users.failed} of {one.play.users.sent}",
+                "yes" if is_back else "**no**",
+            ]
+            for one, is_back in outcomes
+        ],
+    )
+    if IS_WHOLE:
+        page.write("faults", rows, measured, PAGE)
+    else:
+        print("\n".join(rows))
+
+
+@pytest.fixture(scope="module", params=chosen(), ids=lambda one: one.name)
+def outcome(fleet, good, table, request):
+    fault = request.param
+    found = Outcome(fault, release(fleet, fault), good)
+    table.append((found, fleet.releases() == good))
+    return found
+
+
+def release(fleet, fault):
+    """Roll a bad release out while users ask, and where it is taken, the good one over it."""
+    fleet.lay_out(fault.name if fault.name in materialize.versions() else "v1")
+    with fleet.users(*fault.paths, rate=fault.rate) as users:
+        if fault.host:
+            fleet.hosts["app2"].see.check_output(fault.host[0])
+        try:
+            play = fleet.play("rollout", "-e", json.dumps(fault.settings))
+        finally:
+            if fault.host:
+                fleet.hosts["app2"].see.check_output(fault.host[1])
+        if fault.is_released:
+            fleet.lay_out("v1")
+            fleet.play("rollout")
+    return replace(play, users=users.summary)
+
+
+def test_it_is_refused_by_what_must_refuse_it(outcome):
+    assert outcome.is_caught, f"{outcome.fault.catcher} was to say: {outcome.fault.says}"
+
+
+def test_it_reaches_no_user_unless_only_users_can_tell(outcome):
+    assert outcome.play.users.sent > 0
+    assert (outcome.reached > 0) == outcome.fault.needs_traffic
+
+
+def test_no_request_fails_unless_only_users_can_tell(outcome):
+    if outcome.fault.catcher == "bake":
+        # What the bad release answered itself is what the bake found.
+        assert outcome.play.users.failed <= outcome.reached
+    else:
+        assert outcome.play.users.failed == 0
+
+
+def test_every_host_is_back_on_the_good_release_and_runs_nothing_else(fleet, good, outcome):
+    assert fleet.releases() == good
+    for host in fleet.hosts.values():
+        assert host.runs_the_live_slot_alone
+
+
+def test_no_later_batch_meets_it(fleet, good, outcome):
+    if not outcome.fault.is_released:
+        assert set(fleet.hosts["app2"].slots.values()) <= good
+        assert set(outcome.play.users.targets["app2"]["releases"]) <= {*good, load.NO_RELEASE}
