@@ -6,7 +6,7 @@ python := .venv/bin/python
 pip_compile := .cache/lock/bin/pip-compile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test test-long demo bench-gate bench-verdicts lock clean
+.PHONY: help setup check test test-long demo bench-gate bench-verdicts bench-rollout lock clean
 
 help: ## show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST)
@@ -36,6 +36,10 @@ bench-gate: setup ## one call of the gate against a uri task for each check
 bench-verdicts: setup ## how often the verdict on response times is right; half an hour each
 	@PYTHONPATH=.cache/collections $(python) tests/bench/verdicts.py --busy 0
 	@PYTHONPATH=.cache/collections $(python) tests/bench/verdicts.py --busy 1
+
+bench-rollout: setup ## releases of 2, 8 and 20 hosts against other ways to deploy; half an hour
+	@$(python) tests/fleet/fleet.py install
+	@$(python) tests/bench/rollout/bench.py
 
 lock: setup ## bring tests/requirements.txt up to date with the newest versions
 	@$(python) -m venv .cache/lock

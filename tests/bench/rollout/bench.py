@@ -1,0 +1,532 @@
+# Copyright (c) 2026, the evenkeel.flask authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How long does a release of 2, 8 and 20 hosts take, and what do users notice? make bench-rollout.
+
+The same app goes to the same hosts by other ways that people have, and by ours, in
+turn, over SSH. Everything that is done before the clock starts is in hosts/prepare.yml
+and in Bench.lay_out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE.parents[1] / "fleet"), str(HERE.parent)]
+
+import page  # noqa: E402
+from _images import Images  # noqa: E402
+from _plan import SSH_PORT, Shape, container_name  # noqa: E402
+from _podman import install, shell  # noqa: E402
+from demo import PATHS, Demo  # noqa: E402
+from load import Load  # noqa: E402
+from materialize import materialize  # noqa: E402
+from rollout._figures import Goal, Run, Window, Wire, bars, by_task, tasks_per_host, windows  # noqa: E402
+from rollout._tools import BACK, CACHE, DRAINED, OURS, PIPELINED, PLAIN, Tool, ansistrano, pyinfra  # noqa: E402
+
+FLEET = "bench-rollout"
+WORKERS = 2
+GUNICORN = "gunicorn>=22"
+SETTINGS = f"""
+# The bench's: both slots of 20 hosts shall find room in one database, and the rivals take as many.
+gunicorn_workers: {WORKERS}
+shop_gunicorn: {GUNICORN}
+"""
+# A rollout that has to take back what seven hosts have, because the eighth refuses.
+REFUSAL = {"rollout_on_failure": "rollback_all", "rollout_batches": [7, 1]}
+WANTS = 'rollout_checks: {main_page: {contains: "Nothing of the kind"}}\n'
+FRONTS = """\
+cd /etc/nginx
+rm -f conf.d/shop.conf
+if [ -e conf.d/storefront.conf ]; then mv conf.d/storefront.conf storefront.conf; fi
+{how}
+systemctl reload nginx
+"""
+FRONT = {
+    "shop": "cp shop.conf conf.d/shop.conf",
+    "storefront": "mv storefront.conf conf.d/storefront.conf",
+}
+SPOKEN = "journalctl -t sshd -o cat --since=@{since:.6f} || true"
+SWITCHED = "stat -c %.9Y /srv/storefront/live.sock"
+QUIET_SECONDS = 15
+LOG_SECONDS = 10
+
+
+class Bench:
+    """A fleet that grows, and what was seen on it."""
+
+    def __init__(self, rate: float) -> None:
+        self.demo = Demo(hosts=0, name=FLEET)
+        self.folder = self.demo.folder
+        self.rate = rate
+        self.number = 0
+        self.runs: list[Run] = []
+        self.traffic: dict[str, dict[str, Window]] = {}
+        self.broken: dict[str, tuple[int, int]] = {}
+        self.rollback: Run | None = None
+        self.taken_back: list[float] = []
+        self.logs = CACHE / "rollout"
+        shutil.rmtree(self.logs, ignore_errors=True)
+        self.logs.mkdir(parents=True)
+
+    # The hosts, and what is on them
+
+    def each_host(self, act: Callable[[str], Any]) -> dict[str, Any]:
+        hosts = self.demo.app_hosts()
+        with ThreadPoolExecutor(4) as pool:
+            return dict(zip(hosts, pool.map(act, hosts)))
+
+    def on_each_host(self, script: str) -> dict[str, str]:
+        return self.each_host(lambda host: shell(container_name(FLEET, host), script))
+
+    def grow(self, hosts: int) -> None:
+        """Have so many hosts, each of them ready for every tool."""
+        if self.demo.hosts:
+            self.front("storefront")
+            self.demo.hosts = hosts
+            self.demo.fleet.up(Shape(hosts, data=True, lb=True), Images("bookworm", None))
+        else:
+            self.demo.hosts = hosts
+            self.demo.make_fleet()
+            with (self.folder / "group_vars" / "all.yml").open("a", encoding="utf-8") as settings:
+                settings.write(SETTINGS)
+        self.lay_out()
+        self.wheels()
+        self.demo.play("site")
+        self.play(HERE / "hosts" / "prepare.yml")
+        self.play(HERE / "plain" / "site.yml", "-e", "shop_serial=100%")
+        self.pyinfra_inventory().write_text(
+            f"app = {[*self.pyinfra_hosts()]!r}\n", encoding="utf-8"
+        )
+
+    def play(self, playbook: Path, *args: str) -> None:
+        log = self.logs / f"{playbook.parent.name}-{playbook.stem}.log"
+        command = ("ansible-playbook", str(playbook), *args)
+        if self.spawn(command, {"ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.default"}, log) != 0:
+            raise SystemExit(f"bench: {playbook.name} failed; see {log}")
+
+    def wheels(self) -> None:
+        """What pip finds on the hosts, fetched once."""
+        wheels, archive = self.folder / "wheels", self.folder / "wheels.tar"
+        if archive.exists():
+            return
+        requirements = self.folder / "storefront" / "requirements.txt"
+        subprocess.run(
+            [sys.executable, "-m", "pip", "download", "-qq", "--only-binary=:all:", "-d", wheels,
+             "-r", requirements, GUNICORN],
+            check=True, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        shutil.make_archive(str(wheels), "tar", wheels)
+
+    def pyinfra_inventory(self) -> Path:
+        return self.folder / "pyinfra_inventory.py"
+
+    def pyinfra_hosts(self) -> Iterator[tuple[str, dict[str, object]]]:
+        seen = self.demo.fleet.seen()
+        for host in self.demo.app_hosts():
+            yield (
+                host,
+                {
+                    "ssh_hostname": "127.0.0.1",
+                    "ssh_port": seen[host].ports[SSH_PORT],
+                    "ssh_user": "deploy",
+                    "ssh_key": str(self.demo.fleet.key),
+                    "ssh_known_hosts_file": str(self.demo.fleet.known_hosts),
+                    "ssh_strict_host_key_checking": "yes",
+                    "gunicorn_workers": WORKERS,
+                    "archive": str(self.folder / "shop.tar.gz"),
+                },
+            )
+
+    def lay_out(self, version: str = "v2", on: str = "v1") -> str:
+        """A release that no host has had: another number, and that in a file that counts."""
+        self.number += 1
+        folder = materialize(version, self.folder / "storefront", on)
+        init = folder / "storefront" / "__init__.py"
+        number = f"9.0.{self.number}"
+        lines = init.read_text(encoding="utf-8").splitlines(keepends=True)
+        kept = [line for line in lines if not line.startswith("__version__")]
+        init.write_text(f'{"".join(kept)}__version__ = "{number}"\n', encoding="utf-8")
+        shutil.make_archive(str(self.folder / "shop"), "gztar", folder)
+        return number
+
+    def front(self, name: str) -> None:
+        self.on_each_host(FRONTS.format(how=FRONT[name]))
+
+    def ask(self, path: str) -> dict[str, tuple[int, bytes]]:
+        """What each host answers, asked directly."""
+        # One listing for all: podman takes longer than an answer.
+        targets = self.demo.targets()
+
+        def one(host: str) -> tuple[int, bytes]:
+            try:
+                with urllib.request.urlopen(f"{targets[host]}{path}", timeout=10) as answer:
+                    return answer.status, answer.read()
+            except urllib.error.HTTPError as error:
+                return error.code, b""
+
+        return self.each_host(one)
+
+    # One tool
+
+    def spawn(self, command: Sequence[str], settings: dict[str, str], log: Path) -> int:
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("ANSIBLE_")}
+        environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
+        with log.open("w", encoding="utf-8") as output:
+            return subprocess.run(
+                command,
+                cwd=self.folder,
+                env={**environment, **settings},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                check=False,
+            ).returncode
+
+    def run(self, tool: Tool, job: str, *args: str) -> tuple[Run, list[dict[str, Any]]]:
+        """Run it over connections of its own, and tell what came of it, and of each task."""
+        name = f"{len([*self.logs.iterdir()]):03}-{self.demo.hosts}-{tool.name}-{job}"
+        timings = self.logs / f"{name}.jsonl"
+        # A socket's path may not be long.
+        with tempfile.TemporaryDirectory(prefix="ek-", dir="/tmp") as control:
+            settings = {
+                **tool.environment,
+                "ANSIBLE_CALLBACK_PLUGINS": str(HERE / "callbacks"),
+                "ANSIBLE_CALLBACKS_ENABLED": "timings",
+                "ANSIBLE_SSH_CONTROL_PATH_DIR": control,
+                "TIMINGS": str(timings),
+            }
+            begun = time.time()
+            status = self.spawn((*tool.command, *args), settings, self.logs / f"{name}.log")
+            ended = time.time()
+            for socket in Path(control).iterdir():
+                subprocess.run(
+                    ["ssh", "-O", "exit", "-o", f"ControlPath={socket}", "host"],
+                    capture_output=True,
+                    check=False,
+                )
+        wires = self.wires(begun)
+        records = [*map(json.loads, timings.read_text().splitlines())] if timings.exists() else []
+        run = Run(
+            tool.name, self.demo.hosts, job, begun, ended, status,
+            tasks_per_host(records) or operations((self.logs / f"{name}.log").read_text()),
+            round(statistics.median(wire.commands for wire in wires)),
+            round(statistics.median(wire.bytes for wire in wires)),
+        )  # fmt: skip
+        say(
+            f"{run.hosts} hosts, {tool.name}, {job}: {run.seconds:.1f} s, status {status}, "
+            f"{run.tasks} tasks, {run.commands} commands and {run.bytes / 1000:.0f} kB a host"
+        )
+        return run, records
+
+    def wires(self, since: float) -> list[Wire]:
+        """What sshd logged on each host, when it has told the end of every connection."""
+        deadline = time.monotonic() + LOG_SECONDS
+        while True:
+            spoken = self.on_each_host(SPOKEN.format(since=since))
+            found = [Wire.from_log(lines.splitlines()) for lines in spoken.values()]
+            if not any(wire.open for wire in found) or time.monotonic() > deadline:
+                return found
+            time.sleep(0.2)
+
+    def update(self, tool: Tool) -> tuple[Run, list[dict[str, Any]]]:
+        """Release anew, and believe what the hosts answer."""
+        number = self.lay_out()
+        run, records = self.run(tool, "update")
+        answers = self.ask("/health")
+        if run.status != 0 or any(
+            number.encode() not in said for _status, said in answers.values()
+        ):
+            raise SystemExit(
+                f"bench: {tool.name} did not release {number}, or not everywhere: {answers}. "
+                f"Its output is in {self.logs}."
+            )
+        return run, records
+
+    # What is measured
+
+    def time_all(self, tools: Sequence[Tool], turns: int) -> None:
+        for _turn in range(turns):
+            for tool in tools:
+                self.front(tool.front)
+                updated, records = self.update(tool)
+                again, _records = self.run(tool, "rerun")
+                self.runs += [updated, again]
+                if tool is OURS:
+                    say_by_task(by_task(records, updated.begun))
+
+    def ask_while(self, tool: Tool, requests: int = 0) -> None:
+        """Release under load, over and over until that many requests were sent."""
+        self.front(tool.front)
+        targets = self.demo.targets()
+        lines = self.logs / f"requests-{tool.name}.jsonl"
+        load = Load(targets, self.rate / len(targets), PATHS, lines)
+        load.start()
+        time.sleep(QUIET_SECONDS)
+        begun = time.time()
+        while True:
+            ended = self.update(tool)[0].ended
+            if (ended - begun) * self.rate >= requests:
+                break
+        summary = load.stop()
+        with lines.open(encoding="utf-8") as answers:
+            self.traffic[tool.name] = windows(answers, begun, ended)
+        say(
+            f"{tool.name}: {summary.failed} of {summary.sent} lost, client {summary.behind_ms} ms late"
+        )
+
+    def break_all(self, tools: Sequence[Tool]) -> None:
+        """Release what answers 500 on its main page alone."""
+        for tool in tools:
+            self.front(tool.front)
+            self.lay_out("broken-500", on="v2")
+            status = self.run(tool, "broken")[0].status
+            hosts = sum(status >= 500 for status, _said in self.ask("/").values())
+            self.broken[tool.name] = hosts, status
+            say(f"{tool.name}: {hosts} hosts broken, status {status}")
+
+    def go_back(self) -> None:
+        self.front(OURS.front)
+        self.update(OURS)
+        self.rollback = self.run(BACK, "back")[0]
+        self.update(OURS)
+        # Seven have it when the eighth says no.
+        own = self.folder / "host_vars"
+        own.mkdir()
+        (own / f"app{self.demo.hosts}.yml").write_text(WANTS, encoding="utf-8")
+        self.lay_out()
+        _run, records = self.run(OURS, "refused", "-e", json.dumps(REFUSAL))
+        shutil.rmtree(own)
+        verdict = min(one["ended"] for one in records if one["outcome"] == "failed")
+        switched = self.on_each_host(SWITCHED)
+        self.taken_back = sorted(float(at) - verdict for at in switched.values())[1:]
+        say(
+            f"back after the verdict: {' '.join(f'{seconds:.2f}' for seconds in self.taken_back)} s"
+        )
+
+
+def operations(log: str) -> int:
+    """How many operations pyinfra says it carried out."""
+    return log.count("Starting operation")
+
+
+def say(text: str) -> None:
+    print(f"bench: {text}", flush=True)
+
+
+def say_by_task(spent: Sequence[tuple[float, int, str]]) -> None:
+    for seconds, turns, task in spent:
+        print(f"  {seconds:6.2f} s  in {turns} turns  {task}", flush=True)
+
+
+# What is written
+
+
+class Report:
+    def __init__(self, bench: Bench, tools: Sequence[Tool], sizes: Sequence[int]) -> None:
+        self.bench = bench
+        self.tools = tools
+        self.sizes = sizes
+
+    def median(self, tool: str, hosts: int, job: str) -> float | None:
+        took = [
+            run.seconds
+            for run in self.bench.runs
+            if (run.tool, run.hosts, run.job) == (tool, hosts, job)
+        ]
+        return statistics.median(took) if took else None
+
+    def ratio(self, one: tuple[str, int, str], other: tuple[str, int, str]) -> float | None:
+        above, below = self.median(*one), self.median(*other)
+        return above / below if above and below else None
+
+    def lines(self) -> list[str]:
+        return [
+            *self.head(),
+            *self.seconds(),
+            *self.chart(),
+            *self.wire(),
+            *self.users(),
+            *self.breakage(),
+            *self.goals(),
+        ]
+
+    def head(self) -> list[str]:
+        had = {tool.name for tool in self.tools}
+        absent = [name for name in ("pyinfra", "ansistrano") if name not in had]
+        return [
+            *page.table(["tool", "what it is"], [[tool.name, tool.what] for tool in self.tools]),
+            *(f"\n{name} was not to be had here." for name in absent),
+            "",
+        ]
+
+    def seconds(self) -> list[str]:
+        def cell(tool: str, hosts: int, job: str) -> str:
+            took = self.median(tool, hosts, job)
+            times = self.ratio((tool, hosts, job), (OURS.name, hosts, job))
+            return f"{took:.1f} ({times:.1f})" if took and times else ""
+
+        jobs = [(job, hosts) for job in ("update", "rerun") for hosts in self.sizes]
+        rows = [
+            [tool.name, *(cell(tool.name, hosts, job) for job, hosts in jobs)]
+            for tool in self.tools
+        ]
+        return [
+            "Seconds of wall clock, and how many times ours that is:",
+            "",
+            *page.table(["tool", *(f"{job}, {hosts} hosts" for job, hosts in jobs)], rows),
+            "",
+        ]
+
+    def chart(self) -> list[str]:
+        lines = []
+        for hosts in self.sizes:
+            took = {tool.name: self.median(tool.name, hosts, "update") for tool in self.tools}
+            seen = {name: seconds for name, seconds in took.items() if seconds}
+            lines += [f"update of {hosts} hosts", *bars(seen, "s"), ""]
+        return ["```text", *lines[:-1], "```", ""]
+
+    def wire(self) -> list[str]:
+        hosts = max(self.sizes)
+
+        def cells(tool: str, job: str) -> list[str]:
+            runs = [
+                one
+                for one in self.bench.runs
+                if (one.tool, one.hosts, one.job) == (tool, hosts, job)
+            ]
+            return [f"{runs[-1].tasks}", f"{runs[-1].commands}", f"{runs[-1].bytes / 1000:.0f}"]
+
+        rows = [
+            [tool.name, *cells(tool.name, "update"), *cells(tool.name, "rerun")]
+            for tool in self.tools
+        ]
+        head = ["tasks", "commands over SSH", "kB received"]
+        return [
+            f"What a host of {hosts} is told in an update, and in a rerun, as its sshd logged it:",
+            "",
+            *page.table(["tool", *head, *(f"{word}, rerun" for word in head)], rows),
+            "",
+        ]
+
+    def users(self) -> list[str]:
+        def lost(window: Window) -> str:
+            return f"{window.failed} of {len(window.elapsed)}"
+
+        def slow(window: Window, before: Window) -> str:
+            return f"{window.p99():.0f} ({window.p99() / before.p99():.1f})"
+
+        rows = []
+        for tool, seen in self.bench.traffic.items():
+            before, balancer, directly = seen["before"], seen["balancer"], seen["directly"]
+            rows.append(
+                [tool, lost(balancer), lost(directly), f"{before.p99():.0f}",
+                 slow(balancer, before), slow(directly, before)]
+            )  # fmt: skip
+        return [
+            f"What users notice of an update of {min(self.sizes)} hosts, at {self.bench.rate:g} requests/s, "
+            "p99 in ms and as times that before:",
+            "",
+            *page.table(
+                [
+                    "tool",
+                    "lost, balancer",
+                    "lost, directly",
+                    "p99 before",
+                    "p99, balancer",
+                    "p99, directly",
+                ],
+                rows,
+            ),
+            "",
+        ]
+
+    def breakage(self) -> list[str]:
+        if not self.bench.broken:
+            return []
+        rows = [
+            [tool, f"{hosts}", f"{status}"] for tool, (hosts, status) in self.bench.broken.items()
+        ]
+        return [
+            "A release whose main page answers 500, on 8 hosts:",
+            "",
+            *page.table(["tool", "hosts that show it to users", "exit status"], rows),
+            "",
+        ]
+
+    def goals(self) -> list[str]:
+        seen, back = self.bench.traffic[OURS.name], self.bench.taken_back
+        during = (seen["balancer"], seen["directly"])
+        sent, lost = sum(len(it.elapsed) for it in during), sum(it.failed for it in during)
+        slowest = max(window.p99() for window in during) / seen["before"].p99()
+        ours, rollback = OURS.name, self.bench.rollback
+        goals = [
+            Goal("8 hosts, against plain", "5 times faster", 5,
+                 self.ratio((PLAIN.name, 8, "update"), (ours, 8, "update")), at_least=True),
+            Goal("8 hosts, against drained", "3 times faster", 3,
+                 self.ratio((DRAINED.name, 8, "update"), (ours, 8, "update")), at_least=True),
+            Goal("20 hosts against 8, ours", "1.6 times", 1.6,
+                 self.ratio((ours, 20, "update"), (ours, 8, "update"))),
+            Goal("rerun of 8 hosts with nothing to do, against plain", "an eighth", 1 / 8,
+                 self.ratio((ours, 8, "rerun"), (PLAIN.name, 8, "rerun"))),
+            Goal("way back of 8 hosts", "10 s", 10, rollback.seconds if rollback else None, " s"),
+            Goal("from a verdict to the old release, a host", "1 s", 1,
+                 max(back) if back else None, " s"),
+            Goal(f"lost of {sent} requests, through the balancer and directly", "0", 0, lost),
+            Goal("p99 during the rollout against before", "1.5 times", 1.5, slowest),
+        ]  # fmt: skip
+        return page.table(["goal", "wanted", "measured", "reached"], [it.cells() for it in goals])
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument(
+        "--sizes",
+        type=lambda text: sorted(map(int, text.split(","))),
+        default=[2, 8, 20],
+        help="numbers of hosts (2,8,20)",
+    )
+    parser.add_argument("--turns", type=int, default=2, help="of each tool; 1 from 10 hosts on (2)")
+    parser.add_argument(
+        "--requests", type=int, default=100_000, help="to send while ours releases (100000)"
+    )
+    parser.add_argument("--rate", type=float, default=150, help="requests a second (150)")
+    options = parser.parse_args(args)
+    measured = page.machine()
+    install()
+    bench = Bench(options.rate)
+    found = [pyinfra(bench.folder / "pyinfra_inventory.py"), ansistrano()]
+    tools = [PLAIN, PIPELINED, DRAINED, *filter(None, found), OURS]
+    try:
+        for hosts in options.sizes:
+            bench.grow(hosts)
+            bench.time_all(tools, options.turns if hosts < 10 else 1)
+            if hosts == min(options.sizes):
+                for tool in tools:
+                    bench.ask_while(tool, options.requests if tool is OURS else 0)
+            if hosts == 8:
+                bench.break_all([PLAIN, OURS])
+                bench.go_back()
+    finally:
+        bench.demo.fleet.down()
+    page.write("rollout", Report(bench, tools, options.sizes).lines(), measured)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
