@@ -8,31 +8,30 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-# What sshd says at LogLevel VERBOSE, at each command and at the end of a connection.
+# What sshd says of each command at LogLevel VERBOSE.
 COMMAND = "Starting session: "
-RECEIVED = re.compile(r"Transferred: sent \d+, received (\d+) bytes")
-OPENED = re.compile(r"Connection from \S+ port \d+ on \S+ port \d+")
+RECEIVED = re.compile(r"^\s*eth0:\s*(\d+)", re.M)
+OPERATIONS = re.compile(r"Grand total\s+(\d+)")
 
 
 @dataclass(frozen=True)
 class Wire:
-    """What a host was told over SSH."""
+    """What a host was told until now: bytes of all kinds, and commands that its sshd logged."""
 
-    commands: int = 0
-    bytes: int = 0
-    # Connections whose end sshd has not yet told: their bytes are not in it.
-    open: int = 0
+    bytes: int
+    commands: int
 
     @classmethod
-    def from_log(cls, lines: Sequence[str]) -> Wire:
-        received = [int(found[1]) for line in lines if (found := RECEIVED.search(line))]
-        opened = sum(bool(OPENED.match(line)) for line in lines)
-        commands = sum(line.startswith(COMMAND) for line in lines)
-        return cls(commands, sum(received), opened - len(received))
+    def read(cls, text: str) -> Wire:
+        """From its /proc/net/dev and its log."""
+        received = RECEIVED.search(text)
+        if not received:
+            raise ValueError(f"There is no eth0 in {text[:400]!r}.")
+        return cls(int(received[1]), text.count(COMMAND))
 
 
 @dataclass(frozen=True)
@@ -61,6 +60,12 @@ def tasks_per_host(records: Iterable[Mapping[str, Any]]) -> int:
         if one["outcome"] != "skipped":
             counts[one["host"]] = counts.get(one["host"], 0) + 1
     return max(counts.values(), default=0)
+
+
+def operations_per_host(log: str, hosts: int) -> int:
+    """What pyinfra says in the end: its operations on all hosts."""
+    found = OPERATIONS.search(log)
+    return int(found[1]) // hosts if found else 0
 
 
 def by_task(records: Iterable[Mapping[str, Any]], begun: float) -> list[tuple[float, int, str]]:

@@ -8,15 +8,27 @@ from __future__ import annotations
 import json
 
 import pytest
-from rollout._figures import Goal, Window, Wire, bars, by_task, tasks_per_host, windows
+from rollout._figures import (
+    Goal,
+    Window,
+    Wire,
+    bars,
+    by_task,
+    operations_per_host,
+    tasks_per_host,
+    windows,
+)
 
-LOG = [
-    'Connection from 10.88.0.1 port 40000 on 10.88.0.16 port 22 rdomain ""',
-    "Starting session: command for deploy from 10.88.0.1 port 40000 id 0",
-    "Starting session: subsystem 'sftp' for deploy from 10.88.0.1 port 40000 id 1",
-    "Close session: user deploy from 10.88.0.1 port 40000 id 0",
-    "Transferred: sent 3200, received 5400 bytes",
-]
+SPOKEN = """\
+Inter-|   Receive                            |  Transmit
+ face |bytes    packets errs drop fifo frame |bytes    packets
+    lo: 1111       10    0    0    0     0       1111       10
+  eth0: 5400       20    0    0    0     0       3200       20
+Connection from 10.88.0.1 port 40000 on 10.88.0.16 port 22 rdomain ""
+Starting session: command for deploy from 10.88.0.1 port 40000 id 0
+Starting session: subsystem 'sftp' for deploy from 10.88.0.1 port 40000 id 1
+Close session: user deploy from 10.88.0.1 port 40000 id 0
+"""
 
 
 def record(task, host, begun, ended, outcome="ok"):
@@ -27,12 +39,8 @@ def asked(at, target, status=200, elapsed=5.0):
     return json.dumps({"time": at, "target": target, "status": status, "elapsed_ms": elapsed})
 
 
-def test_commands_and_bytes_are_those_of_the_log():
-    assert Wire.from_log(LOG) == Wire(commands=2, bytes=5400, open=0)
-
-
-def test_a_connection_whose_end_is_not_told_yet_is_open():
-    assert Wire.from_log(LOG[:-1]) == Wire(commands=2, bytes=0, open=1)
+def test_bytes_are_those_from_outside_and_commands_those_of_the_log():
+    assert Wire.read(SPOKEN) == Wire(bytes=5400, commands=2)
 
 
 def test_tasks_are_those_of_the_host_that_had_most_and_skipped_ones_are_none():
@@ -43,6 +51,14 @@ def test_tasks_are_those_of_the_host_that_had_most_and_skipped_ones_are_none():
         record("three", "app2", 2, 3),
     ]
     assert tasks_per_host(records) == 2
+
+
+def test_operations_are_those_of_pyinfra_s_last_line():
+    log = (
+        "Operation  Hosts  Success  Error  No Change\nWrite  2  2  -  -\nGrand total  12  7  -  5\n"
+    )
+    assert operations_per_host(log, hosts=2) == 6
+    assert operations_per_host("it failed", hosts=2) == 0
 
 
 def test_all_the_time_of_a_run_is_some_task_s():
