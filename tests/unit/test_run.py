@@ -38,7 +38,7 @@ def test_the_suites_of_a_report_are_summed():
 
 
 def test_every_scenario_is_run_and_the_default_one_first(tmp_path):
-    for name in ("rollout", "default", *run.LONG):
+    for name in ("bake", "default", *run.LONG):
         (tmp_path / "molecule" / name).mkdir(parents=True)
         (tmp_path / "molecule" / name / "molecule.yml").touch()
     (tmp_path / "molecule" / "shared").mkdir()
