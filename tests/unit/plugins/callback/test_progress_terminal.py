@@ -159,7 +159,8 @@ def _terminal(tmp_path):
             "ANSIBLE_HOME": str(tmp_path / "home"),
             "TERM": "xterm",
         }
-        command = [sys.executable, "-m", "ansible", "playbook", "-i", "hosts", "play.yml"]
+        # ansible-test has no scripts of its Ansible in the path.
+        command = [sys.executable, "-m", "ansible.cli.playbook", "-i", "hosts", "play.yml"]
         process = subprocess.Popen(
             command, cwd=tmp_path, env={**environment, **variables}, stdin=other, stdout=other,
             stderr=other, start_new_session=True,
