@@ -41,12 +41,15 @@ class Run:
     tool: str
     hosts: int
     job: str
+    # Of the release that it was about.
+    number: str
     begun: float
     ended: float
     status: int
-    tasks: int = 0
-    commands: int = 0
-    bytes: int = 0
+    records: list[dict[str, Any]]
+    tasks: int
+    commands: int
+    bytes: int
 
     @property
     def seconds(self) -> float:

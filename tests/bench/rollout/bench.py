@@ -93,7 +93,8 @@ class Bench:
         self.demo = Demo(hosts=0, name=FLEET)
         self.folder = self.demo.folder
         self.rate = rate
-        self.number = 0
+        self.releases = 0
+        self.number = ""
         self.count = 0
         self.noise = 0.0
         self.runs: list[Run] = []
@@ -176,15 +177,14 @@ class Bench:
                 },
             )
 
-    def lay_out(self, version: str = "v2", on: str = "v1") -> str:
+    def lay_out(self, version: str = "v2", on: str = "v1") -> None:
         """A release that no host has had: another number, and that in a file that counts."""
-        self.number += 1
+        self.releases += 1
+        self.number = f"9.0.{self.releases}"
         folder = materialize(version, self.folder / "storefront", on)
-        number = f"9.0.{self.number}"
         with (folder / "storefront" / "__init__.py").open("a", encoding="utf-8") as lines:
-            lines.write(f'__version__ = "{number}"\n')
+            lines.write(f'__version__ = "{self.number}"\n')
         shutil.make_archive(str(self.folder / "shop"), "gztar", folder)
-        return number
 
     def front(self, name: str) -> None:
         self.on_each_host(FRONTS.format(how=FRONT[name]))
@@ -219,7 +219,7 @@ class Bench:
                 check=False,
             ).returncode
 
-    def run(self, tool: Tool, job: str, *args: str) -> tuple[Run, list[dict[str, Any]]]:
+    def run(self, tool: Tool, job: str, *args: str) -> Run:
         """Run it over connections of its own, and tell what came of it, and of each task."""
         self.count += 1
         name = self.logs / f"{self.count:03}-{self.demo.hosts}-{tool.name}-{job}"
@@ -247,7 +247,7 @@ class Bench:
         lines = timings.read_text(encoding="utf-8").splitlines() if timings.exists() else []
         records = [*map(json.loads, lines)]
         run = Run(
-            tool.name, self.demo.hosts, job, begun, ended, status,
+            tool.name, self.demo.hosts, job, self.number, begun, ended, status, records,
             tasks_per_host(records) or operations_per_host(log.read_text(encoding="utf-8"), self.demo.hosts),
             after.commands,
             round(after.bytes - before.bytes - self.noise * (ended - begun)),
@@ -256,7 +256,7 @@ class Bench:
             f"{run.hosts} hosts, {tool.name}, {job}: {run.seconds:.1f} s, status {status}, "
             f"{run.tasks} tasks, {run.commands} commands and {run.bytes / 1000:.0f} kB a host"
         )
-        return run, records
+        return run
 
     def wire(self, since: float) -> Wire:
         """What a host was told, in the middle."""
@@ -274,18 +274,18 @@ class Bench:
         time.sleep(QUIET_SECONDS)
         return (self.wire(time.time()).bytes - before.bytes) / (time.monotonic() - begun)
 
-    def update(self, tool: Tool) -> tuple[Run, list[dict[str, Any]]]:
+    def update(self, tool: Tool) -> Run:
         """Release anew, and believe what the hosts answer.
 
         On a busy machine a gate may find that it can't tell how fast a release is. That
         is counted, and tried again: half an hour of measuring is not thrown away for it.
         """
         for _try in range(TRIES):
-            number = self.lay_out()
-            run, records = self.run(tool, "update")
+            self.lay_out()
+            run = self.run(tool, "update")
             if run.status == 0:
-                self.demand(number)
-                return run, records
+                self.demand(run.number)
+                return run
             self.refused[tool.name] += 1
         raise SystemExit(
             f"bench: {tool.name} failed {TRIES} times; what it said is in {self.logs}."
@@ -304,12 +304,12 @@ class Bench:
         for turn in range(turns):
             for tool in tools:
                 self.front(tool.front)
-                run, records = self.update(tool)
+                run = self.update(tool)
                 self.runs.append(run)
                 if tool is OURS:
-                    say_by_task(by_task(records, run.begun))
+                    say_by_task(by_task(run.records, run.begun))
                 if turn == 0 and (self.demo.hosts < MANY or tool in (PLAIN, OURS)):
-                    self.runs.append(self.run(tool, "rerun")[0])
+                    self.runs.append(self.run(tool, "rerun"))
 
     def ask_while(self, tool: Tool, requests: int = 0) -> None:
         """Release under load, over and over until that many requests were sent."""
@@ -321,7 +321,7 @@ class Bench:
         time.sleep(QUIET_SECONDS)
         begun = time.time()
         while True:
-            ended = self.update(tool)[0].ended
+            ended = self.update(tool).ended
             if (ended - begun) * self.rate >= requests:
                 break
         summary = load.stop()
@@ -336,25 +336,27 @@ class Bench:
         for tool in tools:
             self.front(tool.front)
             self.lay_out("broken-500", on="v2")
-            status = self.run(tool, "broken")[0].status
+            status = self.run(tool, "broken").status
             hosts = sum(status >= 500 for status, _said in self.ask("/").values())
             self.broken[tool.name] = hosts, status
             say(f"{tool.name}: {hosts} hosts broken, status {status}")
 
     def go_back(self) -> None:
         self.front(OURS.front)
+        # Two, so that all hosts go back to the same.
+        before = self.update(OURS)
         self.update(OURS)
-        self.rollback = self.run(BACK, "back")[0]
-        self.update(OURS)
-        number = f"9.0.{self.number}"
+        self.rollback = self.run(BACK, "back")
+        self.demand(before.number)
+        live = self.update(OURS)
         # Seven have it when the eighth says no.
         own = self.folder / "host_vars"
         own.mkdir()
         (own / f"app{self.demo.hosts}.yml").write_text(WANTS, encoding="utf-8")
         self.lay_out()
-        _run, records = self.run(OURS, "refused", "-e", json.dumps(REFUSAL))
+        records = self.run(OURS, "refused", "-e", json.dumps(REFUSAL)).records
         shutil.rmtree(own)
-        self.demand(number)
+        self.demand(live.number)
         verdict = min(one["ended"] for one in records if one["outcome"] == "failed")
         switched = self.on_each_host(SWITCHED)
         self.taken_back = sorted(float(at) - verdict for at in switched.values())[1:]
