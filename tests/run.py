@@ -66,8 +66,9 @@ TEST = [
     ),
 ]
 
-# Scenarios that take too long to wait for before each change: make test has a representative part of them.
+# Scenarios that take too long to wait for before each change. make test has a part of those that have room in it.
 LONG = ("faults", "killed", "world")
+LONG_ONLY = ("killed", "world")
 
 # What the user's shell may hold and the tools would listen to.
 FOREIGN = ("ANSIBLE_", "COVERAGE_", "MOLECULE_", "MYPY", "PYTEST_", "PYTHON", "RUFF_", "YAMLLINT_")
@@ -112,10 +113,10 @@ def scenarios(root: Path, are_long: bool = False) -> list[Stage]:
     for name in sorted(found, key="default".__ne__):
         junit = OUTPUT / f"molecule-{name}.xml"
         command = f"PYTEST_ADDOPTS=--junit-xml={junit} molecule test -s {name}"
-        if not are_long:
-            stages.append(Stage(f"molecule {name}", command, junit))
-        elif name in LONG:
+        if are_long and name in LONG:
             stages.append(Stage(f"molecule {name}", f"LONG=1 {command}", junit, LONG_SECONDS))
+        elif not are_long and name not in LONG_ONLY:
+            stages.append(Stage(f"molecule {name}", command, junit))
     return stages
 
 
