@@ -100,9 +100,8 @@ FAULTS = [
     Fault("broken-destructive", "migrate", HOST + r"0003_no_pictures\.py, line 19: drop_column product picture",
           in_short=True),
     # In the slot that no user reaches.
-    Fault("crash-loop", "start", REFUSED + r"(does not come up .*it dies at start|Health Check Endpoint failed)",
-          in_short=True),
-    Fault("logs-nowhere", "start", REFUSED + r"does not come up .*access\.log"),
+    Fault("crash-loop", "start", REFUSED + r"(does not come up .*it dies at start|Health Check Endpoint failed)"),
+    Fault("logs-nowhere", "start", REFUSED + r"does not come up .*access\.log", in_short=True),
     Fault("broken-health", "health", REFUSED + r"Health Check Endpoint failed", in_short=True),
     Fault("health-always-yes", "health", REFUSED + r"Health Check Endpoint failed \(answer 1 of 3: .*database"),
     Fault("stale-code", "health", REFUSED + r"Health Check Endpoint failed .*version",
