@@ -118,7 +118,7 @@ FAULTS = [
     Fault("broken-upload", "upload", REFUSED + r"File Upload failed"),
     Fault("upload-folder", "upload", REFUSED + r"File Upload failed \(500", "the folder for uploads cannot be written",
           settings={"flask_app_env": {"UPLOAD_FOLDER": "/opt/uploads"}}),
-    Fault("upload-limit", "upload", REFUSED + r"File Upload failed \(413",
+    Fault("upload-limit", "upload", REFUSED + r"File Upload failed \(a request of \d+ bytes: 413",
           "files above 64 KiB are refused, while 2 MiB are promised",
           settings={"flask_app_env": {"MAX_CONTENT_LENGTH": "65536"}}, in_short=True),
     Fault("slow", "response_times", REFUSED + r"Response Times failed"),
