@@ -67,8 +67,8 @@ TEST = [
 ]
 
 # Scenarios that take too long to wait for before each change. make test has a part of those that have room in it.
-LONG = ("faults", "killed", "world")
-LONG_ONLY = ("killed", "world")
+LONG = ("drained", "faults", "killed", "world")
+LONG_ONLY = ("drained", "killed", "world")
 
 # What the user's shell may hold and the tools would listen to.
 FOREIGN = ("ANSIBLE_", "COVERAGE_", "MOLECULE_", "MYPY", "PYTEST_", "PYTHON", "RUFF_", "YAMLLINT_")

@@ -31,6 +31,7 @@ sys.path.append(str(Path(__file__).resolve().parents[2] / "tests" / "fleet"))
 
 import _podman
 import load
+from ansible_collections.evenkeel.flask.plugins.module_utils import _slots
 from ansible_collections.evenkeel.flask.tests.apps import materialize
 
 PATIENCE = 60
@@ -97,6 +98,11 @@ class Host:
     def runs_the_live_slot_alone(self) -> bool:
         slot = f"{self.app}@{self.live_slot}"
         return self.running == {f"{slot}.service", f"{slot}.socket"}
+
+    def connections(self, slot: str) -> int:
+        """How many requests a slot is at."""
+        table = self.see.file("/proc/net/unix").content_string
+        return _slots.open_connections(table, f"/run/{self.app}/{slot}.sock")
 
     @property
     def history(self) -> list[dict[str, str | None]]:
@@ -288,14 +294,14 @@ class Fleet:
         print(said)
         return Play(process.returncode, said)
 
-    def play_under_load(self, playbook: str) -> Play:
+    def play_under_load(self, playbook: str, *args: str) -> Play:
         with self.users() as users:
-            play = self.play(playbook)
+            play = self.play(playbook, *args)
         return replace(play, users=users.summary)
 
-    def cut_off(self, playbook: str, when: Callable[[], object], what: str) -> None:
+    def cut_off(self, playbook: str, when: Callable[[], object], what: str, *args: str) -> None:
         """Start a playbook, and kill it with all its children at a moment of one's choice."""
-        process = self.start(playbook)
+        process = self.start(playbook, *args)
         try:
             wait_until(when, what)
             assert process.poll() is None, f"The playbook was through before {what}."

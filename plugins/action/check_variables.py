@@ -62,6 +62,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             problems += found
         if "rollout_checks" in values:
             problems += _variables.suite(values["rollout_checks"], find)
+        if "rollout_drain" in values:
+            problems += _variables.drain(values["rollout_drain"], variables.get("groups", {}))
         problems += _variables.claimed_twice(self._addresses(variables))
         result.update(changed=False, problems=problems, paths=paths)
         if problems:

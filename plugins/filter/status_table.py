@@ -12,11 +12,16 @@ version_added: "0.1.0"
 author: The evenkeel.flask authors (@evenkeel)
 description:
   - One line for each host. A host that could not be asked is in the table too.
+  - How the balancers have a host is a column where they were asked.
 options:
   _input:
     description: What was found, by host. A host without an entry could not be asked.
     type: dict
     required: true
+  balancers:
+    description: What M(evenkeel.flask.balancer) said of each host, in a loop over the balancers.
+    type: dict
+    default: {}
 """
 
 EXAMPLES = r"""
@@ -33,11 +38,14 @@ _value:
 """
 
 from collections.abc import Mapping
-from typing import Any, Callable
+from typing import Any, Callable, Optional
 
 from ansible_collections.evenkeel.flask.plugins.plugin_utils._table import lay_out
 
 HEAD = ("host", "live release", "slot", "candidate", "previous", "since", "drift", "healthy")
+
+
+Found = Mapping[str, Optional[Mapping[str, Any]]]
 
 
 def _row(host: str, info: Mapping[str, Any] | None) -> tuple[str, ...]:
@@ -56,8 +64,23 @@ def _row(host: str, info: Mapping[str, Any] | None) -> tuple[str, ...]:
     )
 
 
-def status_table(found: Mapping[str, Mapping[str, Any] | None]) -> list[str]:
-    return lay_out([HEAD, *(_row(host, info) for host, info in found.items())])
+def _seen(balanced: Mapping[str, Any] | None) -> str:
+    """How the balancers have a host, each by its name where they are not of one mind."""
+    said = {
+        result["item"]: str(result.get("before", "?"))
+        for result in (balanced or {}).get("results", ())
+    }
+    if len(set(said.values())) == 1:
+        return next(iter(said.values()))
+    return ", ".join(f"{name}: {state}" for name, state in said.items()) or "?"
+
+
+def status_table(found: Found, balancers: Found | None = None) -> list[str]:
+    rows = [HEAD, *(_row(host, info) for host, info in found.items())]
+    if balancers:
+        column = ["balancer", *(_seen(balancers.get(host)) for host in found)]
+        rows = [(*row, cell) for row, cell in zip(rows, column)]
+    return lay_out(rows)
 
 
 class FilterModule:

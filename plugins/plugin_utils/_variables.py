@@ -45,6 +45,7 @@ ENTRY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\(.*\))?")
 BATCH = re.compile(r"0*[1-9]\d*|0*([1-9]\d?|100)%")
 SHARE = re.compile(r"\d+%?", re.ASCII)
 UMASK = re.compile(r"0?[0-7]{3}")
+BALANCERS = ("haproxy", "nginx", "target_group")
 PROJECT_FILES = ("pyproject.toml", "setup.py", "requirements.txt")
 
 
@@ -278,6 +279,30 @@ def suite(checks: Mapping[str, Any], find: Callable[[str], str]) -> list[str]:
             f"rollout_checks.suite.{named}: {find(settings[named])} is not there; name one on the controller."
         ]
     return []
+
+
+def drain(settings: Mapping[str, Any], groups: Mapping[str, Sequence[str]]) -> list[str]:
+    """Tell what is wrong with C(rollout_drain), beyond the types of what is in it.
+
+    @param groups: the hosts of each group of the inventory
+    """
+    if not settings:
+        return []
+    kinds = [kind for kind in BALANCERS if settings.get(kind) is not None]
+    if len(kinds) != 1:
+        return [
+            f"rollout_drain: wanted one of {', '.join(BALANCERS)}, got {' and '.join(kinds) or 'none'}."
+        ]
+    if not settings.get("hosts") and kinds != ["target_group"] and not groups.get("lb"):
+        return [
+            "rollout_drain.hosts: not there, and the inventory has no host in the group lb; name the "
+            "hosts that the balancers run on."
+        ]
+    return [
+        f"rollout_drain.hosts: {host} is no host of the inventory."
+        for host in settings.get("hosts") or []
+        if host not in groups.get("all", []) and host != "localhost"
+    ]
 
 
 def inputs(

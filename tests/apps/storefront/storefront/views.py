@@ -9,7 +9,7 @@ from .models import Category, Order, OrderItem, Product, Review, db
 
 bp = Blueprint("views", __name__)
 
-LONGEST_DELAY = 5.0
+LONGEST_DELAY = 10.0
 
 
 @bp.app_template_filter()

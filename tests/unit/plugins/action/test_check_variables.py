@@ -33,7 +33,10 @@ SPECS = {
         "flask_app_database_url": {"type": "str", "default": "", "no_log": True},
         "flask_app_user": {"type": "str", "default": "{{ flask_app_name }}"},
     },
-    "rollout": {"rollout_checks": {"type": "dict", "default": {}}},
+    "rollout": {
+        "rollout_checks": {"type": "dict", "default": {}},
+        "rollout_drain": {"type": "dict", "default": {}},
+    },
 }
 GOOD = {
     "flask_app_name": "shop",
@@ -219,3 +222,9 @@ def test_the_documentation_names_what_is_taken_and_returned():
         "_ansible_verbose_override"
     }
     assert yaml.safe_load(documentation.EXAMPLES)
+
+
+def test_a_balancer_is_looked_for_in_the_inventory():
+    drain = {"haproxy": {"backend": "shop"}}
+    assert not check(rollout_drain=drain, groups={"lb": ["lb1"]}).get("failed")
+    assert "no host in the group lb" in check(rollout_drain=drain, groups={})["msg"]

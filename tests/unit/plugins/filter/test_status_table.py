@@ -82,6 +82,24 @@ def test_a_candidate_on_trial_is_shown():
 def test_the_documentation_is_the_filter():
     docs = yaml.safe_load(plugin.DOCUMENTATION)
     assert plugin.FilterModule().filters() == {docs["name"]: status_table}
-    assert list(docs["options"]) == ["_input"]
+    assert list(docs["options"]) == ["_input", "balancers"]
     assert yaml.safe_load(plugin.EXAMPLES)
     assert yaml.safe_load(plugin.RETURN)
+
+
+def seen(**states):
+    return {"results": [{"item": name, "before": state} for name, state in states.items()]}
+
+
+@pytest.mark.parametrize(
+    ("said", "cell"),
+    [
+        (seen(lb1="serving", lb2="serving"), "serving"),
+        (seen(lb1="serving", lb2="drained"), "lb1: serving, lb2: drained"),
+        ({"results": [{"item": "lb1", "msg": "no route to host"}]}, "?"),
+        (None, "?"),
+    ],
+)
+def test_how_the_balancers_have_a_host_is_a_column_where_they_were_asked(said, cell):
+    head, row = status_table({"app1": GOOD}, {"app1": said})
+    assert (cells(head)[-1], cells(row)[-1]) == ("balancer", cell)

@@ -330,3 +330,35 @@ def test_hosts_at_one_address_are_named():
         "ansible_host: app3 and app1 claim one address",
         "ansible_host: app5 and app1 claim one address",
     ]
+
+
+GROUPS = {"all": ["app1", "lb1"], "lb": ["lb1"]}
+HAPROXY = {"haproxy": {"backend": "shop"}}
+TARGET_GROUP = {"target_group": {"arn": "arn"}}
+
+
+@pytest.mark.parametrize(
+    ("settings", "groups"),
+    [
+        ({}, {}),
+        (HAPROXY, GROUPS),
+        ({**HAPROXY, "hosts": ["lb1", "localhost"]}, {"all": ["lb1"]}),
+        (TARGET_GROUP, {"all": ["app1"]}),
+    ],
+)
+def test_a_balancer_that_can_be_asked_passes(settings, groups):
+    assert _variables.drain(settings, groups) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "groups", "said"),
+    [
+        ({"server": "a"}, GROUPS, "wanted one of haproxy, nginx, target_group, got none."),
+        ({**HAPROXY, **TARGET_GROUP}, GROUPS, "got haproxy and target_group."),
+        (HAPROXY, {"all": ["app1"]}, "rollout_drain.hosts: not there, and the inventory has no"),
+        ({**HAPROXY, "hosts": ["lb2"]}, GROUPS, "rollout_drain.hosts: lb2 is no host of the"),
+    ],
+)
+def test_a_balancer_that_cannot_be_asked_is_told(settings, groups, said):
+    (problem,) = _variables.drain(settings, groups)
+    assert said in problem

@@ -1,0 +1,155 @@
+# Copyright (c) 2026, the evenkeel.flask authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether a load balancer sends users to a server, and what it takes to change that.
+
+What a balancer is asked and told is in a file for each kind of it; this one decides.
+
+This file is private to the collection.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Callable, Protocol
+
+SERVING = "serving"
+DRAINED = "drained"
+# A person took it out, and only a person puts it back.
+MAINTENANCE = "maintenance"
+# It would get users, but it does not answer the balancer.
+DOWN = "down"
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server as the balancer sees it; C(busy) is how much of what it was sent is still under way."""
+
+    state: str
+    busy: int = 0
+
+
+class BalancerError(Exception):
+    """The balancer cannot be brought to what is wanted; the message says why and what to do."""
+
+
+class Balancer(Protocol):
+    """One server's place among those of its pool."""
+
+    server: str
+    pool: str
+    poll_seconds: float
+
+    def servers(self) -> Mapping[str, Server]:
+        """All servers of the pool by name, C(server) among them."""
+
+    def take_out(self) -> None: ...
+
+    def put_back(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to do, if anything; C(warning) is why what was wanted is not done."""
+
+    verb: str | None = None
+    warning: str | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was done to a server, and how its balancer has it then."""
+
+    plan: Plan
+    before: Server
+    after: Server
+
+
+def plan(wanted: str, server: str, pool: str, servers: Mapping[str, Server]) -> Plan:
+    """Decide what brings C(server) to V(drained) or V(serving)."""
+    found = servers[server].state
+    if wanted == DRAINED and found == SERVING:
+        if any(other.state == SERVING for name, other in servers.items() if name != server):
+            return Plan("take_out")
+        return Plan(
+            warning=f"{server} is the last server of {pool} that serves, so it stays in. The switch of a release "
+            "loses no request without draining."
+        )
+    if wanted == SERVING and found == DRAINED:
+        return Plan("put_back")
+    if wanted == SERVING and found == MAINTENANCE:
+        return Plan(
+            warning=f"{server} was taken out of {pool} by hand, and stays out until a person puts it back."
+        )
+    return Plan()
+
+
+def move(
+    balancer: Balancer,
+    wanted: str,
+    *,
+    drain_timeout: float,
+    healthy_timeout: float,
+    check_mode: bool = False,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Outcome:
+    """Bring a server to what is wanted, and wait until it is so.
+
+    Requests that are still under way after C(drain_timeout) are left to themselves.
+
+    @raises BalancerError: when it does not come to be so
+    """
+    # Of two servers that look at once, each would see the other one serve.
+    with _alone():
+        servers = balancer.servers()
+        before = servers[balancer.server]
+        step = plan(wanted, balancer.server, balancer.pool, servers)
+        if check_mode:
+            return Outcome(step, before, Server(wanted) if step.verb else before)
+        if step.verb:
+            getattr(balancer, step.verb)()
+
+    def wait(is_so: Callable[[Server], bool], timeout: float) -> Server:
+        deadline = clock() + timeout
+        while True:
+            found = balancer.servers()[balancer.server]
+            if is_so(found) or clock() >= deadline:
+                return found
+            sleep(balancer.poll_seconds)
+
+    if wanted == DRAINED and (step.verb or before.state == DRAINED):
+        after = wait(lambda found: found.state != SERVING and not found.busy, drain_timeout)
+        if after.state == SERVING:
+            raise BalancerError(
+                f"{balancer.server} was taken out of {balancer.pool}, and is sent users all the same "
+                f"{drain_timeout:g} s later. See whether something else puts it back."
+            )
+    elif step.verb:
+        after = wait(lambda found: found.state == SERVING, healthy_timeout)
+        if after.state != SERVING:
+            raise BalancerError(
+                f"{balancer.server} was put back into {balancer.pool}, and is {after.state} there "
+                f"{healthy_timeout:g} s later. See what the balancer's own health check asks for."
+            )
+    else:
+        after = before
+    return Outcome(step, before, after)
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """Keep other calls of the same user on this machine away."""
+    path = os.path.join(tempfile.gettempdir(), f"evenkeel-balancer-{os.getuid()}.lock")
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
