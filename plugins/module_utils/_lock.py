@@ -8,13 +8,17 @@ This file is private to the collection.
 
 from __future__ import annotations
 
-import datetime
 import fcntl
 import json
 import os
 import time
 from dataclasses import dataclass, replace
-from typing import Callable
+from typing import Any, Callable
+
+from ansible_collections.evenkeel.flask.plugins.module_utils import _timing
+
+# The options that say whose lock it is; what they mean is in plugins/doc_fragments/run.py.
+RUN_SPEC: dict[str, Any] = {name: {"type": "str"} for name in ("run", "who", "controller")}
 
 
 @dataclass(frozen=True)
@@ -51,8 +55,8 @@ class Lock:
             "run": self.run,
             "who": self.who,
             "controller": self.controller,
-            "since": _iso(self.since),
-            "until": _iso(self.until),
+            "since": _timing.iso(self.since),
+            "until": _timing.iso(self.until),
         }
 
 
@@ -134,8 +138,3 @@ def _read(path: str) -> Lock | None:
             return Lock.from_text(stream.read())
     except FileNotFoundError:
         return None
-
-
-def _iso(seconds: float) -> str:
-    moment = datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc)
-    return moment.isoformat(timespec="seconds")

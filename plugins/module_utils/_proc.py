@@ -26,7 +26,7 @@ def workers(main: int, socket: str, proc: str = PROC) -> dict[int, dict[str, flo
     found = {}
     with contextlib.suppress(OSError):
         pids = _read(mine, "task", str(main), "children").split()
-        users = set(_accepted(_read(mine, "net", "unix"), socket))
+        users = {inode for _state, inode in unix_sockets(_read(mine, "net", "unix"), socket)}
         ports = dict(_ports(_read(mine, "net", "tcp")))
         with contextlib.suppress(OSError):  # There is none without IPv6.
             ports.update(_ports(_read(mine, "net", "tcp6")))
@@ -66,12 +66,12 @@ def _inode(fd: str) -> str:
     return number.strip("[]") if kind == "socket" else ""
 
 
-def _accepted(table: str, path: str) -> Iterator[str]:
-    """The sockets in C(/proc/net/unix) that were accepted at C(path)."""
+def unix_sockets(table: str, path: str) -> Iterator[tuple[str, str]]:
+    """State and inode of each socket in C(/proc/net/unix) that is bound to C(path), or was accepted at it."""
     for line in table.splitlines()[1:]:
         row = line.split()
         if len(row) == 8 and row[7] == path:
-            yield row[6]
+            yield row[5], row[6]
 
 
 def _ports(table: str) -> Iterator[tuple[str, str]]:

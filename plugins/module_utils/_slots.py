@@ -9,7 +9,6 @@ This file is private to the collection.
 from __future__ import annotations
 
 import contextlib
-import datetime
 import http.client
 import json
 import os
@@ -20,7 +19,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Callable, NoReturn
 
-from ansible_collections.evenkeel.flask.plugins.module_utils import _drift, _venv
+from ansible_collections.evenkeel.flask.plugins.module_utils import _drift, _proc, _timing, _venv
 from ansible_collections.evenkeel.flask.plugins.module_utils._release import (
     SLOTS,
     Host,
@@ -113,8 +112,7 @@ def open_connections(table: str, path: str) -> int:
 
     @param table: the text of /proc/net/unix
     """
-    rows = (line.split() for line in table.splitlines()[1:])
-    return sum(1 for row in rows if len(row) == 8 and row[7] == path and row[5] in OPEN_STATES)
+    return sum(1 for state, _inode in _proc.unix_sockets(table, path) if state in OPEN_STATES)
 
 
 def ask(path: str, url: str, timeout: float) -> tuple[int, str | None]:
@@ -150,11 +148,7 @@ def since(layout: Layout) -> str | None:
         switched = os.lstat(layout.live).st_mtime
     except FileNotFoundError:
         return None
-    return _iso(datetime.datetime.fromtimestamp(switched, datetime.timezone.utc))
-
-
-def _iso(moment: datetime.datetime) -> str:
-    return moment.isoformat(timespec="seconds")
+    return _timing.iso(switched)
 
 
 def _given(value: str | None) -> str:
@@ -324,7 +318,7 @@ class Slots:
             self._link(self.layout.socket(step.subject), self.layout.candidate)
 
     def record(self, step: Step) -> None:
-        now = _iso(datetime.datetime.now(datetime.timezone.utc))
+        now = _timing.iso(time.time())
         before = self.host.replaced_by(step.subject)
         line = Switch(now, step.detail or "", step.subject, before, self.details).to_line()
         with self._warned("This switch is not in the history"):

@@ -1,14 +1,21 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""When a module began, and how long it took, as all of them say it.
+"""When something was, and how long it took, as all modules say it.
 
 This file is private to the collection.
 """
 
 from __future__ import annotations
 
+import datetime
 import time
+
+
+def iso(seconds: float) -> str:
+    """A moment in seconds since 1970, as ISO 8601 in UTC."""
+    moment = datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc)
+    return moment.isoformat(timespec="seconds")
 
 
 class Timing:

@@ -21,6 +21,7 @@ description:
     P(evenkeel.flask.gunicorn#role).
 extends_documentation_fragment:
   - evenkeel.flask.attributes
+  - evenkeel.flask.run
 attributes:
   check_mode:
     support: full
@@ -122,15 +123,6 @@ options:
       - How long the lock of this run lasts from now on, as with M(evenkeel.flask.rollout_lock). If another run has it, nothing
         is done. V(settled) gives it back in the end. Without it no lock is looked at.
     type: float
-  run:
-    description: The run. By default the C(ansible-playbook) that this task belongs to.
-    type: str
-  who:
-    description: Who started the run. By default the user of AWX, or of the controller.
-    type: str
-  controller:
-    description: Where the run was started. By default the controller's host name.
-    type: str
   root:
     description: The directory that holds the apps.
     type: path
@@ -249,9 +241,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "wheels": {"type": "path"},
     "uploads": {"type": "path"},
     "lock_seconds": {"type": "float"},
-    "run": {"type": "str"},
-    "who": {"type": "str"},
-    "controller": {"type": "str"},
+    **_lock.RUN_SPEC,
     "root": {"type": "path", "default": "/srv"},
 }
 

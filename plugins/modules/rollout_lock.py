@@ -19,6 +19,7 @@ description:
   - A run takes its own lock as often as it likes, and each time it lasts from then on.
 extends_documentation_fragment:
   - evenkeel.flask.attributes
+  - evenkeel.flask.run
 attributes:
   check_mode:
     support: full
@@ -48,15 +49,6 @@ options:
     description: Take the lock from whoever has it.
     type: bool
     default: false
-  run:
-    description: The run. By default the C(ansible-playbook) that this task belongs to.
-    type: str
-  who:
-    description: Who started the run. By default the user of AWX, or of the controller.
-    type: str
-  controller:
-    description: Where the run was started. By default the controller's host name.
-    type: str
   gone:
     description: >-
       A run that has ended without giving its lock back. By default it is found out of one that was started on this
@@ -103,9 +95,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "state": {"type": "str", "choices": ["held", "free"], "default": "held"},
     "seconds": {"type": "float", "default": 1800},
     "force": {"type": "bool", "default": False},
-    "run": {"type": "str"},
-    "who": {"type": "str"},
-    "controller": {"type": "str"},
+    **_lock.RUN_SPEC,
     "gone": {"type": "str", "default": ""},
     "directory": {"type": "path", "default": "/run"},
 }

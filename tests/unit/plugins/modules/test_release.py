@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.evenkeel.flask.plugins.doc_fragments.run import ModuleDocFragment
 from ansible_collections.evenkeel.flask.plugins.module_utils import _lock, _release, _slots, _stage
 from ansible_collections.evenkeel.flask.plugins.module_utils._archive import ArchiveError
 from ansible_collections.evenkeel.flask.plugins.modules import release
@@ -441,8 +442,9 @@ class TestSecrets:
 
 
 def test_the_documentation_is_the_argument_spec():
-    docs = yaml.safe_load(release.DOCUMENTATION)
-    assert documented(docs["options"]) == documented(release.ARGUMENT_SPEC)
+    options = yaml.safe_load(release.DOCUMENTATION)["options"]
+    options.update(yaml.safe_load(ModuleDocFragment.DOCUMENTATION)["options"])
+    assert documented(options) == documented(release.ARGUMENT_SPEC)
 
 
 def test_every_value_that_is_returned_is_documented(host):

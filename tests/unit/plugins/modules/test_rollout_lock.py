@@ -10,6 +10,7 @@ import threading
 
 import pytest
 import yaml
+from ansible_collections.evenkeel.flask.plugins.doc_fragments.run import ModuleDocFragment
 from ansible_collections.evenkeel.flask.plugins.module_utils import _lock
 from ansible_collections.evenkeel.flask.plugins.modules import rollout_lock
 from ansible_collections.evenkeel.flask.tests.unit.plugins.run_module import documented, run_module
@@ -140,4 +141,5 @@ def test_of_many_at_once_one_holds_it(tmp_path):
 
 def test_the_documentation_is_the_argument_spec():
     options = yaml.safe_load(rollout_lock.DOCUMENTATION)["options"]
+    options.update(yaml.safe_load(ModuleDocFragment.DOCUMENTATION)["options"])
     assert documented(options) == documented(rollout_lock.ARGUMENT_SPEC)
