@@ -1,0 +1,105 @@
+# Copyright (c) 2026, the evenkeel.flask authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One limit of requests for each client, whichever host and worker it comes to.
+
+This file is part of each release and runs inside the app's own process. It needs Python 3.9,
+Werkzeug and redis-py 4.1 or newer.
+"""
+
+from __future__ import annotations
+
+import functools
+import ipaddress
+import math
+import time
+from collections.abc import Collection, Iterable
+from typing import Any, Callable
+
+from evenkeel_redis import Guarded, RedisAway
+from werkzeug import Response
+
+WINDOW_SECONDS = 60
+# Of so many clients a worker remembers who they are and that they are over; a few megabytes.
+CLIENTS = 10_000
+
+
+class FleetLimit:
+    """Refuse who asks more often than C(per_minute); who was refused costs no Redis until its window ends.
+
+    @param exempt_paths: what anybody may ask for as often as it likes
+    @param exempt_networks: who may ask for anything; the host itself always may
+    """
+
+    def __init__(
+        self,
+        app: Callable[..., Iterable[bytes]],
+        guarded: Guarded,
+        prefix: str,
+        per_minute: int,
+        exempt_paths: Collection[str] = (),
+        exempt_networks: Iterable[str] = (),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.app = app
+        self.guarded = guarded
+        self.prefix = prefix
+        self.per_minute = per_minute
+        self.exempt_paths = frozenset(exempt_paths)
+        self.exempt_networks = [ipaddress.ip_network(network) for network in exempt_networks]
+        self.clock = clock
+        self.client = functools.lru_cache(CLIENTS)(self._client)
+        self.over: dict[str, float] = {}
+
+    def __call__(
+        self, environ: dict[str, Any], start_response: Callable[..., Any]
+    ) -> Iterable[bytes]:
+        client = self.client(environ.get("REMOTE_ADDR"))
+        if client and environ.get("PATH_INFO") not in self.exempt_paths:
+            seconds = math.ceil(self._seconds_to_wait(client))
+            if seconds > 0:
+                text = f"Too many requests. Try again in {seconds} s.\n"
+                refusal = Response(text, 429, {"Retry-After": str(seconds)}, "text/plain")
+                return refusal(environ, start_response)
+        return self.app(environ, start_response)
+
+    def _client(self, address: str | None) -> str | None:
+        """Whom a request is counted for: a network of IPv6 is one client, as it is given to one."""
+        if not address:
+            return None
+        try:
+            parsed = ipaddress.ip_address(address)
+            if isinstance(parsed, ipaddress.IPv6Address):
+                parsed = parsed.ipv4_mapped or parsed
+            if parsed.is_loopback or any(parsed in network for network in self.exempt_networks):
+                return None
+            if parsed.version == 6:
+                return str(ipaddress.ip_network((int(parsed), 64), strict=False))
+            return str(parsed)
+        except ValueError:
+            # What a proxy calls a client that it has no address of.
+            return address
+
+    def _seconds_to_wait(self, client: str) -> float:
+        left = self.over.get(client, 0.0) - self.clock()
+        if left > 0:
+            return left
+        try:
+            count, left = self.guarded.ask(lambda redis: self._count(redis, client))
+        except RedisAway:
+            return 0.0
+        if count <= self.per_minute:
+            return 0.0
+        if len(self.over) >= CLIENTS:
+            self.over.clear()
+        self.over[client] = self.clock() + left
+        return left
+
+    def _count(self, redis: Any, client: str) -> tuple[int, float]:
+        """How many requests there were in the client's window, and the seconds that are left of it."""
+        key = f"{self.prefix}limit:{client}"
+        # A transaction, so that no window ends between the first two, and none lasts for ever.
+        with redis.pipeline() as asked:
+            asked.set(key, 0, ex=WINDOW_SECONDS, nx=True).incr(key).pttl(key)
+            _is_new, count, milliseconds = asked.execute()
+        return count, milliseconds / 1000

@@ -1,0 +1,57 @@
+# Copyright (c) 2026, the evenkeel.flask authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The role's runtime code finds its neighbours by plain names, as in a release, and a Redis that may go away."""
+
+from __future__ import annotations
+
+import pathlib
+import sys
+
+import fakeredis
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[4] / "roles" / "redis_client" / "files"))
+
+import evenkeel_redis  # noqa: E402
+
+
+class Store:
+    """A Redis for a whole fleet, which knows how often it was asked and may go away."""
+
+    def __init__(self):
+        self.server = fakeredis.FakeServer()
+        self.inside = fakeredis.FakeRedis(server=self.server)
+        self.asked = 0
+        store = self
+
+        class Counted(self.inside.connection_pool.connection_class):
+            def send_packed_command(self, *args, **kwargs):
+                store.asked += 1
+                return super().send_packed_command(*args, **kwargs)
+
+        self.connection_class = Counted
+
+    def guarded(self):
+        """The way that one process has to it."""
+        guarded = evenkeel_redis.Guarded("redis://nowhere.invalid", timeout=1, clock=lambda: self.time)
+        guarded.redis = fakeredis.FakeRedis(server=self.server)
+        guarded.redis.connection_pool.connection_class = self.connection_class
+        # They shake hands, which is no question.
+        guarded.redis.ping()
+        self.asked = 0
+        return guarded
+
+    time = 0.0
+
+    def go(self):
+        self.server.connected = False
+
+    def come_back(self):
+        self.server.connected = True
+        self.time += evenkeel_redis.RETRY_SECONDS
+
+
+@pytest.fixture
+def store():
+    return Store()
