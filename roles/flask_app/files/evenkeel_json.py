@@ -83,11 +83,10 @@ class OrjsonProvider(DefaultJSONProvider):
     def _fast(self, obj: Any) -> str | None:
         options = OPTIONS | (orjson.OPT_SORT_KEYS if self.sort_keys else 0)
         try:
-            text: str | None = orjson.dumps(obj, _leaf, options).decode()
+            written = orjson.dumps(obj, _leaf, options).decode()
         except TypeError:
             # It refuses more than Flask does.
             return None
-        if self.ensure_ascii:
-            text = _ascii(text)
+        text = _ascii(written) if self.ensure_ascii else written
         # Looked at only now, as orjson has seen that it has an end.
         return text if text is not None and _is_same(obj) else None

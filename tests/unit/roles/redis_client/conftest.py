@@ -13,7 +13,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[4] / "roles" / "redis_client" / "files"))
 
-import evenkeel_redis  # noqa: E402
+import evenkeel_redis
 
 
 class Store:
@@ -34,7 +34,9 @@ class Store:
 
     def guarded(self):
         """The way that one process has to it."""
-        guarded = evenkeel_redis.Guarded("redis://nowhere.invalid", timeout=1, clock=lambda: self.time)
+        guarded = evenkeel_redis.Guarded(
+            "redis://nowhere.invalid", timeout=1, clock=lambda: self.time
+        )
         guarded.redis = fakeredis.FakeRedis(server=self.server)
         guarded.redis.connection_pool.connection_class = self.connection_class
         # They shake hands, which is no question.

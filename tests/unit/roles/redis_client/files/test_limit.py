@@ -104,7 +104,9 @@ def test_no_number_of_clients_fills_a_worker(worker, monkeypatch, store):
     limit = evenkeel_limit.FleetLimit(Response("welcome"), store.guarded(), "shop:", 0)
     ask = Client(limit)
     for number in range(50):
-        assert ask.get("/", environ_overrides={"REMOTE_ADDR": f"10.0.0.{number}"}).status_code == 429
+        assert (
+            ask.get("/", environ_overrides={"REMOTE_ADDR": f"10.0.0.{number}"}).status_code == 429
+        )
     assert 0 < len(limit.over) <= 5
     assert limit.client.cache_info().currsize == 5
 
