@@ -9,7 +9,9 @@ This file is private to the collection.
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import os
+import struct
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
@@ -25,27 +27,48 @@ def workers(main: int, socket: str, proc: str = PROC) -> dict[int, dict[str, flo
     mine = os.path.join(proc, str(main))
     found = {}
     with contextlib.suppress(OSError):
-        pids = _read(mine, "task", str(main), "children").split()
-        users = {inode for _state, inode in unix_sockets(_read(mine, "net", "unix"), socket)}
-        ports = dict(_ports(_read(mine, "net", "tcp")))
-        with contextlib.suppress(OSError):  # There is none without IPv6.
-            ports.update(_ports(_read(mine, "net", "tcp6")))
+        pids = children(main, proc)
+        users = {inode for _state, inode in unix_sockets(read(mine, "net", "unix"), socket)}
+        ports = {inode: str(port) for inode, (_host, port) in peers(mine).items()}
         for pid in pids:
             with contextlib.suppress(OSError):  # It has ended meanwhile.
-                found[int(pid)] = _held(os.path.join(proc, pid), users, ports)
+                found[pid] = _held(os.path.join(proc, str(pid)), users, ports)
     return found
 
 
-def _read(*path: str) -> str:
+def children(main: int, proc: str = PROC) -> list[int]:
+    return [int(pid) for pid in read(proc, str(main), "task", str(main), "children").split()]
+
+
+def read(*path: str) -> str:
     with open(os.path.join(*path), encoding="utf-8", errors="replace") as stream:
         return stream.read()
 
 
+def sockets(process: str) -> list[str]:
+    """The number of the socket behind each descriptor; nothing for one that is none."""
+    found = (_link(os.path.join(process, "fd", name)) for name in os.listdir(f"{process}/fd"))
+    return [socket_of(link) for link in found]
+
+
+def _link(path: str) -> str:
+    try:
+        return os.readlink(path)
+    except FileNotFoundError:  # Closed meanwhile.
+        return ""
+
+
+def socket_of(link: str) -> str:
+    """The number of the socket that a descriptor leads to; nothing for all else."""
+    kind, _sep, number = link.partition(":")
+    return number.strip("[]") if kind == "socket" else ""
+
+
 def _held(process: str, users: set[str], ports: Mapping[str, str]) -> dict[str, float]:
-    inodes = [_inode(os.path.join(process, "fd", name)) for name in os.listdir(f"{process}/fd")]
+    inodes = sockets(process)
     to = Counter(f"port_{ports[inode]}" for inode in inodes if inode in ports)
     return {
-        "memory_mb": round(_anonymous_kb(_read(process, "status")) / 1024, 2),
+        "memory_mb": round(_anonymous_kb(read(process, "status")) / 1024, 2),
         "open_files": float(sum(1 for inode in inodes if inode not in users)),
         **{name: float(count) for name, count in to.items()},
     }
@@ -57,15 +80,6 @@ def _anonymous_kb(status: str) -> int:
     return sum(int(row[1]) for row in rows if row and row[0] in ("RssAnon:", "VmSwap:"))
 
 
-def _inode(fd: str) -> str:
-    """The number of a socket; nothing for all else."""
-    try:
-        kind, _sep, number = os.readlink(fd).partition(":")
-    except FileNotFoundError:  # Closed meanwhile.
-        return ""
-    return number.strip("[]") if kind == "socket" else ""
-
-
 def unix_sockets(table: str, path: str) -> Iterator[tuple[str, str]]:
     """State and inode of each socket in C(/proc/net/unix) that is bound to C(path), or was accepted at it."""
     for line in table.splitlines()[1:]:
@@ -74,10 +88,24 @@ def unix_sockets(table: str, path: str) -> Iterator[tuple[str, str]]:
             yield row[5], row[6]
 
 
-def _ports(table: str) -> Iterator[tuple[str, str]]:
-    """The sockets in C(/proc/net/tcp), each with the port that it is connected to."""
+def peers(process: str) -> dict[str, tuple[str, int]]:
+    """Address and port that each TCP socket is connected to, of all in the network that the process sees."""
+    found = dict(_peers(read(process, "net", "tcp")))
+    with contextlib.suppress(OSError):  # There is none without IPv6.
+        found.update(_peers(read(process, "net", "tcp6")))
+    return found
+
+
+def _peers(table: str) -> Iterator[tuple[str, tuple[str, int]]]:
     for line in table.splitlines()[1:]:
         row = line.split()
-        port = int(row[2].rpartition(":")[2], 16)
-        if port:
-            yield row[9], str(port)
+        host, _sep, port = row[2].rpartition(":")
+        if int(port, 16):
+            yield row[9], (_address(host), int(port, 16))
+
+
+def _address(digits: str) -> str:
+    """An address as C(/proc/net/tcp) has it: words of four bytes, each in the machine's own order."""
+    words = [int(digits[at : at + 8], 16) for at in range(0, len(digits), 8)]
+    address = ipaddress.ip_address(struct.pack(f"={len(words)}I", *words))
+    return str(getattr(address, "ipv4_mapped", None) or address)

@@ -1,0 +1,348 @@
+# Copyright (c) 2026, the evenkeel.flask authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is measured of an app, in which order, and what is told of it.
+
+This file is private to the collection.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ansible_collections.evenkeel.flask.plugins.module_utils import (
+    _endpoints,
+    _http,
+    _http_stream,
+    _load,
+    _statistics,
+    _waits,
+    _workers,
+)
+from ansible_collections.evenkeel.flask.plugins.module_utils._http import ArgumentError
+
+Params = Mapping[str, Any]
+
+# What asks the app itself, where the front lets who asks from the host: RFC 9111, 5.2.1.4.
+COLD = {"Cache-Control": "no-cache"}
+CACHES = {"cold": COLD, "warm": {}}
+LOOPS = ("closed", "open")
+LOOPS_EACH = len(CACHES) * len(LOOPS)
+PERCENTILES = (50, 90, 95, 99)
+QUANTILES = 40
+BUSY_CLIENT = 0.8
+LEAST = {"concurrency": 1, "seconds": 0.1, "rate": 0.1}
+MOST_CONCURRENCY = _load.MOST_OPEN
+# An endpoint is shown with what takes a tenth of its time or more.
+SHOWN_SHARE = 0.1
+SLOWEST = 3
+# Before the line that has the routes: an app may print what it likes when it is imported.
+MARK = "evenkeel routes: "
+# Runs in the release, as config/evenkeel_preload.py does; its arguments are the release's folder and MARK.
+ROUTES = """
+import json, os, sys
+folder, mark = sys.argv[1:]
+sys.argv = ["gunicorn", "--config", os.path.join(folder, "config", "gunicorn.conf.py")]
+from gunicorn.app.wsgiapp import WSGIApplication
+WSGIApplication().load()
+import evenkeel_wsgi
+paths = {
+    rule.rule
+    for rule in evenkeel_wsgi.app.url_map.iter_rules()
+    if "GET" in (rule.methods or ())
+    and set(rule.arguments) <= set(rule.defaults or ())
+    and not (rule.build_only or rule.alias or rule.redirect_to or rule.websocket)
+    and not (rule.host or rule.subdomain)
+}
+print(mark + json.dumps(sorted(paths)))
+"""
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """What is asked, and what it is called."""
+
+    name: str
+    request: _http.Request
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much is asked, and for how long."""
+
+    seconds: float
+    concurrency: int
+    rate: float
+    max_requests: int
+
+    def schedule(self, loop: str, most: int) -> _load.Schedule:
+        if loop == "closed":
+            return _load.closed(self.concurrency, self.seconds, most)
+        return _load.opened(self.rate, self.seconds, most)
+
+
+def read_plan(params: Params) -> Plan:
+    """Read the parameters of C(endpoint_profile); ArgumentError names the first that is wrong."""
+    for name, least in LEAST.items():
+        if not params[name] >= least:
+            raise ArgumentError(f"{name} must be at least {least}, not {params[name]}.")
+    if params["concurrency"] > MOST_CONCURRENCY:
+        raise ArgumentError(
+            f"concurrency must be at most {MOST_CONCURRENCY}, not {params['concurrency']}."
+        )
+    return Plan(*(params[name] for name in Plan.__dataclass_fields__))
+
+
+def read_endpoints(given: Sequence[Any], params: Params) -> list[Endpoint]:
+    """Paths, and dictionaries with C(path), C(name) and C(headers), as endpoints."""
+    found: list[Endpoint] = []
+    for index, one in enumerate(given):
+        try:
+            found.append(_endpoint({"path": one} if isinstance(one, str) else one, params))
+            if found[-1].name in {other.name for other in found[:-1]}:
+                raise ArgumentError(
+                    f"another one is called {found[-1].name}, too; give each a name."
+                )
+        except ArgumentError as error:
+            raise ArgumentError(f"endpoints[{index}]: {error}") from None
+    return found
+
+
+def _endpoint(given: Any, params: Params) -> Endpoint:
+    if not isinstance(given, Mapping) or not str(given.get("path") or "").startswith("/"):
+        raise ArgumentError("wanted a path that begins with /, or a dictionary that has one.")
+    unknown = sorted(set(given) - {"path", "name", "headers"})
+    if unknown:
+        raise ArgumentError(f"{unknown[0]} is no setting; there are headers, name and path.")
+    headers = {**(params["headers"] or {}), **(given.get("headers") or {})}
+    request = _http.Request(
+        _http.Url.parse(_endpoints.join(params["base_url"], str(given["path"]))),
+        headers=_endpoints.headers_of(headers),
+        unix_socket=params["unix_socket"],
+        timeout=params["timeout"],
+    )
+    if request.url.scheme != "http":
+        raise ArgumentError("base_url must begin with http://: TLS is not measured.")
+    hidden = "?\N{HORIZONTAL ELLIPSIS}" if "?" in request.url.target else ""
+    return Endpoint(str(given.get("name") or request.url.path + hidden), request)
+
+
+def credentials(params: Params) -> set[str]:
+    """What must be masked wherever it stands."""
+    given = [
+        params["headers"],
+        *(one.get("headers") for one in params["endpoints"] if isinstance(one, Mapping)),
+    ]
+    return {
+        secret
+        for headers in given
+        if isinstance(headers, Mapping)
+        for secret in _endpoints.secrets(headers)
+    }
+
+
+def read_routes(status: int, output: str) -> list[str]:
+    """The paths that C(ROUTES) printed.
+
+    @raises ArgumentError: when it could not
+    """
+    for line in output.splitlines():
+        if line.startswith(MARK):
+            paths: list[str] = json.loads(line[len(MARK) :])
+            if paths:
+                return paths
+            raise ArgumentError(
+                "The app has no route for GET without arguments; name what to measure in endpoints."
+            )
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    raise ArgumentError(
+        "The app's routes cannot be read "
+        f"(status {status}: {lines[-1] if lines else 'nothing was said'}); name what to measure in endpoints."
+    )
+
+
+@dataclass
+class Budget:
+    """Bounds the whole: each loop may have an equal share of what those before it left."""
+
+    left: int
+    loops: int
+
+    def __post_init__(self) -> None:
+        least = self.loops // LOOPS_EACH * (LOOPS_EACH + len(CACHES))
+        if self.left < least:
+            raise ArgumentError(
+                f"max_requests must be at least {least} for {self.loops // LOOPS_EACH} endpoints, not {self.left}."
+            )
+
+    def share(self) -> int:
+        return self.left // self.loops
+
+    def spend(self, requests: int, loops: int = 0) -> None:
+        self.left -= requests
+        self.loops -= loops
+
+
+def address(request: _http.Request) -> tuple[int, Any]:
+    """Where to connect, so that no name is looked up while it is measured.
+
+    @raises HttpError: when nobody listens there
+    """
+    if request.unix_socket:
+        return socket.AF_UNIX, request.unix_socket
+    deadline = _http.Deadline(request.timeout)
+    found = _http_stream.resolve(request.url.host, request.url.port, deadline)
+    for family, where in found:
+        with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_STREAM) as tried:
+            tried.settimeout(request.timeout)
+            tried.connect(where)
+            return family, where
+    raise _http.HttpError(f"cannot connect to {request.url.netloc}")
+
+
+def measure(
+    endpoints: Sequence[Endpoint], plan: Plan, watch: _workers.Watch
+) -> Iterator[dict[str, Any]]:
+    """What each endpoint is like, one after the other; one that does not answer well is left in peace."""
+    budget = Budget(plan.max_requests, len(endpoints) * LOOPS_EACH)
+    for endpoint in endpoints:
+        told = {"name": endpoint.name, "status": None, "body_bytes": None, "error": None}
+        try:
+            told.update(_first(endpoint.request))
+            place = address(endpoint.request)
+        except _http.HttpError as error:
+            budget.spend(1, LOOPS_EACH)
+            yield {**told, "error": f"not measured: {error}", "loops": []}
+        else:
+            budget.spend(1)
+            yield {**told, "loops": list(_loops(endpoint.request, place, plan, budget, watch))}
+
+
+def _first(request: _http.Request) -> dict[str, Any]:
+    answer = _http.fetch(request)
+    if answer.status >= 400:
+        raise _http.HttpError(f"it answers {answer.status}")
+    # As a client has it, unpacked; what is on the wire is counted in the loops.
+    size = None if answer.truncated else len(answer.body)
+    return {"status": answer.status, "body_bytes": size}
+
+
+def _loops(
+    request: _http.Request,
+    place: tuple[int, Any],
+    plan: Plan,
+    budget: Budget,
+    watch: _workers.Watch,
+) -> Iterator[dict[str, Any]]:
+    for cache, headers in CACHES.items():
+        asked = replace(request, headers={**request.headers, **headers})
+        question = _load.Question(*place, asked.head(), request.timeout)
+        # So that what is warm is warm before it is measured.
+        budget.spend(_load.drive(question, _load.closed(1, plan.seconds, 1)).asked)
+        for loop in LOOPS:
+            schedule = plan.schedule(loop, budget.share())
+            with watch.during() as load:
+                tally = _load.drive(question, schedule)
+            budget.spend(tally.asked, 1)
+            yield {"cache": cache, "loop": loop, **tell(tally, load)}
+
+
+def tell(tally: _load.Tally, load: _workers.Load) -> dict[str, Any]:
+    """One loop, in figures."""
+    fine = tally.latencies_ms
+    cpu_ms = load.cpu_seconds * 1000 / tally.answers if tally.answers else None
+    hits = tally.cache["HIT"] / sum(tally.cache.values()) if tally.cache else None
+    return {
+        "requests": tally.asked,
+        "elapsed": round(tally.elapsed, 3),
+        "throughput": round(len(fine) / tally.elapsed, 2) if tally.elapsed else 0.0,
+        "errors": tally.errors,
+        "statuses": {str(status): count for status, count in sorted(tally.statuses.items())},
+        "failures": dict(tally.failures),
+        "latency_ms": percentiles(fine),
+        "quantiles_ms": quantiles(fine),
+        "wire_bytes": round(tally.received / tally.answers) if tally.answers else None,
+        "hit_rate": None if hits is None else round(hits, 4),
+        "cpu_ms": None if cpu_ms is None else round(cpu_ms, 2),
+        "waits": load.waits(),
+        "client_cpu_share": round(tally.own_cpu / tally.elapsed, 2) if tally.elapsed else 0.0,
+    }
+
+
+def percentiles(samples: Sequence[float]) -> dict[str, float]:
+    """By the nearest rank, so that each is a time that an answer took; nothing of no answers."""
+    if not samples:
+        return {}
+    found = {f"p{one}": round(_statistics.percentile(samples, one), 2) for one in PERCENTILES}
+    return {**found, "max": round(max(samples), 2)}
+
+
+def quantiles(samples: Sequence[float]) -> list[float]:
+    """The distribution in 41 steps, from the fastest answer to the slowest."""
+    ordered = sorted(samples)
+    steps = range(QUANTILES + 1) if ordered else ()
+    return [round(_statistics.percentile(ordered, step * 100 / QUANTILES), 2) for step in steps]
+
+
+def slowest(measured: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Who answers slowest when no cache helps, the slowest first, and what for."""
+    found = []
+    for endpoint in measured:
+        cold = {one["loop"]: one for one in endpoint["loops"] if one["cache"] == "cold"}
+        if cold and cold["open"]["latency_ms"]:
+            p95 = cold["open"]["latency_ms"]["p95"]
+            found.append({"name": endpoint["name"], "p95_ms": p95, "waits_for": waits_for(cold)})
+    return sorted(found, key=lambda one: -one["p95_ms"])
+
+
+def waits_for(cold: Mapping[str, Mapping[str, Any]]) -> str:
+    """Where the time goes, in words."""
+    # Under load each worker is seen at work most of the time, which makes for most looks.
+    shares = cold["closed"]["waits"] or _guessed(cold["open"])
+    ordered = sorted(shares.items(), key=lambda item: -item[1])
+    return ", ".join(f"{kind} {share:.0%}" for kind, share in ordered if share >= SHOWN_SHARE)
+
+
+def _guessed(loop: Mapping[str, Any]) -> dict[str, float]:
+    """Where workers may not be looked at, their CPU is known at least."""
+    if loop["cpu_ms"] is None:
+        return {}
+    cpu = min(1.0, loop["cpu_ms"] / max(loop["latency_ms"]["p50"], 0.01))
+    return {_waits.CPU: cpu, _waits.UNKNOWN: 1 - cpu}
+
+
+def message(measured: Sequence[Mapping[str, Any]]) -> str:
+    done = sum(1 for endpoint in measured if endpoint["loops"])
+    slow = "; ".join(
+        f"{one['name']} p95 {one['p95_ms']:g} ms ({one['waits_for'] or 'it is not known what for'})"
+        for one in slowest(measured)[:SLOWEST]
+    )
+    bad = "; ".join(f"{one['name']}: {one['error']}" for one in measured if one["error"])
+    said = [f"{done} of {len(measured)} endpoints were measured."]
+    said += [f"Slowest: {slow}."] if slow else []
+    said += [f"{bad}."] if bad else []
+    return " ".join(said)
+
+
+def warnings(measured: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What makes figures say less than they seem to."""
+    found = []
+    for endpoint in measured:
+        loops = endpoint["loops"]
+        limited = sum(loop["statuses"].get("429", 0) for loop in loops)
+        if limited:
+            found.append(
+                f"{endpoint['name']}: a rate limit refused {limited} requests; exempt the host itself from it to "
+                "measure the app."
+            )
+        busy = max((loop["client_cpu_share"] for loop in loops), default=0.0)
+        if busy > BUSY_CLIENT:
+            found.append(
+                f"{endpoint['name']}: the client was busy {busy:.0%} of the time, so throughput may be its own limit."
+            )
+    return found

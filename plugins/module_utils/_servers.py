@@ -1,0 +1,116 @@
+# Copyright (c) 2026, the evenkeel.flask authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which connection of a worker leads to the database, and which to Redis.
+
+The URLs in the app's environment say where these are, and are asked for nothing else: no user and
+no password of them leaves this file. It is private to the collection.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from ansible_collections.evenkeel.flask.plugins.module_utils import (
+    _postgres,
+    _preflight,
+    _proc,
+    _waits,
+)
+
+# Linux' state of a UNIX socket that was accepted, in /proc/net/unix (include/uapi/linux/net.h).
+CONNECTED = "03"
+URLS = {
+    "DATABASE_URL": _waits.DATABASE,
+    "SQLALCHEMY_DATABASE_URI": _waits.DATABASE,
+    "REDIS_URL": _waits.REDIS,
+}
+REDIS_PORT = 6379
+_LINE = re.compile(r'^([A-Za-z_]\w*)="((?:[^"\\]|\\.)*)"$', re.MULTILINE | re.DOTALL)
+
+Address = tuple[str, int]
+
+
+def environment(text: str) -> dict[str, str]:
+    """Read what C(_archive.environment_file) wrote."""
+    return {name: re.sub(r"\\(.)", r"\1", value) for name, value in _LINE.findall(text)}
+
+
+def addresses(
+    variables: Mapping[str, str], lookup: Callable[..., Any] = socket.getaddrinfo
+) -> dict[Address, str]:
+    """What stands at which address; nothing of what has no address, or is not known here."""
+    found = {}
+    for name, kind in URLS.items():
+        place = _place(variables.get(name, ""))
+        for address in _resolve(place, lookup) if place else ():
+            found[address] = kind
+    return found
+
+
+def _place(url: str) -> Address | None:
+    """Host and port; nothing for a file, a UNIX socket, or what is no URL."""
+    try:
+        if _postgres.speaks(url):
+            target = _postgres.Target.parse(url)
+            return None if target.local else (target.host, target.port)
+        parts, query = _preflight.split(url)
+    except _preflight.Problem:
+        return None
+    kind = parts.scheme.partition("+")[0]
+    known = {**_preflight.DATABASE_PORTS, "redis": REDIS_PORT, "rediss": REDIS_PORT}
+    host, port = parts.hostname or query.get("host"), parts.port or known.get(kind)
+    return (host, port) if kind in known and host and port else None
+
+
+def _resolve(place: Address, lookup: Callable[..., Any]) -> Iterator[Address]:
+    # libpq takes several hosts, by commas.
+    for host in place[0].split(","):
+        try:
+            answers = lookup(host, place[1], type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError):
+            continue
+        for _family, _kind, _proto, _name, address in answers:
+            yield str(address[0]), place[1]
+
+
+class Connections:
+    """What stands behind the sockets of workers; the kernel's tables are read again when one is new."""
+
+    def __init__(self, users: str, servers: Mapping[Address, str], proc: str = _proc.PROC) -> None:
+        self._users = users
+        self._servers = servers
+        self._proc = proc
+        self._kinds: dict[str, str] = {}
+
+    def kind(self, main: int, link: str) -> str:
+        """What a descriptor leads to, by where its link does.
+
+        @param main: whose network it is
+        """
+        inode = _proc.socket_of(link)
+        if not inode:
+            return _waits.DISK if link.startswith("/") else _waits.UNKNOWN
+        if inode not in self._kinds:
+            self.read(main)
+        # The other end of a UNIX socket stands in no table, and need not be looked for again.
+        return self._kinds.setdefault(inode, _waits.UNKNOWN)
+
+    def read(self, main: int) -> None:
+        process = f"{self._proc}/{main}"
+        self._kinds = {
+            inode: self._servers.get(peer, _waits.OTHER)
+            for inode, peer in _proc.peers(process).items()
+        }
+        unix = _proc.read(process, "net", "unix")
+        for state, inode in _proc.unix_sockets(unix, self._users):
+            self._kinds[inode] = _waits.CLIENT if state == CONNECTED else _waits.IDLE
+
+    def count(self, inodes: Iterable[str], kind: str) -> int | None:
+        """How many of the sockets lead to the database, or to Redis; V(None) where its address is not known."""
+        if kind not in self._servers.values():
+            return None
+        return sum(1 for inode in inodes if self._kinds.get(inode) == kind)

@@ -1,0 +1,160 @@
+# Copyright (c) 2026, the evenkeel.flask authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the workers of a slot hold, use and wait for while they are asked.
+
+This file is private to the collection.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from ansible_collections.evenkeel.flask.plugins.module_utils import _proc, _waits
+from ansible_collections.evenkeel.flask.plugins.module_utils._servers import Connections
+
+# Often enough for a hundred looks at each worker in three seconds, and one look takes a few hundred
+# microseconds of one core.
+LOOK_SECONDS = 0.02
+# Connections come and go more slowly, and counting them costs more.
+LOOKS_A_COUNT = 10
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass
+class Load:
+    """What the workers did during one loop."""
+
+    states: Counter[str] = field(default_factory=Counter)
+    cpu_seconds: float = 0.0
+
+    def waits(self) -> dict[str, float]:
+        """What share of the time in which they had a request went where; nothing where nobody may look."""
+        busy = {kind: count for kind, count in self.states.items() if kind != _waits.IDLE}
+        total = sum(busy.values())
+        return {kind: round(count / total, 3) for kind, count in sorted(busy.items())}
+
+
+class Watch:
+    """Looks at the workers of one slot; gunicorn may replace them meanwhile."""
+
+    def __init__(self, main: int, connections: Connections, proc: str = _proc.PROC) -> None:
+        self._main = main
+        self._connections = connections
+        self._proc = proc
+        self._states: Counter[str] = Counter()
+        # First and last of the ticks that were seen of each worker.
+        self._ticks: dict[int, tuple[int, int]] = {}
+        # The most connections that one worker had open at once.
+        self.most: dict[str, int | None] = {_waits.DATABASE: None, _waits.REDIS: None}
+        self.warning: str | None = None
+
+    def workers(self) -> Iterator[tuple[int, str]]:
+        with contextlib.suppress(OSError):  # gunicorn does not run.
+            for pid in _proc.children(self._main, self._proc):
+                yield pid, os.path.join(self._proc, str(pid))
+
+    def look(self) -> None:
+        """Note what each worker is at."""
+        for pid, process in self.workers():
+            with contextlib.suppress(OSError, IndexError):  # It has ended meanwhile.
+                first, _last = self._ticks.get(pid, (None, 0))
+                now = ticks(_proc.read(process, "stat"))
+                self._ticks[pid] = (now if first is None else first, now)
+                for thread in os.listdir(f"{process}/task"):
+                    self._look_at(process, thread)
+
+    def _look_at(self, process: str, thread: str) -> None:
+        try:
+            state = _waits.look(
+                process, thread, lambda link: self._connections.kind(self._main, link)
+            )
+        except PermissionError:
+            self.warning = "What workers wait for may not be seen here: /proc/<pid>/syscall wants root and CAP_SYS_PTRACE."
+            return
+        self._states[state] += 1
+
+    def count(self) -> None:
+        """Note the connections that each worker has open."""
+        with contextlib.suppress(OSError):
+            self._connections.read(self._main)
+        for _pid, process in self.workers():
+            with contextlib.suppress(OSError):
+                inodes = _proc.sockets(process)
+                for kind, most in self.most.items():
+                    now = self._connections.count(inodes, kind)
+                    self.most[kind] = now if now is None else max(most or 0, now)
+
+    @contextlib.contextmanager
+    def during(self) -> Iterator[Load]:
+        """Look again and again while the block runs; what was seen is there when it has ended."""
+        self._states, before = Counter(), self.cpu_seconds()
+        load, over = Load(), threading.Event()
+
+        def watch() -> None:
+            looks = 0
+            while not over.wait(LOOK_SECONDS):
+                self.look()
+                looks += 1
+                if looks % LOOKS_A_COUNT == 1:
+                    self.count()
+
+        watcher = threading.Thread(target=watch, daemon=True)
+        self.look()
+        watcher.start()
+        try:
+            yield load
+        finally:
+            over.set()
+            watcher.join()
+            self.look()
+            load.states, load.cpu_seconds = self._states, self.cpu_seconds() - before
+
+    def cpu_seconds(self) -> float:
+        """What all workers that were ever seen have used since then."""
+        return sum(last - first for first, last in self._ticks.values()) / TICKS
+
+    def held(self, socket: str) -> list[dict[str, float | int | None]]:
+        """What each worker holds now, and what it used since it was first seen."""
+        self.count()
+        found = _proc.workers(self._main, socket, self._proc)
+        told: list[dict[str, float | int | None]] = []
+        for pid, process in self.workers():
+            with contextlib.suppress(OSError):
+                inodes = _proc.sockets(process)
+                first, last = self._ticks.get(pid, (0, 0))
+                told.append(
+                    {
+                        "pid": pid,
+                        "pss_mb": pss_mb(process),
+                        "memory_mb": found.get(pid, {}).get("memory_mb"),
+                        "open_files": int(found.get(pid, {}).get("open_files", 0)),
+                        "database_connections": self._connections.count(inodes, _waits.DATABASE),
+                        "redis_connections": self._connections.count(inodes, _waits.REDIS),
+                        "cpu_seconds": (last - first) / TICKS,
+                    }
+                )
+        return told
+
+    def main_pss_mb(self) -> float | None:
+        return pss_mb(os.path.join(self._proc, str(self._main)))
+
+
+def ticks(stat: str) -> int:
+    """CPU that a process has used, itself and the kernel for it (proc_pid_stat(5), fields 14 and 15)."""
+    fields = stat.rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
+
+
+def pss_mb(process: str) -> float | None:
+    """Memory of a process where each shared page is counted by its share, so that a sum over all is right."""
+    with contextlib.suppress(OSError):
+        for line in _proc.read(process, "smaps_rollup").splitlines():
+            if line.startswith("Pss:"):
+                return round(int(line.split()[1]) / 1024, 2)
+    return None
