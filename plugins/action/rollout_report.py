@@ -9,9 +9,9 @@ import datetime
 import os
 from typing import Any
 
-from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible_collections.evenkeel.flask.plugins.plugin_utils import (
+    _files,
     _report,
     _timeline,
     _variables,
@@ -50,18 +50,6 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         result.update(changed=bool(trials), verdict=run.verdict)
         result["files"] = [os.path.join(folder, name) for name in _report.FILES] if trials else []
         if trials and not self._task.check_mode:
-            self._write(folder, {name: make(run) for name, make in _report.FILES.items()})
+            files = {name: make(run) for name, make in _report.FILES.items()}
+            _files.write("rollout_report_path", folder, files)
         return result
-
-    def _write(self, folder: str, files: dict[str, str]) -> None:
-        try:
-            os.makedirs(folder, exist_ok=True)
-            for name, text in files.items():
-                partial = os.path.join(folder, f".{name}.{os.getpid()}")
-                with open(partial, "w", encoding="utf-8", errors="backslashreplace") as stream:
-                    stream.write(text)
-                os.replace(partial, os.path.join(folder, name))
-        except OSError as error:
-            raise AnsibleActionFail(
-                f"rollout_report_path: {folder} cannot be written: {error.strerror}. Name another folder."
-            ) from error

@@ -198,9 +198,11 @@ def address(request: _http.Request) -> tuple[int, Any]:
     deadline = _http.Deadline(request.timeout)
     found = _http_stream.resolve(request.url.host, request.url.port, deadline)
     for family, where in found:
+        # A name can have an address that nobody listens at; a number is what was asked already.
         with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_STREAM) as tried:
-            tried.settimeout(request.timeout)
-            tried.connect(where)
+            if len(found) > 1:
+                tried.settimeout(request.timeout)
+                tried.connect(where)
             return family, where
     raise _http.HttpError(f"cannot connect to {request.url.netloc}")
 
@@ -270,6 +272,7 @@ def tell(tally: _load.Tally, load: _workers.Load) -> dict[str, Any]:
         "hit_rate": None if hits is None else round(hits, 4),
         "cpu_ms": None if cpu_ms is None else round(cpu_ms, 2),
         "waits": load.waits(),
+        "looks": load.looks,
         "client_cpu_share": round(tally.own_cpu / tally.elapsed, 2) if tally.elapsed else 0.0,
     }
 

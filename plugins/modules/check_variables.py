@@ -16,8 +16,8 @@ description:
     wrong at once. Argument specs alone let a mistyped name pass, and stop at the first wrong value.
   - Runs on the controller; the host is not asked.
   - Every unknown name that begins with C(flask_app_), C(gunicorn_), C(redis_client_) or C(rollout_)
-    is refused. Of those that begin with C(logging_) or C(nginx_), which other people's roles use too,
-    only near misses of a name of this collection are.
+    is refused. Of those that begin with C(logging_), C(nginx_) or C(profile_), which other people's roles use
+    too, only near misses of a name of this collection are.
   - Looks for C(flask_app_source) and C(flask_app_requirements) on the controller. Relative paths start at the
     directory of the inventory, or of the playbook if there is no inventory file.
   - Refuses a host that has the address of another one of the play.

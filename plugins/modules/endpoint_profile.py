@@ -19,7 +19,7 @@ description:
   - In the open loop an answer's time begins when its request was due, so that the wait which one slow answer
     imposes on the next ones is counted, as wrk2 does.
   - Each request has a connection of its own.
-  - What a worker waits for is read from C(/proc) fifty times a second. It is not stopped for that, and the app needs nothing.
+  - What a worker waits for is read from C(/proc) a hundred times a second. It is not stopped for that, and the app needs nothing.
   - An endpoint whose first answer is an error, or none, is not measured.
 notes:
   - The load is felt by whoever uses the host, and its database, at that time.
@@ -208,6 +208,9 @@ endpoints:
               what was waited for; V(unknown) cannot be seen from outside.
             - Empty where workers may not be looked at.
           type: dict
+        looks:
+          description: On how many looks at a worker that had a request V(waits) rests.
+          type: int
         client_cpu_share:
           description: How much of the time this module was busy itself.
           type: float
@@ -231,6 +234,7 @@ endpoints:
           hit_rate: 0.0
           cpu_ms: 2.31
           waits: {cpu: 0.31, database: 0.66, redis: 0.03}
+          looks: 1422
           client_cpu_share: 0.12
 slowest:
   description: The endpoints by their p95 in the open loop without the cache, the slowest first, and what for.

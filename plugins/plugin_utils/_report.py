@@ -59,7 +59,10 @@ class Trial:
     def plots(self) -> list[Plot]:
         measured = (result.get("measured") or {} for result in self.results)
         return [
-            plot(path, found) for one in measured for path, found in one.items() if quantiles(found)
+            plot(path, sides)
+            for one in measured
+            for path, found in one.items()
+            if (sides := quantiles(found))
         ]
 
 
@@ -88,9 +91,8 @@ def quantiles(found: Mapping[str, Any]) -> dict[str, list[float]]:
     return {side: list(found[key]) for side, key in sides.items() if found.get(key)}
 
 
-def plot(path: str, found: Mapping[str, Any]) -> Plot:
+def plot(path: str, sides: Mapping[str, Sequence[float]]) -> Plot:
     """Lay the quantiles out as lines: time to the right, share of the answers upwards."""
-    sides = quantiles(found)
     limit = max(max(values) for values in sides.values()) or 1.0
     curves = []
     for name, values in sides.items():

@@ -21,13 +21,15 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.evenkeel.flask.plugins.module_utils._checks import suite as suite_check
 from ansible_collections.evenkeel.flask.plugins.module_utils._gate import CHECKS_SPEC
 from ansible_collections.evenkeel.flask.plugins.module_utils._http import ArgumentError
+from ansible_collections.evenkeel.flask.plugins.module_utils._profile import MOST_CONCURRENCY
+from ansible_collections.evenkeel.flask.plugins.plugin_utils import _profiles
 
 Option = Mapping[str, Any]
 Options = Mapping[str, Option]
 
 # Other people's roles use these prefixes too (fedora.linux_system_roles alone has
 # names that begin with logging_), so only a near miss of a name of ours is a typo.
-SHARED_PREFIXES = ("logging_", "nginx_")
+SHARED_PREFIXES = ("logging_", "nginx_", "profile_")
 NEAR = 0.85
 
 SAMPLES = {"flask_app_name": "shop", "flask_app_entry": "shop:create_app()"}
@@ -178,7 +180,7 @@ def _matches(pattern: re.Pattern[str], advice: str) -> Callable[[Any], None]:
     return judge
 
 
-def _between(low: int, high: float, what: str) -> Callable[[Any], None]:
+def _between(low: float, high: float, what: str) -> Callable[[Any], None]:
     def judge(value: Any) -> None:
         if not low <= value <= high:
             raise ValueProblem(f"{value} is {what}.")
@@ -211,6 +213,16 @@ def _batches(value: Sequence[Any]) -> None:
         )
 
 
+def _endpoints(value: Sequence[Any]) -> None:
+    for entry in value:
+        path = entry.get("path") if isinstance(entry, Mapping) else entry
+        if not isinstance(path, str) or not path.startswith("/"):
+            raise ValueProblem(
+                "has an entry that is no path; wanted paths that begin with /, or dictionaries with path and, where "
+                "need be, name and headers."
+            )
+
+
 def _share(value: Any) -> None:
     text = str(value)
     if not SHARE.fullmatch(text) or (text.endswith("%") and int(text[:-1]) > 100):
@@ -233,6 +245,11 @@ JUDGEMENTS: Mapping[str, Callable[[Any], None]] = {
     "gunicorn_umask": _matches(UMASK, 'is no umask; wanted octal digits in quotes, e.g. "0027"'),
     "gunicorn_workers": _between(1, float("inf"), "too few; wanted 1 or more"),
     "nginx_candidate_port": _between(1, 65535, "no port; wanted 1 to 65535"),
+    "profile_concurrency": _between(1, MOST_CONCURRENCY, f"not from 1 to {MOST_CONCURRENCY}"),
+    "profile_endpoints": _endpoints,
+    "profile_max_requests": _between(1, float("inf"), "too few; wanted 1 or more"),
+    "profile_rate": _between(0.1, float("inf"), "too low; wanted 0.1 or more"),
+    "profile_seconds": _between(0.1, float("inf"), "too short; wanted 0.1 or more"),
     "redis_client_url": _url(
         "redis://user:password@host:6379/0, rediss://… or unix:///path", ("redis", "rediss", "unix")
     ),
@@ -279,6 +296,24 @@ def suite(checks: Mapping[str, Any], find: Callable[[str], str]) -> list[str]:
             f"rollout_checks.suite.{named}: {find(settings[named])} is not there; name one on the controller."
         ]
     return []
+
+
+def earlier(path: str, find: Callable[[str], str]) -> list[str]:
+    """Tell what is wrong with C(profile_compare), before a load is put on anything."""
+    if not path:
+        return []
+    try:
+        with open(find(path), encoding="utf-8") as stream:
+            _profiles.read(stream.read())
+    except OSError as error:
+        said = f"cannot be read: {error.strerror}"
+    except (_profiles.NoProfile, UnicodeError) as error:
+        said = str(error)
+    else:
+        return []
+    return [
+        f"profile_compare: {find(path)} {said}; name the profile.json of an earlier run on the controller."
+    ]
 
 
 def drain(settings: Mapping[str, Any], groups: Mapping[str, Sequence[str]]) -> list[str]:

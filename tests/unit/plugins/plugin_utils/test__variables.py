@@ -30,6 +30,8 @@ OTHER_PEOPLES = [
     "nginx_vhosts",
     "nginx_upstreams",
     "nginx_conf_template",
+    "profile_name",
+    "profile_tasks",
 ]
 
 
@@ -182,6 +184,8 @@ def test_a_secret_value_is_never_shown(option, value):
         ("flask_app_database_url", ""),
         ("flask_app_port", 65535),
         ("gunicorn_umask", "0027"),
+        ("profile_endpoints", ["/", {"path": "/a", "headers": {"Cookie": "b"}}]),
+        ("profile_concurrency", 200),
         ("redis_client_url", "rediss://:p@h/0"),
         ("redis_client_url", "unix:///run/redis.sock"),
         ("rollout_batches", [1, "25%", "100%"]),
@@ -211,6 +215,12 @@ def test_what_can_be_meant_passes(name, value):
         ("flask_app_port", 65536, "65536 is no port"),
         ("gunicorn_umask", "23", 'e.g. "0027"'),
         ("gunicorn_workers", 0, "0 is too few"),
+        ("profile_endpoints", ["products"], "wanted paths that begin with /"),
+        ("profile_endpoints", [{"name": "/"}], "has an entry that is no path"),
+        ("profile_concurrency", 201, "201 is not from 1 to 200"),
+        ("profile_seconds", 0, "0 is too short"),
+        ("profile_rate", 0, "0 is too low"),
+        ("profile_max_requests", 0, "0 is too few"),
         ("redis_client_url", "http://h", "is not of the form redis://"),
         ("rollout_batches", [], "is empty"),
         ("rollout_batches", [0], "0 is no size of a batch"),
@@ -362,3 +372,17 @@ def test_a_balancer_that_can_be_asked_passes(settings, groups):
 def test_a_balancer_that_cannot_be_asked_is_told(settings, groups, said):
     (problem,) = _variables.drain(settings, groups)
     assert said in problem
+
+
+def test_an_earlier_profile_is_proven_before_a_load_is_put_on_anything(tmp_path):
+    def find(path):
+        return str(tmp_path / path)
+
+    (tmp_path / "profile.json").write_text('{"at": "2026-11-26", "hosts": {}}')
+    (tmp_path / "other.json").write_text("{}")
+    assert _variables.earlier("", find) == []
+    assert _variables.earlier("profile.json", find) == []
+    (said,) = _variables.earlier("other.json", find)
+    assert "other.json is no profile.json of this collection" in said
+    (said,) = _variables.earlier("none.json", find)
+    assert "none.json cannot be read: No such file or directory; name the profile.json" in said

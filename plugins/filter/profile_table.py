@@ -1,0 +1,57 @@
+# Copyright (c) 2026, the evenkeel.flask authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What endpoints take at a glance, and what they took before."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: profile_table
+short_description: Lay out what M(evenkeel.flask.endpoint_profile) measured on each host as a table
+version_added: "0.1.0"
+author: The evenkeel.flask authors (@evenkeel)
+description:
+  - One line for each endpoint of a host, without the cache and with it. Latencies are those of the open loop; requests a
+    second, bytes, hits, CPU and waits those of the closed one.
+  - Where there was an earlier run, each figure is before, after, and how many times as much it is.
+options:
+  _input:
+    description: The returned C(hosts) of M(evenkeel.flask.profile_report).
+    type: dict
+    required: true
+  before:
+    description: The returned C(before).
+    type: dict
+    default: {}
+"""
+
+EXAMPLES = r"""
+- name: Show the table
+  ansible.builtin.debug:
+    msg: "{{ report.hosts | evenkeel.flask.profile_table(report.before) }}"
+"""
+
+RETURN = r"""
+_value:
+  description: The lines of the table, and what is to be said of each host.
+  type: list
+  elements: str
+"""
+
+from collections.abc import Mapping
+from typing import Any, Callable
+
+from ansible_collections.evenkeel.flask.plugins.plugin_utils import _profiles
+
+Hosts = Mapping[str, Mapping[str, Any]]
+
+
+def profile_table(hosts: Hosts, before: Hosts | None = None) -> list[str]:
+    return _profiles.table(hosts, before or {})
+
+
+class FilterModule:
+    """Make the filter known to Ansible."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        return {"profile_table": profile_table}
