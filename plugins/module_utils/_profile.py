@@ -40,6 +40,8 @@ LEAST = {"concurrency": 1, "seconds": 0.1, "rate": 0.1}
 MOST_CONCURRENCY = _load.MOST_OPEN
 # An endpoint is shown with what takes a tenth of its time or more.
 SHOWN_SHARE = 0.1
+# So many looks at workers are needed for shares to be worth telling.
+LEAST_LOOKS = 30
 SLOWEST = 3
 # Before the line that has the routes: an app may print what it likes when it is imported.
 MARK = "evenkeel routes: "
@@ -303,17 +305,27 @@ def slowest(measured: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return sorted(found, key=lambda one: -one["p95_ms"])
 
 
-def waits_for(cold: Mapping[str, Mapping[str, Any]]) -> str:
-    """Where the time goes, in words."""
-    # Under load each worker is seen at work most of the time, which makes for most looks.
-    shares = cold["closed"]["waits"] or _guessed(cold["open"])
-    ordered = sorted(shares.items(), key=lambda item: -item[1])
+def waits_for(loops: Mapping[str, Mapping[str, Any]]) -> str:
+    """Where the time of an endpoint goes, in words.
+
+    @param loops: its loops without the cache, or with it, by their kind
+    """
+    ordered = sorted(where(loops).items(), key=lambda item: -item[1])
     return ", ".join(f"{kind} {share:.0%}" for kind, share in ordered if share >= SHOWN_SHARE)
 
 
+def where(loops: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    """Where the time goes, as shares."""
+    # Under load each worker is seen at work most of the time, which makes for most looks.
+    for loop in (loops["closed"], loops["open"]):
+        if loop["looks"] >= LEAST_LOOKS:
+            return dict(loop["waits"])
+    return _guessed(loops["open"])
+
+
 def _guessed(loop: Mapping[str, Any]) -> dict[str, float]:
-    """Where workers may not be looked at, their CPU is known at least."""
-    if loop["cpu_ms"] is None:
+    """Where workers were not looked at often enough, or may not be, their CPU is known at least."""
+    if loop["cpu_ms"] is None or not loop["latency_ms"]:
         return {}
     cpu = min(1.0, loop["cpu_ms"] / max(loop["latency_ms"]["p50"], 0.01))
     return {_waits.CPU: cpu, _waits.UNKNOWN: 1 - cpu}

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ansible_collections.evenkeel.flask.plugins.module_utils import _profile
 from ansible_collections.evenkeel.flask.plugins.plugin_utils import _report
 from ansible_collections.evenkeel.flask.plugins.plugin_utils._table import lay_out
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, UndefinedError
@@ -137,7 +138,7 @@ def rows(hosts: Profiles, before: Profiles) -> Iterator[Row]:
                 figures(earlier[key]) if key in earlier else {},
                 "-" if hits is None else f"{hits:.0%}",
                 "-" if cpu is None else figure(cpu),
-                waits(closed["waits"]),
+                _profile.waits_for(found) or "?",
             )
 
 
@@ -152,11 +153,6 @@ def figures(found: Mapping[str, Mapping[str, Any]]) -> dict[str, float | None]:
         "errors": found["closed"]["errors"] + found["open"]["errors"],
         "bytes": found["closed"]["wire_bytes"],
     }
-
-
-def waits(shares: Mapping[str, float]) -> str:
-    ordered = sorted(shares.items(), key=lambda item: -item[1])
-    return ", ".join(f"{kind} {share:.0%}" for kind, share in ordered[:3] if share >= 0.1) or "?"
 
 
 def figure(value: float | None) -> str:
@@ -247,8 +243,8 @@ def bars(profile: Profile, earlier: Profile | None) -> list[Bar]:
     found = []
     for (name, cache), one in loops(profile).items():
         for side, loop in (("before", past.get((name, cache), {})), ("after", one)):
-            shares = loop.get("closed", {}).get("waits")
-            if cache == "cold" and shares:
+            shares = _profile.where(loop) if loop and cache == "cold" else {}
+            if shares:
                 found.append(Bar(name, side, list(_pieces(shares))))
     return found
 

@@ -106,16 +106,16 @@ def test_nothing_is_told_of_what_was_not_seen():
     assert (told["wire_bytes"], told["hit_rate"], told["cpu_ms"]) == (None, None, None)
 
 
-def loop(kind, p95, waits, cpu_ms=5.0, statuses=None, busy=0.1):
+def loop(kind, p95, waits, cpu_ms=5.0, statuses=None, busy=0.1, looks=100):
     latency = {"p50": p95 / 2, "p95": p95}
     return {
-        "cache": "cold", "loop": kind, "latency_ms": latency, "waits": waits, "cpu_ms": cpu_ms,
+        "cache": "cold", "loop": kind, "latency_ms": latency, "waits": waits, "cpu_ms": cpu_ms, "looks": looks,
         "statuses": statuses or {"200": 9}, "client_cpu_share": busy,
     }  # fmt: skip
 
 
 def endpoint(name, p95, waits, **more):
-    loops = [loop("closed", 2 * p95, waits, **more), loop("open", p95, waits)]
+    loops = [loop("closed", 2 * p95, waits, **more), loop("open", p95, waits, **more)]
     return {"name": name, "error": None, "loops": loops}
 
 
@@ -132,8 +132,9 @@ def test_the_slowest_are_named_with_what_they_wait_for():
     )
 
 
-def test_where_workers_may_not_be_looked_at_only_cpu_is_known():
-    (told,) = _profile.slowest([endpoint("/", 20.0, {}, cpu_ms=2.5)])
+@pytest.mark.parametrize("looks", [0, 3])
+def test_without_enough_looks_at_workers_only_cpu_is_known(looks):
+    (told,) = _profile.slowest([endpoint("/", 20.0, {"redis": 1.0}, cpu_ms=5.0, looks=looks)])
     assert told["waits_for"] == "cpu 50%, unknown 50%"
 
 
@@ -143,7 +144,7 @@ def test_figures_that_say_less_than_they_seem_to_are_told():
         endpoint("/static", 1.0, {}, busy=0.95),
     ]
     limited, busy = _profile.warnings(measured)
-    assert "/limited: a rate limit refused 7 requests" in limited
+    assert "/limited: a rate limit refused 14 requests" in limited
     assert "/static: the client was busy 95% of the time" in busy
 
 

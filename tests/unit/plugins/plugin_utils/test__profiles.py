@@ -111,7 +111,7 @@ def test_an_endpoint_that_only_failed_has_a_line_without_latencies():
     found = endpoint("/")
     for one in found["loops"]:
         one.update(
-            latency_ms={}, quantiles_ms=[], wire_bytes=None, errors=300, waits={}, cpu_ms=None
+            latency_ms={}, quantiles_ms=[], wire_bytes=None, errors=300, looks=0, cpu_ms=None
         )
     line = _profiles.table({"app1": profile(found)}, {})[1]
     assert line.split()[3:] == ["-", "-", "-", "100", "600", "-", "-", "-", "?"]
