@@ -64,8 +64,6 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             problems += _variables.suite(values["rollout_checks"], find)
         if "rollout_drain" in values:
             problems += _variables.drain(values["rollout_drain"], variables.get("groups", {}))
-        if "profile_compare" in values:
-            problems += _variables.earlier(values["profile_compare"], find)
         problems += _variables.claimed_twice(self._addresses(variables))
         result.update(changed=False, problems=problems, paths=paths)
         if problems:

@@ -22,7 +22,6 @@ from ansible_collections.evenkeel.flask.plugins.module_utils._checks import suit
 from ansible_collections.evenkeel.flask.plugins.module_utils._gate import CHECKS_SPEC
 from ansible_collections.evenkeel.flask.plugins.module_utils._http import ArgumentError
 from ansible_collections.evenkeel.flask.plugins.module_utils._profile import MOST_CONCURRENCY
-from ansible_collections.evenkeel.flask.plugins.plugin_utils import _profiles
 
 Option = Mapping[str, Any]
 Options = Mapping[str, Option]
@@ -296,24 +295,6 @@ def suite(checks: Mapping[str, Any], find: Callable[[str], str]) -> list[str]:
             f"rollout_checks.suite.{named}: {find(settings[named])} is not there; name one on the controller."
         ]
     return []
-
-
-def earlier(path: str, find: Callable[[str], str]) -> list[str]:
-    """Tell what is wrong with C(profile_compare), before a load is put on anything."""
-    if not path:
-        return []
-    try:
-        with open(find(path), encoding="utf-8") as stream:
-            _profiles.read(stream.read())
-    except OSError as error:
-        said = f"cannot be read: {error.strerror}"
-    except (_profiles.NoProfile, UnicodeError) as error:
-        said = str(error)
-    else:
-        return []
-    return [
-        f"profile_compare: {find(path)} {said}; name the profile.json of an earlier run on the controller."
-    ]
 
 
 def drain(settings: Mapping[str, Any], groups: Mapping[str, Sequence[str]]) -> list[str]:

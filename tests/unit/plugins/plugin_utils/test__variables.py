@@ -372,17 +372,3 @@ def test_a_balancer_that_can_be_asked_passes(settings, groups):
 def test_a_balancer_that_cannot_be_asked_is_told(settings, groups, said):
     (problem,) = _variables.drain(settings, groups)
     assert said in problem
-
-
-def test_an_earlier_profile_is_proven_before_a_load_is_put_on_anything(tmp_path):
-    def find(path):
-        return str(tmp_path / path)
-
-    (tmp_path / "profile.json").write_text('{"at": "2026-11-26", "hosts": {}}')
-    (tmp_path / "other.json").write_text("{}")
-    assert _variables.earlier("", find) == []
-    assert _variables.earlier("profile.json", find) == []
-    (said,) = _variables.earlier("other.json", find)
-    assert "other.json is no profile.json of this collection" in said
-    (said,) = _variables.earlier("none.json", find)
-    assert "none.json cannot be read: No such file or directory; name the profile.json" in said

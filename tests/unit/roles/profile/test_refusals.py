@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whose users would feel the load is not measured: asked of a real ansible-playbook, with a module that measures nothing."""
+"""What is refused before a load is put on anything: asked of a real ansible-playbook, in check mode."""
 
 from __future__ import annotations
 
@@ -85,6 +85,13 @@ def test_a_host_is_marked_by_a_variable_too(profile):
     assert recap(done.stdout, "app1")["failed"] == "1", done.stdout
 
 
-def test_a_wrong_variable_is_told_first(profile):
+def test_an_earlier_run_that_is_not_there_is_told_before_a_load_is_put_on_anything(profile):
     done = profile("-e", "profile_compare=none.json", "--limit", "app1")
     assert "none.json cannot be read" in done.stdout
+    assert "profile : Measure]" not in done.stdout
+
+
+def test_a_wrong_variable_is_told_first(profile):
+    done = profile("-e", "profile_rate=0", "--limit", "app1")
+    assert "profile_rate: 0.0 is too low" in done.stdout
+    assert "profile : Measure]" not in done.stdout
