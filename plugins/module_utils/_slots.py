@@ -19,7 +19,13 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Callable, NoReturn
 
-from ansible_collections.evenkeel.flask.plugins.module_utils import _drift, _proc, _timing, _venv
+from ansible_collections.evenkeel.flask.plugins.module_utils import (
+    _drift,
+    _proc,
+    _static,
+    _timing,
+    _venv,
+)
 from ansible_collections.evenkeel.flask.plugins.module_utils._release import (
     SLOTS,
     Host,
@@ -345,7 +351,7 @@ class Slots:
         self._remove_unused()
 
     def _remove_unused(self) -> None:
-        """Remove what no release refers to any more: venvs, and the archives they came from."""
+        """Remove what no release refers to any more: venvs, the archives they came from, static files."""
         releases = [self.layout.release(name) for name in _releases(self.layout)]
         used = {_base(_readlink(os.path.join(release, "venv"))) for release in releases}
         for release in releases:
@@ -357,6 +363,7 @@ class Slots:
                 if name not in used:
                     path = self.layout.path(folder, name)
                     shutil.rmtree(path) if os.path.isdir(path) else os.unlink(path)
+        _static.prune(self.layout, releases)
 
     def _link(self, target: str, link: str) -> None:
         """Point C(link) to C(target) in one rename, so that nobody ever finds no link."""

@@ -22,14 +22,16 @@ from ansible_collections.evenkeel.flask.plugins.module_utils import (
     _archive,
     _drift,
     _release,
+    _static,
     _venv,
 )
 from ansible_collections.evenkeel.flask.plugins.module_utils._archive import ArchiveError
 
 # So long an app that took too long to load may take to end.
 STOP_SECONDS = 5
-# What evenkeel_preload.py says in the end of an app whose workers may be forked from one that has loaded it.
-FORKABLE = "evenkeel: the app may be loaded before the fork"
+# What the last line of evenkeel_preload.py begins with; what it knows of the app follows as JSON.
+MARK = "evenkeel: "
+OPTIMIZATIONS = "optimizations.json"
 
 
 @dataclass(frozen=True)
@@ -179,21 +181,36 @@ def _own(folder: str, user: str) -> None:
 
 
 def _prove(wanted: Wanted, folder: str) -> None:
-    """Load the app as gunicorn will, with its environment, as its user, and mark it where forks may share it."""
+    """Load the app as gunicorn will, with its environment, as its user, and keep what it shows of itself."""
     python = os.path.join(folder, "venv", "bin", "python")
     load = os.path.join(folder, "config", "evenkeel_preload.py")
     status, output = run_in(
         folder, wanted.user, wanted.layout, [python, load], wanted.start_timeout
     )
     said = _venv.last_line(output)
-    if status != 0:
+    if status != 0 or not said.startswith(MARK):
         raise ArchiveError(
             f"flask_app_entry: {wanted.entry} cannot be loaded: {said}. "
             "Nothing was released; mend the app or its environment (flask_app_env, flask_app_secrets)."
         )
-    if said == FORKABLE:
+    told = json.loads(said[len(MARK) :])
+    if told["forkable"]:
         with open(os.path.join(folder, "preload"), "w", encoding="utf-8"):
             pass
+    _static.publish(wanted.layout, folder, told.get("static", []))
+    with open(os.path.join(folder, OPTIMIZATIONS), "w", encoding="utf-8") as stream:
+        json.dump(told.get("measures", []), stream, indent=2)
+        stream.write("\n")
+
+
+def optimizations(folder: str) -> list[dict[str, str]]:
+    """What became of each measure of the production form in a release; nothing is known of older ones."""
+    try:
+        with open(os.path.join(folder, OPTIMIZATIONS), encoding="utf-8") as stream:
+            measures: list[dict[str, str]] = json.load(stream)
+    except (OSError, ValueError):
+        return []
+    return measures
 
 
 def run_in(

@@ -133,6 +133,22 @@ history:
       commit: 3f2a1b0c9d8e
       verdict: passed
       took: {stage: 4.1, start: 0.9, gate: 2.4}
+optimizations:
+  description: What became of each measure of the production form in the live release.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    measure:
+      description: Which one.
+      type: str
+    state:
+      description: V(applied), V(present) where the app has its own, V(not applicable) or V(off).
+      type: str
+    detail:
+      description: In words, may be empty.
+      type: str
+  sample: [{measure: json, state: applied, detail: orjson}]
 releases:
   description: All releases on the host, the newest first.
   returned: success
@@ -150,7 +166,12 @@ running:
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.evenkeel.flask.plugins.module_utils import _drift, _release, _slots
+from ansible_collections.evenkeel.flask.plugins.module_utils import (
+    _drift,
+    _release,
+    _slots,
+    _stage,
+)
 
 ARGUMENT_SPEC = {
     "name": {"type": "str", "required": True},
@@ -175,6 +196,7 @@ def main() -> None:
             _drift.read(layout), _drift.fingerprint(layout, host.live_release)
         ),
         history=[switch.told() for switch in host.history[-10:]],
+        optimizations=_stage.optimizations(layout.release(host.live_release or "")),
         releases=list(host.releases),
         running=sorted(host.running),
         since=_slots.since(layout),

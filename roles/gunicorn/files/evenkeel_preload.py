@@ -1,24 +1,28 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Load the app as gunicorn will, and tell whether its workers may be forked from the process that did.
+"""Load the app as gunicorn will, and tell as JSON what the release should know of it.
 
-This file is part of each release and runs once, when it is staged. What does not survive a fork:
-threads, which the child has none of, and connections and files, which all of them would share.
-It needs nothing but Python 3.9, its standard library and gunicorn.
+C(forkable): whether its workers may be forked from a process that has loaded it. What does not
+survive a fork: threads, which the child has none of, and connections and files, which all of them
+would share. C(measures) and C(static): see evenkeel_optimize.py.
+
+This file is part of each release and runs once, when it is staged. It needs nothing but Python 3.9,
+its standard library and gunicorn.
 """
 
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import sys
 import threading
 
 from gunicorn.app.wsgiapp import WSGIApplication
 
-# The last thing that is said when nothing speaks against it.
-FORKABLE = "evenkeel: the app may be loaded before the fork"
+# The last line that is said begins with it: what an app prints, it prints before.
+MARK = "evenkeel: "
 
 
 def open_files() -> dict[str, str]:
@@ -46,10 +50,14 @@ def main() -> None:
     threads = [
         thread.name for thread in threading.enumerate() if thread is not threading.main_thread()
     ]
-    if opened or threads:
-        print(f"evenkeel: each worker loads the app, for it opened {opened} and started {threads}")
-    else:
-        print(FORKABLE)
+    told = {"forkable": not opened and not threads, "opened": opened, "threads": threads}
+    # An app that answers may open what it had not.
+    wsgi = sys.modules.get("evenkeel_wsgi")
+    if wsgi:
+        told.update(wsgi.optimizer.describe(wsgi.app, wsgi.application))
+    print(f"\n{MARK}{json.dumps(told)}", flush=True)
+    # Threads that an app leaves running would keep this process.
+    os._exit(0)
 
 
 if __name__ == "__main__":

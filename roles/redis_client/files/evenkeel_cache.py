@@ -212,6 +212,8 @@ def teach_frameworks() -> None:
             _pause(environ, False)
             return app(environ, start_response)
 
+        # Whoever looks for the app inside finds it.
+        go_on.app = app  # type: ignore[attr-defined]
         fixed(self, go_on, *args, **options)
 
     def call(self: Any, environ: Any, start_response: Any) -> Iterable[bytes]:

@@ -42,7 +42,7 @@ class Proof:
 
     def __init__(self) -> None:
         self.runs: list[tuple[Any, ...]] = []
-        self.says: tuple[int, str] = (0, "")
+        self.says: tuple[int, str] = (0, 'evenkeel: {"forkable": false}')
 
     def __call__(self, folder: str, *args: Any) -> tuple[int, str]:
         # It is proven where it cannot be taken for a release yet.
@@ -137,8 +137,10 @@ class TestStage:
             "config",
             "env",
             "lib",
+            "optimizations.json",
             "release.json",
             "requirements.lock",
+            "static.json",
             "venv",
         ]
         assert (release / "app" / "shop.py").exists()
@@ -164,14 +166,21 @@ class TestStage:
         assert (user, layout, timeout) == (GROUP.gr_name, wanted.layout, 7.0)
         assert command == [f"{folder}/venv/bin/python", f"{folder}/config/evenkeel_preload.py"]
 
-    @pytest.mark.parametrize(
-        ("says", "marked"), [(_stage.FORKABLE, True), ("evenkeel: each worker loads it", False)]
-    )
+    @pytest.mark.parametrize("forkable", [True, False])
     def test_it_is_marked_where_its_workers_may_be_forked_from_one_that_loaded_it(
-        self, wanted, proof, says, marked
+        self, wanted, proof, forkable
     ):
-        proof.says = (0, f"hello\n{says}\n")
-        assert (staged(wanted) / "preload").exists() is marked
+        proof.says = (0, f'hello\nevenkeel: {{"forkable": {json.dumps(forkable)}}}\n')
+        assert (staged(wanted) / "preload").exists() is forkable
+
+    def test_it_knows_what_became_of_each_measure(self, wanted, proof):
+        measures = [{"measure": "json", "state": "applied", "detail": "orjson"}]
+        told = {"forkable": True, "measures": measures}
+        proof.says = (0, f"evenkeel: {json.dumps(told)}\n")
+        assert _stage.optimizations(str(staged(wanted))) == measures
+
+    def test_nothing_is_known_of_a_release_that_was_made_before(self, tmp_path):
+        assert _stage.optimizations(str(tmp_path)) == []
 
     def test_nobody_but_the_apps_user_reads_its_secrets(self, wanted):
         release = staged(wanted)
@@ -309,9 +318,9 @@ class TestKeepArchive:
             _stage.keep_archive(layout, "/cache/shop.tar", None)
 
 
-def test_what_it_is_told_of_the_fork_is_what_the_app_s_own_process_says():
+def test_what_it_looks_for_is_what_the_app_s_own_process_says():
     path = Path(__file__).parents[4] / "roles" / "gunicorn" / "files" / "evenkeel_preload.py"
-    assert f'FORKABLE = "{_stage.FORKABLE}"' in path.read_text()
+    assert f'MARK = "{_stage.MARK}"' in path.read_text()
 
 
 @pytest.mark.usefixtures("wheels")

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -13,7 +14,6 @@ from pathlib import Path
 import pytest
 
 PRELOAD = Path(__file__).parents[5] / "roles" / "gunicorn" / "files" / "evenkeel_preload.py"
-FORKABLE = "evenkeel: the app may be loaded before the fork"
 CONFIG = """\
 import logging
 wsgi_app = "shop:app"
@@ -36,6 +36,12 @@ def _load(tmp_path):
     return load
 
 
+def told(done):
+    line = done.stdout.splitlines()[-1]
+    assert line.startswith("evenkeel: ")
+    return json.loads(line.partition(" ")[2])
+
+
 @pytest.mark.parametrize(
     "app",
     [
@@ -48,7 +54,7 @@ def _load(tmp_path):
     ids=["plain", "logs", "closed its file", "its thread has ended"],
 )
 def test_an_app_that_a_fork_leaves_whole_may_be_loaded_first(load, app):
-    assert load(app).stdout.splitlines()[-1] == FORKABLE
+    assert told(load(app)) == {"forkable": True, "opened": [], "threads": []}
 
 
 @pytest.mark.parametrize(
@@ -67,9 +73,13 @@ def test_an_app_that_a_fork_leaves_whole_may_be_loaded_first(load, app):
 def test_an_app_that_a_fork_would_break_is_loaded_by_each_worker(load, app, what):
     done = load(app + APP)
     assert done.returncode == 0
-    said = done.stdout.splitlines()[-1]
-    assert said.startswith("evenkeel: each worker loads the app")
-    assert what in said
+    assert told(done)["forkable"] is False
+    assert what in str(told(done))
+
+
+def test_what_the_app_prints_is_not_taken_for_it(load):
+    done = load("import sys; sys.stdout.write('evenkeel: {} and no end of line')\n" + APP)
+    assert told(done)["forkable"] is True
 
 
 def test_an_app_that_cannot_be_loaded_says_so_last(load):

@@ -1,0 +1,108 @@
+# Copyright (c) 2026, the evenkeel.flask authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Static files where nginx finds them: C(/srv/<app>/static/<version><path of the URL>), compressed beside.
+
+The version is the digest of the content, so a file is there once for all releases that have it, and
+none is ever changed. This file is private to the collection.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import os
+import posixpath
+import re
+import shutil
+from collections.abc import Iterable, Mapping
+from urllib.parse import unquote, urlsplit
+
+from ansible_collections.evenkeel.flask.plugins.module_utils._archive import ArchiveError
+from ansible_collections.evenkeel.flask.plugins.module_utils._release import Layout
+
+LIST = "static.json"
+VERSION = re.compile(r"[0-9a-f]{16}")
+# nginx has them compressed once and for all; pictures, fonts and films are already.
+COMPRESSIBLE = (".css", ".html", ".js", ".json", ".map", ".mjs", ".svg", ".txt", ".xml")
+WORTH_BYTES = 1024
+
+
+def publish(layout: Layout, folder: str, listed: Iterable[Mapping[str, str]]) -> None:
+    """Put the files where nginx finds them, and note in the release which these are.
+
+    @param folder: the release's
+    @param listed: what evenkeel_static.py found
+    @raises ArchiveError: for what lies outside the release, or is not what it is said to be
+    """
+    versions: dict[str, dict[str, str]] = {}
+    # Whatever root's is: nginx runs as somebody else.
+    umask = os.umask(0o022)
+    try:
+        for found in listed:
+            place = _place(layout, found["version"], found["url"])
+            if not os.path.exists(place):
+                _write(place, _content(folder, found["path"], found["version"]))
+            versions.setdefault(found["endpoint"], {})[found["name"]] = found["version"]
+    finally:
+        os.umask(umask)
+    with open(os.path.join(folder, LIST), "w", encoding="utf-8") as stream:
+        json.dump({"versions": versions}, stream, indent=2, sort_keys=True)
+        stream.write("\n")
+
+
+def _place(layout: Layout, version: str, url: str) -> str:
+    path = unquote(urlsplit(url).path)
+    if not VERSION.fullmatch(version) or posixpath.normpath(path) != path or path[:1] != "/":
+        raise ArchiveError(f"{url} is no place for a static file.")
+    return layout.path("static", version, path.lstrip("/"))
+
+
+def _content(folder: str, path: str, version: str) -> bytes:
+    """What the app named is read as root, so it must be the release's own, and what it was said to be."""
+    real = os.path.realpath(path)
+    homes = [os.path.realpath(folder), os.path.realpath(os.path.join(folder, "venv"))]
+    if not any(real.startswith(home + os.sep) for home in homes):
+        raise ArchiveError(f"{path} is no file of the release, and is not given to everybody.")
+    with open(real, "rb") as stream:
+        content = stream.read()
+    if not hashlib.sha256(content).hexdigest().startswith(version):
+        raise ArchiveError(f"{path} is another file than a moment ago.")
+    return content
+
+
+def _write(place: str, content: bytes) -> None:
+    """The file itself last: what is there is whole."""
+    folder = os.path.dirname(place)
+    os.makedirs(folder, exist_ok=True)
+    if place.endswith(COMPRESSIBLE) and len(content) >= WORTH_BYTES:
+        _put(f"{place}.gz", gzip.compress(content, mtime=0))
+    _put(place, content)
+
+
+def _put(place: str, content: bytes) -> None:
+    partial = f"{place}.new"
+    with open(partial, "wb") as stream:
+        stream.write(content)
+    os.replace(partial, place)
+
+
+def prune(layout: Layout, releases: Iterable[str]) -> None:
+    """Remove what no release refers to any more.
+
+    @param releases: folders of those that stay
+    """
+    used = set()
+    for folder in releases:
+        try:
+            with open(os.path.join(folder, LIST), encoding="utf-8") as stream:
+                for versions in json.load(stream)["versions"].values():
+                    used |= set(versions.values())
+        except FileNotFoundError:
+            # It was made by a version of this collection that knew of none.
+            continue
+    root = layout.path("static")
+    for version in os.listdir(root) if os.path.isdir(root) else ():
+        if version not in used:
+            shutil.rmtree(os.path.join(root, version))

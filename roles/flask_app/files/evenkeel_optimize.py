@@ -1,0 +1,203 @@
+# Copyright (c) 2026, the evenkeel.flask authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Lays the measures of production_optimized under an app, around it, and says what became of each.
+
+What is laid under it are defaults of Flask's own classes, set before the app is imported. So
+whatever the app sets for itself wins.
+
+This file is part of each release and runs inside the app's own process. It needs Python 3.9 and
+Flask; orjson and redis-py where what they are for is wanted.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import evenkeel_static
+import flask
+from flask.json.provider import DefaultJSONProvider
+from flask.sessions import SecureCookieSessionInterface
+
+APPLIED, PRESENT, NOT_APPLICABLE, OFF = "applied", "present", "not applicable", "off"
+
+
+class Optimizer:
+    """The measures of one process.
+
+    @param settings: the module production_optimized
+    @param folder: the release's
+    """
+
+    def __init__(self, settings: Any, folder: str) -> None:
+        self.settings = settings
+        self.folder = folder
+        self.redis: Any = None
+        self.versions: evenkeel_static.Versions = {}
+
+    def lay_under(self) -> None:
+        """Before the app is imported."""
+        settings = self.settings
+        values = {name: value for name, value in vars(settings).items() if name.isupper()}
+        own = {name: value for name, value in values.items() if not name.startswith("EVENKEEL_")}
+        defaults = flask.Flask.default_config
+        flask.Flask.default_config = type(defaults)({**defaults, **own})
+        if settings.EVENKEEL_JSON:
+            from evenkeel_json import OrjsonProvider
+
+            flask.Flask.json_provider_class = OrjsonProvider
+        if settings.EVENKEEL_STATIC:
+            self.versions = evenkeel_static.read(os.path.join(self.folder, "static.json"))
+            evenkeel_static.lay_under(self.versions)
+        if settings.EVENKEEL_REDIS:
+            self._use_redis()
+
+    def _use_redis(self) -> None:
+        import evenkeel_cache
+        import evenkeel_sessions
+        from evenkeel_redis import Guarded
+
+        settings = self.settings
+        self.redis = Guarded(os.environ["REDIS_URL"], settings.EVENKEEL_REDIS_TIMEOUT)
+        if settings.EVENKEEL_SESSIONS:
+            flask.Flask.session_interface = evenkeel_sessions.RedisSessions(
+                self.redis, settings.EVENKEEL_KEY_PREFIX, settings.EVENKEEL_SESSIONS_REDIS_AWAY
+            )
+        if settings.EVENKEEL_CACHE:
+            evenkeel_cache.teach_frameworks()
+            if not settings.EVENKEEL_SESSIONS:
+                # Flask's own reads the cookie whether anybody wants it or not.
+                flask.Flask.session_interface = evenkeel_sessions.CookieSessions()
+
+    def surround(self, app: Any, release: str) -> Any:
+        """After it is imported: what stands between the front and the app."""
+        settings = self.settings
+        if self.redis and settings.EVENKEEL_CACHE:
+            from evenkeel_cache import CacheMiddleware, Rules
+
+            rules = Rules(
+                settings.EVENKEEL_CACHE_RULES,
+                settings.EVENKEEL_CACHE_TIMEOUTS,
+                never=[settings.EVENKEEL_HEALTH_PATH],
+            )
+            app = CacheMiddleware(
+                app,
+                self.redis,
+                settings.EVENKEEL_KEY_PREFIX,
+                release,
+                rules,
+                tells=settings.EVENKEEL_CACHE_HEADER,
+                forgets=settings.EVENKEEL_CACHE_FORGETS,
+            )
+        if self.redis and settings.EVENKEEL_FLEET_LIMIT:
+            from evenkeel_limit import FleetLimit
+
+            app = FleetLimit(
+                app,
+                self.redis,
+                settings.EVENKEEL_KEY_PREFIX,
+                settings.EVENKEEL_FLEET_LIMIT,
+                exempt_paths=[settings.EVENKEEL_HEALTH_PATH],
+                exempt_networks=settings.EVENKEEL_FLEET_LIMIT_EXEMPT,
+            )
+        return app
+
+    def describe(self, entry: Any, application: Any) -> dict[str, Any]:
+        """What became of each measure in this app, and the static files that nginx may serve.
+
+        @param entry: what the app's own entry is
+        @param application: what gunicorn serves
+        """
+        app = flask_app(entry)
+        told: dict[str, tuple[str, str]] = {
+            "pool": self._pool(app),
+            "sessions": self._sessions(app),
+            "cache": self._cache(app),
+            "json": self._json(app),
+        }
+        files: list[dict[str, str]] = []
+        told["static"] = (OFF, "")
+        if self.settings.EVENKEEL_STATIC:
+            files, why = _static(app, application)
+            state = APPLIED if files else NOT_APPLICABLE
+            left = f"; the app's own: {why}" if files and why else why
+            told["static"] = (state, f"{len(files)} files{left}" if files else why or "no files")
+        told["fleet limit"] = self._fleet_limit()
+        measures = [
+            {"measure": name, "state": state, "detail": detail}
+            for name, (state, detail) in told.items()
+        ]
+        return {"measures": measures, "static": files}
+
+    def _pool(self, app: Any) -> tuple[str, str]:
+        ours = getattr(self.settings, "SQLALCHEMY_ENGINE_OPTIONS", None)
+        if ours is None:
+            return OFF, "switched off, or no database of a server"
+        if app is None or "sqlalchemy" not in app.extensions:
+            return NOT_APPLICABLE, "the app has no Flask-SQLAlchemy"
+        found = app.config.get("SQLALCHEMY_ENGINE_OPTIONS") or {}
+        if found != ours:
+            return PRESENT, "the app sets SQLALCHEMY_ENGINE_OPTIONS"
+        return APPLIED, f"{ours['pool_size']} + {ours['max_overflow']} a worker"
+
+    def _sessions(self, app: Any) -> tuple[str, str]:
+        if not self.settings.EVENKEEL_SESSIONS:
+            return OFF, ""
+        if not self.redis:
+            return NOT_APPLICABLE, "no redis_client_url"
+        if app is None:
+            return NOT_APPLICABLE, "no Flask app was found behind the entry"
+        own = type(app.session_interface)
+        if app.session_interface is not flask.Flask.session_interface:
+            standard = own is SecureCookieSessionInterface
+            return PRESENT, "Flask's own, set by the app" if standard else own.__name__
+        if not app.secret_key:
+            return NOT_APPLICABLE, "the app has no SECRET_KEY, so no sessions"
+        return APPLIED, "in Redis"
+
+    def _cache(self, app: Any) -> tuple[str, str]:
+        if not self.settings.EVENKEEL_CACHE:
+            return OFF, ""
+        if not self.redis:
+            return NOT_APPLICABLE, "no redis_client_url"
+        also = app is not None and "cache" in app.extensions
+        return APPLIED, "beside the app's own Flask-Caching" if also else "in Redis"
+
+    def _json(self, app: Any) -> tuple[str, str]:
+        if not self.settings.EVENKEEL_JSON:
+            return OFF, ""
+        if app is None:
+            return NOT_APPLICABLE, "no Flask app was found behind the entry"
+        if type(app.json) is flask.Flask.json_provider_class:
+            return APPLIED, "orjson"
+        standard = type(app.json) is DefaultJSONProvider
+        return PRESENT, "Flask's own, set by the app" if standard else type(app.json).__name__
+
+    def _fleet_limit(self) -> tuple[str, str]:
+        limit = self.settings.EVENKEEL_FLEET_LIMIT
+        if not limit:
+            return OFF, ""
+        if not self.redis:
+            return NOT_APPLICABLE, "no redis_client_url"
+        return APPLIED, f"{limit} a minute"
+
+
+def _static(app: Any, application: Any) -> tuple[list[dict[str, str]], str]:
+    if app is None:
+        return [], "no Flask app was found behind the entry"
+    try:
+        return evenkeel_static.listed(app, application)
+    except Exception as error:
+        # An app that does not answer while it is looked at may be a good one all the same.
+        return [], f"they were not to be had: {error!r}"
+
+
+def flask_app(entry: Any) -> Any:
+    """The Flask app behind an entry, which may be wrapped in what others wrap theirs in."""
+    for _depth in range(5):
+        if entry is None or isinstance(entry, flask.Flask):
+            return entry
+        inner = (getattr(entry, name, None) for name in ("app", "wsgi_app", "application"))
+        entry = next((found for found in inner if found is not None), None)
+    return None

@@ -1,0 +1,147 @@
+# Copyright (c) 2026, the evenkeel.flask authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An app's static files under names that change when the file does, so that browsers may keep them for a year.
+
+What C(url_for) makes of a static file gets the digest of its content, C(?v=...). nginx has the file
+under that digest, for as long as a release is kept that refers to it: pages of the release before
+find their own after a switch. A link that was written by hand has no digest, and is answered as ever.
+
+This file is part of each release and runs inside the app's own process. It needs Python 3.9 and Flask.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any, Callable
+
+import flask
+from werkzeug.test import Client
+
+VERSION = "v"
+DIGITS = 16
+YEAR_SECONDS = 365 * 24 * 3600
+MOST_FILES = 5000
+# What Flask says of a file by itself. Whoever says more means it, and nginx would not say it.
+USUAL_HEADERS = {
+    "accept-ranges",
+    "cache-control",
+    "content-disposition",
+    "content-length",
+    "content-type",
+    "date",
+    "etag",
+    "last-modified",
+    "x-release",
+    "x-request-id",
+}
+
+# By endpoint and file name: the digest of what is in it.
+Versions = Mapping[str, Mapping[str, str]]
+
+
+def read(path: str) -> Versions:
+    """The versions that staging wrote; none while it is at it."""
+    try:
+        with open(path, encoding="utf-8") as stream:
+            versions: Versions = json.load(stream)["versions"]
+    except FileNotFoundError:
+        return {}
+    return versions
+
+
+def lay_under(versions: Versions) -> None:
+    """Have Flask put versions into URLs, and let browsers keep what was asked for by its version."""
+    inject: Callable[..., None] = flask.Flask.inject_url_defaults
+
+    def inject_url_defaults(self: Any, endpoint: str, values: dict[str, Any]) -> None:
+        inject(self, endpoint, values)
+        # Whoever has more to say of a file has a way of its own to name versions.
+        if set(values) == {"filename"} and endpoint in versions:
+            version = versions[endpoint].get(str(values["filename"]))
+            if version:
+                values[VERSION] = version
+
+    flask.Flask.inject_url_defaults = inject_url_defaults  # type: ignore[method-assign]
+    for owner in (flask.Flask, flask.Blueprint):
+        _keep_for_a_year(owner, versions)
+
+
+def _keep_for_a_year(owner: Any, versions: Versions) -> None:
+    usual = owner.get_send_file_max_age
+
+    def get_send_file_max_age(self: Any, filename: str | None) -> Any:
+        version = flask.request.args.get(VERSION)
+        known = versions.get(flask.request.endpoint or "", {}).get(str(filename))
+        return YEAR_SECONDS if version and version == known else usual(self, filename)
+
+    owner.get_send_file_max_age = get_send_file_max_age
+
+
+def listed(app: flask.Flask, application: Any) -> tuple[list[dict[str, str]], str]:
+    """The static files that anybody gets from the app with nothing special about it, and why others are not there.
+
+    Each is asked for: what the app keeps for those who are logged in, or adds a header to, is not
+    for nginx to give away.
+
+    @param application: what gunicorn serves
+    @returns: of each file the endpoint, its name there, URL, path and version
+    """
+    found: list[dict[str, str]] = []
+    refused = ""
+    client = Client(application)
+    for endpoint, folder in _folders(app):
+        for name in _names(folder):
+            if len(found) >= MOST_FILES:
+                return found, f"there are more than {MOST_FILES}"
+            path = os.path.join(folder, name)
+            with open(path, "rb") as stream:
+                content = stream.read()
+            with app.test_request_context():
+                url = flask.url_for(endpoint, filename=name)
+            why = _is_special(client, url, content)
+            if why:
+                refused = f"{url} {why}"
+            else:
+                version = hashlib.sha256(content).hexdigest()[:DIGITS]
+                found.append(
+                    {
+                        "endpoint": endpoint,
+                        "name": name,
+                        "url": url,
+                        "path": path,
+                        "version": version,
+                    }
+                )
+    return found, refused
+
+
+def _folders(app: flask.Flask) -> Iterator[tuple[str, str]]:
+    owners: list[tuple[str, Any]] = [("static", app)]
+    owners += [(f"{name}.static", blueprint) for name, blueprint in app.blueprints.items()]
+    known = {rule.endpoint for rule in app.url_map.iter_rules()}
+    for endpoint, owner in owners:
+        if endpoint in known and owner.static_folder and os.path.isdir(owner.static_folder):
+            yield endpoint, owner.static_folder
+
+
+def _names(folder: str) -> Iterator[str]:
+    for place, folders, files in os.walk(folder):
+        folders.sort()
+        for name in sorted(files):
+            path = os.path.join(place, name)
+            if os.path.isfile(path) and not os.path.islink(path):
+                yield os.path.relpath(path, folder).replace(os.sep, "/")
+
+
+def _is_special(client: Client, url: str, content: bytes) -> str:
+    answer = client.get(url)
+    if answer.status_code != 200:
+        return f"is answered by {answer.status_code}"
+    if answer.get_data() != content:
+        return "is not what is in the file"
+    more = sorted({name.lower() for name, _value in answer.headers} - USUAL_HEADERS)
+    return f"has headers of its own: {', '.join(more)}" if more else ""

@@ -1,0 +1,154 @@
+# Copyright (c) 2026, the evenkeel.flask authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Static files where nginx finds them, and nothing else there."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import os
+
+import pytest
+from ansible_collections.evenkeel.flask.plugins.module_utils import _release, _static
+from ansible_collections.evenkeel.flask.plugins.module_utils._archive import ArchiveError
+
+CSS = b"body { color: navy }\n" * 100
+
+
+@pytest.fixture
+def layout(tmp_path):
+    return _release.Layout("shop", str(tmp_path))
+
+
+@pytest.fixture
+def release(layout):
+    """A release's folder with a function that puts a file into it, and says of it what the app would."""
+
+    class Folder:
+        path = layout.release("r1")
+
+        def has(self, name, content, url=None):
+            path = os.path.join(self.path, "app", "static", name)
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(path, "wb") as stream:
+                stream.write(content)
+            version = hashlib.sha256(content).hexdigest()[:16]
+            url = url or f"/static/{name}?v=x"
+            return {
+                "endpoint": "static",
+                "name": name,
+                "url": url,
+                "path": path,
+                "version": version,
+            }
+
+    return Folder()
+
+
+def published(layout):
+    root = layout.path("static")
+    return {
+        os.path.relpath(os.path.join(place, name), root)
+        for place, _folders, names in os.walk(root)
+        for name in names
+    }
+
+
+def test_a_file_lies_under_its_version_where_its_url_leads_compressed_beside(layout, release):
+    found = release.has("shop.css", CSS)
+    _static.publish(layout, release.path, [found])
+    place = f"{found['version']}/static/shop.css"
+    assert published(layout) == {place, f"{place}.gz"}
+    with gzip.open(layout.path("static", f"{place}.gz")) as stream:
+        assert stream.read() == CSS
+
+
+@pytest.mark.parametrize(("name", "content"), [("small.css", b"a{}"), ("logo.png", CSS)])
+def test_what_is_small_or_compressed_already_is_not_compressed(layout, release, name, content):
+    found = release.has(name, content)
+    _static.publish(layout, release.path, [found])
+    assert published(layout) == {f"{found['version']}/static/{name}"}
+
+
+def test_a_name_that_a_url_quotes_is_found_by_nginx(layout, release):
+    found = release.has("a b.css", b"x", url="/static/a%20b.css")
+    _static.publish(layout, release.path, [found])
+    assert published(layout) == {f"{found['version']}/static/a b.css"}
+
+
+def test_everybody_may_read_it_whatever_roots_umask_is(layout, release):
+    found = release.has("deep/shop.css", CSS)
+    before = os.umask(0o077)
+    try:
+        _static.publish(layout, release.path, [found])
+        assert os.umask(0o077) == 0o077
+    finally:
+        os.umask(before)
+    root = layout.path("static", found["version"], "static", "deep")
+    assert os.stat(root).st_mode & 0o777 == 0o755
+    assert os.stat(os.path.join(root, "shop.css")).st_mode & 0o777 == 0o644
+
+
+def test_the_app_is_told_the_versions(layout, release):
+    found = release.has("shop.css", CSS)
+    _static.publish(layout, release.path, [found])
+    with open(os.path.join(release.path, "static.json"), encoding="utf-8") as stream:
+        assert json.load(stream) == {"versions": {"static": {"shop.css": found["version"]}}}
+
+
+def test_a_release_without_any_says_so(layout, release):
+    os.makedirs(release.path)
+    _static.publish(layout, release.path, [])
+    assert published(layout) == set()
+
+
+@pytest.mark.parametrize("version", ["../../../etc/cron.d", "short", ""])
+def test_a_version_is_nothing_but_a_digest(layout, release, version):
+    found = {**release.has("shop.css", CSS), "version": version}
+    with pytest.raises(ArchiveError, match="no place for a static file"):
+        _static.publish(layout, release.path, [found])
+
+
+@pytest.mark.parametrize("url", ["/static/../../x", "/static/%2e%2e/x", "static/x", "/a//b"])
+def test_a_url_leads_nowhere_else(layout, release, url):
+    with pytest.raises(ArchiveError, match="no place for a static file"):
+        _static.publish(layout, release.path, [release.has("shop.css", CSS, url)])
+
+
+def test_what_lies_elsewhere_is_not_given_to_everybody(layout, release, tmp_path):
+    (tmp_path / "shadow").write_bytes(CSS)
+    found = release.has("shop.css", CSS)
+    os.unlink(found["path"])
+    os.symlink(tmp_path / "shadow", found["path"])
+    with pytest.raises(ArchiveError, match="no file of the release"):
+        _static.publish(layout, release.path, [found])
+    assert published(layout) == set()
+
+
+def test_a_package_s_own_files_lie_in_the_venv(layout, release, tmp_path):
+    (tmp_path / "venv" / "lib").mkdir(parents=True)
+    (tmp_path / "venv" / "lib" / "kit.css").write_bytes(CSS)
+    os.makedirs(release.path)
+    os.symlink(tmp_path / "venv", os.path.join(release.path, "venv"))
+    found = release.has("kit.css", CSS)
+    found["path"] = os.path.join(release.path, "venv", "lib", "kit.css")
+    _static.publish(layout, release.path, [found])
+    assert f"{found['version']}/static/kit.css" in published(layout)
+
+
+def test_a_file_that_is_another_one_by_now_is_refused(layout, release):
+    found = release.has("shop.css", CSS)
+    release.has("shop.css", b"other")
+    with pytest.raises(ArchiveError, match="another file than a moment ago"):
+        _static.publish(layout, release.path, [found])
+
+
+def test_what_no_release_refers_to_goes(layout, release):
+    old, new = release.has("shop.css", CSS), release.has("logo.png", b"x")
+    _static.publish(layout, release.path, [old])
+    release.has("shop.css", CSS)
+    _static.publish(layout, release.path, [new])
+    _static.prune(layout, [release.path, layout.release("older")])
+    assert published(layout) == {f"{new['version']}/static/logo.png"}

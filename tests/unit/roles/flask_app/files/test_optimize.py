@@ -1,0 +1,260 @@
+# Copyright (c) 2026, the evenkeel.flask authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is laid under an app and around it, in a process of its own as in production; and what is told of it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+ROLES = Path(__file__).resolve().parents[5] / "roles"
+FOLDERS = [str(ROLES / role / "files") for role in ("flask_app", "redis_client", "logging")]
+
+# As production_optimized.py.j2 renders it.
+SETTINGS = {
+    "SQLALCHEMY_ENGINE_OPTIONS": {"pool_size": 20, "max_overflow": 40},
+    "SESSION_COOKIE_SAMESITE": "Lax",
+    "EVENKEEL_JSON": True,
+    "EVENKEEL_STATIC": True,
+    "EVENKEEL_HEALTH_PATH": "/health",
+    "EVENKEEL_REDIS": True,
+    "EVENKEEL_REDIS_TIMEOUT": 1.0,
+    "EVENKEEL_KEY_PREFIX": "shop:",
+    "EVENKEEL_SESSIONS": True,
+    "EVENKEEL_SESSIONS_REDIS_AWAY": "cookie",
+    "EVENKEEL_CACHE": True,
+    "EVENKEEL_CACHE_RULES": [],
+    "EVENKEEL_CACHE_TIMEOUTS": {"text/html": 60},
+    "EVENKEEL_CACHE_FORGETS": True,
+    "EVENKEEL_CACHE_HEADER": False,
+    "EVENKEEL_FLEET_LIMIT": 0,
+    "EVENKEEL_FLEET_LIMIT_EXEMPT": [],
+}
+SCRIPT = """\
+import json, os, sys, types
+sys.path[:0] = json.loads(sys.argv[1])
+os.environ["REDIS_URL"] = "redis://127.0.0.1:1"
+settings = types.SimpleNamespace(**json.loads(sys.argv[2]))
+from evenkeel_optimize import Optimizer
+optimizer = Optimizer(settings, sys.argv[3])
+optimizer.lay_under()
+import shop
+application = optimizer.surround(shop.app, "r1")
+told = optimizer.describe(shop.app, application)
+told["said"] = shop.say() if hasattr(shop, "say") else None
+print(json.dumps(told))
+"""
+APP = """\
+import flask
+app = flask.Flask(__name__)
+app.secret_key = "sesame"
+"""
+
+
+@pytest.fixture
+def optimized(tmp_path):
+    """A function that has an app optimized, and returns what is told of it."""
+
+    def optimize(app=APP, more="", **settings):
+        (tmp_path / "shop.py").write_text(app + textwrap.dedent(more))
+        known = json.dumps({**SETTINGS, **settings})
+        folders = json.dumps([*FOLDERS, str(tmp_path)])
+        done = subprocess.run(
+            [sys.executable, "-c", SCRIPT, folders, known, str(tmp_path)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        told = json.loads(done.stdout.splitlines()[-1])
+        told["states"] = {each["measure"]: each["state"] for each in told["measures"]}
+        return told
+
+    return optimize
+
+
+def test_all_that_fits_is_applied(optimized, tmp_path):
+    (tmp_path / "static").mkdir()
+    (tmp_path / "static" / "shop.css").write_text("a{}")
+    more = """
+        import flask_sqlalchemy
+        app.config["SQLALCHEMY_DATABASE_URI"] = "postgresql+psycopg://nowhere.invalid"
+        flask_sqlalchemy.SQLAlchemy(app)
+    """
+    told = optimized(more=more, EVENKEEL_FLEET_LIMIT=200)
+    assert set(told["states"].values()) == {"applied"}
+    assert set(told["states"]) == {"pool", "sessions", "cache", "json", "static", "fleet limit"}
+
+
+def test_what_the_app_sets_for_itself_wins(optimized):
+    more = """
+        import flask_sqlalchemy
+        from flask.json.provider import DefaultJSONProvider
+        from flask.sessions import SecureCookieSessionInterface
+        class Own(DefaultJSONProvider): ...
+        app.json = Own(app)
+        app.session_interface = SecureCookieSessionInterface()
+        app.config["SESSION_COOKIE_SAMESITE"] = "Strict"
+        app.config["SQLALCHEMY_DATABASE_URI"] = "postgresql+psycopg://nowhere.invalid"
+        app.config["SQLALCHEMY_ENGINE_OPTIONS"] = {"pool_size": 3}
+        flask_sqlalchemy.SQLAlchemy(app)
+        def say():
+            return [app.config["SESSION_COOKIE_SAMESITE"], type(app.json).__name__]
+    """
+    told = optimized(more=more)
+    assert told["said"] == ["Strict", "Own"]
+    assert [told["states"][name] for name in ("pool", "sessions", "json")] == ["present"] * 3
+
+
+def test_a_class_of_the_apps_own_wins_too(optimized):
+    app = """
+import flask
+from flask.json.provider import DefaultJSONProvider
+class Shop(flask.Flask):
+    json_provider_class = DefaultJSONProvider
+app = Shop(__name__)
+"""
+    assert optimized(app)["states"]["json"] == "present"
+
+
+def test_any_single_measure_can_be_switched_off(optimized):
+    switches = {
+        "sessions": "EVENKEEL_SESSIONS",
+        "cache": "EVENKEEL_CACHE",
+        "json": "EVENKEEL_JSON",
+        "static": "EVENKEEL_STATIC",
+    }
+    for measure, switch in switches.items():
+        states = optimized(**{switch: False})["states"]
+        off = {name for name in switches if states[name] == "off"}
+        assert off == {measure}
+
+
+def test_without_redis_the_app_keeps_its_own_store(optimized):
+    states = optimized(EVENKEEL_REDIS=False)["states"]
+    assert [states[name] for name in ("sessions", "cache")] == ["not applicable"] * 2
+
+
+def test_an_app_that_cannot_sign_has_no_sessions_to_move(optimized):
+    states = optimized("import flask\napp = flask.Flask(__name__)\n")["states"]
+    assert states["sessions"] == "not applicable"
+
+
+@pytest.mark.parametrize(
+    "wrapped",
+    [
+        "from werkzeug.middleware.proxy_fix import ProxyFix\napp = ProxyFix(app)\n",
+        "class Outer:\n    def __init__(self, app): self.app = app\n"
+        "    def __call__(self, *args): return self.app(*args)\napp = Outer(Outer(app))\n",
+    ],
+)
+def test_a_wrapped_app_is_found(optimized, wrapped):
+    assert optimized(more=wrapped)["states"]["sessions"] == "applied"
+
+
+def test_an_app_that_is_no_flask_at_all_is_served(optimized):
+    told = optimized("def app(environ, start_response): ...\n")
+    assert told["states"]["json"] == "not applicable"
+    assert told["states"]["cache"] == "applied"
+
+
+def test_an_app_that_picks_its_configuration_by_name_finds_it(optimized, tmp_path):
+    (tmp_path / "production_optimized.py").write_text("JSONIFY = 'found'\nOWN = 1\n")
+    more = """
+        import os
+        os.environ["FLASK_ENV"] = "production_optimized"
+        app.config.from_object(os.environ["FLASK_ENV"])
+        def say():
+            return app.config["OWN"]
+    """
+    assert optimized(more=more)["said"] == 1
+
+
+# Static files
+
+
+@pytest.fixture
+def files(tmp_path):
+    folder = tmp_path / "static"
+    (folder / "deep").mkdir(parents=True)
+    (folder / "shop.css").write_text("body { color: navy }")
+    (folder / "deep" / "a b.js").write_text("1")
+    (folder / "link.css").symlink_to("shop.css")
+    return folder
+
+
+def test_the_files_that_anybody_gets_are_listed(optimized, files):
+    found = {each["url"]: each for each in optimized()["static"]}
+    assert set(found) == {"/static/shop.css", "/static/deep/a%20b.js"}
+    css = found["/static/shop.css"]
+    assert (css["endpoint"], css["name"], css["path"]) == (
+        "static",
+        "shop.css",
+        str(files / "shop.css"),
+    )
+
+
+def test_a_blueprint_s_are_listed_too(optimized, tmp_path):
+    (tmp_path / "kit").mkdir()
+    (tmp_path / "kit" / "kit.css").write_text("a{}")
+    more = """
+        kit = flask.Blueprint("kit", __name__, static_folder="kit", url_prefix="/kit")
+        app.register_blueprint(kit)
+    """
+    (found,) = optimized(more=more)["static"]
+    assert (found["endpoint"], found["url"]) == ("kit.static", "/kit/kit/kit.css")
+
+
+@pytest.mark.parametrize(
+    ("more", "why"),
+    [
+        ("@app.before_request\ndef guard(): flask.abort(401)\n", "is answered by 401"),
+        (
+            "@app.after_request\ndef add(answer):\n    answer.headers['X-Frame-Options'] = 'DENY'\n"
+            "    return answer\n",
+            "has headers of its own: x-frame-options",
+        ),
+        (
+            "@app.after_request\ndef add(answer):\n    answer.direct_passthrough = False\n"
+            "    answer.set_data(b'other')\n    return answer\n",
+            "is not what is in the file",
+        ),
+        ("@app.before_request\ndef fail(): raise ZeroDivisionError\n", "is answered by 500"),
+    ],
+)
+def test_what_is_not_for_everybody_as_it_is_stays_the_apps(optimized, files, more, why):
+    told = optimized(more=more)
+    assert told["static"] == []
+    (static,) = [each for each in told["measures"] if each["measure"] == "static"]
+    assert static["state"] == "not applicable"
+    assert why in static["detail"]
+
+
+def told_by_client(script):
+    return "def say():\n" + textwrap.indent(textwrap.dedent(script), "    ")
+
+
+def test_url_for_names_the_version_and_browsers_may_keep_it(optimized, files, tmp_path):
+    versions = {"versions": {"static": {"shop.css": "0123456789abcdef"}}}
+    (tmp_path / "static.json").write_text(json.dumps(versions))
+    script = """
+        with app.test_request_context():
+            url = flask.url_for("static", filename="shop.css")
+            others = [
+                flask.url_for("static", filename="deep/a b.js"),
+                flask.url_for("static", filename="shop.css", mine=1),
+            ]
+        client = app.test_client()
+        urls = [url, "/static/shop.css", "/static/shop.css?v=old"]
+        return [url, others, [client.get(each).headers["Cache-Control"] for each in urls]]
+    """
+    url, others, said = optimized(more=told_by_client(script))["said"]
+    assert url == "/static/shop.css?v=0123456789abcdef"
+    assert others == ["/static/deep/a%20b.js", "/static/shop.css?mine=1"]
+    assert said == ["public, max-age=31536000", "no-cache", "no-cache"]
