@@ -1,0 +1,72 @@
+# Copyright (c) 2026, the evenkeel.flask authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Close the app's connections to its databases before the workers are forked, which would all speak over the same.
+
+This file is part of each release and runs in gunicorn's master. It needs Python 3.9 and, if the app has it,
+SQLAlchemy 1.4 or 2; no fault of it may keep the workers from starting.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+log = logging.getLogger("evenkeel.fork")
+
+
+def let_go(objects: Iterable[Any]) -> None:
+    """Have each process that is forked from this one connect by itself.
+
+    @param objects: all that there are, as C(gc.get_objects()) knows them
+    """
+    try:
+        steps = _steps()
+        # The class by type(): an object may answer for another one, a proxy for one that it would have to make.
+        found = [each for each in objects if issubclass(type(each), tuple(steps))]
+    except Exception:
+        log.warning("Nothing was closed before the fork", exc_info=True)
+        return
+    for kind, close in steps.items():
+        for each in found:
+            if issubclass(type(each), kind):
+                try:
+                    close(each)
+                except Exception:
+                    log.warning("%s stays open over the fork", kind.__name__, exc_info=True)
+
+
+def _steps() -> dict[type, Any]:
+    """What is closed, in this order: sessions hold connections, and engines only know those that nobody holds."""
+    from sqlalchemy.engine import Connection, Engine
+
+    orm = sys.modules.get("sqlalchemy.orm")
+    sessions = {} if orm is None else {orm.Session: orm.Session.close}
+    return {**sessions, Connection: _reconnect, Engine: _empty}
+
+
+def _reconnect(connection: Any) -> None:
+    if connection.closed or _is_memory(connection.engine):
+        return
+    try:
+        transaction = connection.get_transaction()
+        if transaction is not None:
+            transaction.rollback()
+    finally:
+        # It makes itself a new one when it is next used.
+        connection.invalidate()
+
+
+def _empty(engine: Any) -> None:
+    if not _is_memory(engine):
+        engine.dispose()
+
+
+def _is_memory(engine: Any) -> bool:
+    """Whether it is a database in this process' own memory, which a fork copies whole and closing destroys."""
+    database = engine.url.database
+    return engine.dialect.name == "sqlite" and (
+        database in (None, "", ":memory:") or "mode=memory" in str(engine.url)
+    )
