@@ -24,11 +24,6 @@ COMPACT = {"separators": (",", ":")}
 # Flask 2.2 has settings besides the provider's own that change what it writes.
 IS_SETTLED = not hasattr(flask.Flask, "json_encoder")
 
-OPTIONS = (
-    orjson.OPT_PASSTHROUGH_DATACLASS
-    | orjson.OPT_PASSTHROUGH_DATETIME
-    | orjson.OPT_PASSTHROUGH_SUBCLASS
-)
 CONTAINERS = {dict, list, tuple}
 # Of these Flask makes strings.
 LEAVES = {date, datetime, Decimal}
@@ -65,7 +60,7 @@ def _ascii(text: str) -> str | None:
     if text.isascii() and "\x7f" not in text:
         return text
     escaped = text.encode("ascii", "backslashreplace").decode()
-    # What looks like an escape may be text behind a backslash, and JSON has no \\U but pairs of \\u.
+    # What looks like an escape may be text behind a backslash, and JSON has no \U but pairs of \u.
     if r"\\" in text or r"\U" in escaped:
         return None
     return escaped.replace(r"\x", r"\u00").replace("\x7f", r"\u007f")
@@ -81,7 +76,9 @@ class OrjsonProvider(DefaultJSONProvider):
         return super().dumps(obj, **kwargs) if text is None else text
 
     def _fast(self, obj: Any) -> str | None:
-        options = OPTIONS | (orjson.OPT_SORT_KEYS if self.sort_keys else 0)
+        options = orjson.OPT_PASSTHROUGH_DATETIME
+        if self.sort_keys:
+            options |= orjson.OPT_SORT_KEYS
         try:
             written = orjson.dumps(obj, _leaf, options).decode()
         except TypeError:

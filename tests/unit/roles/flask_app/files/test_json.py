@@ -133,7 +133,14 @@ def test_every_text_is_written_as_flask_does(text):
 @pytest.mark.parametrize("odd", ODD, ids=repr)
 @pytest.mark.parametrize("ascii_only", [True, False])
 def test_what_orjson_sees_otherwise_is_left_to_flask(odd, ascii_only):
+    assert same([odd], ensure_ascii=ascii_only)
     assert same({"é": [odd], "a": (odd, {"b": odd})}, ensure_ascii=ascii_only)
+
+
+@pytest.mark.parametrize("is_sorted", [True, False])
+def test_keys_are_in_flasks_order(is_sorted):
+    data = {"b": {"é": 1, "z": 2, "😀": 3, "\uffff": 4}, "a": 5}
+    assert same(data, sort_keys=is_sorted, ensure_ascii=False)
 
 
 def test_what_has_no_end_is_the_same_error():

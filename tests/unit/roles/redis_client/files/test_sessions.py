@@ -238,6 +238,14 @@ def test_a_session_that_is_not_touched_costs_nothing(browser, store):
         assert store.asked == asked
 
 
+def test_neither_does_one_that_is_only_named(browser, store):
+    shopper = browser()
+    shopper.do(fill)
+    asked = store.asked
+    shopper.do(lambda session: session._get_current_object())
+    assert store.asked == asked
+
+
 @pytest.mark.parametrize("kind", ["cookie", "redis"])
 def test_without_a_key_flask_says_what_is_missing(kind, redis_sessions):
     interface = redis_sessions() if kind == "redis" else evenkeel_sessions.CookieSessions()
@@ -299,6 +307,12 @@ def test_a_session_ends_when_flask_would_end_it(act, browser, store):
     shopper = browser(PERMANENT_SESSION_LIFETIME=600)
     shopper.do(act)
     assert 590 < store.inside.ttl(store.inside.keys()[0]) <= 600
+
+
+def test_sessions_that_last_no_time_are_no_reason_to_do_without_redis(browser, store):
+    shopper = browser(PERMANENT_SESSION_LIFETIME=0)
+    shopper.do(fill)
+    assert "." not in shopper.cookie
 
 
 def test_it_lasts_longer_the_longer_it_is_used(browser, store):
@@ -435,12 +449,26 @@ def test_a_session_from_before_moves_to_redis_at_the_first_look(away, browser, s
     assert shopper.held == {"name": "Ann", "cart": [1]}
 
 
+def test_it_moves_though_the_app_says_that_nothing_was_changed(browser, store):
+    before = Browser(SecureCookieSessionInterface())
+    before.do(stay)
+
+    def deny(session):
+        dict(session)
+        session.modified = False
+
+    shopper = browser()
+    shopper.do(deny, cookie=before.cookie)
+    assert shopper.held == {"name": "Ann", "_permanent": True}
+    assert len(store.inside.keys()) == 1
+
+
 def test_a_session_that_somebody_else_signed_does_not(browser, store):
     forger = Browser(SecureCookieSessionInterface(), SECRET_KEY="guessed")
     forger.do(fill)
     shopper = browser()
-    shopper.do(dict, cookie=forger.cookie)
-    assert shopper.result == {}
+    shopper.do(lambda session: (session.new, dict(session)), cookie=forger.cookie)
+    assert shopper.result == (True, {})
     assert store.inside.keys() == []
 
 
@@ -455,6 +483,20 @@ def test_redis_away_a_look_leaves_the_browsers_cookie_alone(browser, store):
     assert answer.headers["Vary"] == "Cookie"
     store.come_back()
     assert shopper.held == {"name": "Ann", "_permanent": True}
+
+
+def test_redis_lost_after_a_look_leaves_it_alone_too(browser, store):
+    shopper = browser()
+    shopper.do(stay)
+    store.inside.expire(store.inside.keys()[0], 10)
+
+    def look(session):
+        dict(session)
+        store.go()
+
+    answer = shopper.do(look)
+    assert answer.status_code == 200
+    assert "Set-Cookie" not in answer.headers
 
 
 def test_redis_away_what_is_written_stays_with_the_browser_and_moves_back(browser, store):
