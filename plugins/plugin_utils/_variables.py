@@ -10,6 +10,7 @@ nothing of what a value means. This file is private to the collection.
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -222,6 +223,33 @@ def _endpoints(value: Sequence[Any]) -> None:
             )
 
 
+def _cache_rules(value: Sequence[Mapping[str, Any]]) -> None:
+    for rule in value:
+        if not rule["path"].startswith(("/", "*")):
+            raise ValueProblem(
+                f"{rule['path']!r} is no path; wanted e.g. /products, /products/<id> or /api/*."
+            )
+        _seconds(rule["timeout"])
+
+
+def _cache_timeouts(value: Mapping[str, Any]) -> None:
+    for timeout in value.values():
+        _seconds(timeout)
+
+
+def _seconds(value: Any) -> None:
+    if isinstance(value, bool) or not re.fullmatch(r"\d+", str(value)):
+        raise ValueProblem(f"{value!r} is no time; wanted whole seconds, and 0 for never.")
+
+
+def _networks(value: Sequence[str]) -> None:
+    for network in value:
+        try:
+            ipaddress.ip_network(network)
+        except ValueError as error:
+            raise ValueProblem(f"{error}; wanted e.g. 10.0.0.0/8 or 192.0.2.7.") from error
+
+
 def _share(value: Any) -> None:
     text = str(value)
     if not SHARE.fullmatch(text) or (text.endswith("%") and int(text[:-1]) > 100):
@@ -239,8 +267,11 @@ JUDGEMENTS: Mapping[str, Callable[[Any], None]] = {
     "flask_app_entry": _matches(
         ENTRY, "is no WSGI entry; wanted package.module:app or package.module:create_app()"
     ),
+    "flask_app_cache_rules": _cache_rules,
     "flask_app_database_url": _url("postgresql+psycopg://user:password@host:5432/database"),
     "flask_app_port": _between(1, 65535, "no port; wanted 1 to 65535"),
+    "flask_app_rate_limit": _between(0, float("inf"), "no limit; wanted 0, for none, or more"),
+    "flask_app_rate_limit_exempt": _networks,
     "gunicorn_umask": _matches(UMASK, 'is no umask; wanted octal digits in quotes, e.g. "0027"'),
     "gunicorn_workers": _between(1, float("inf"), "too few; wanted 1 or more"),
     "nginx_candidate_port": _between(1, 65535, "no port; wanted 1 to 65535"),
@@ -249,6 +280,7 @@ JUDGEMENTS: Mapping[str, Callable[[Any], None]] = {
     "profile_max_requests": _between(1, float("inf"), "too few; wanted 1 or more"),
     "profile_rate": _between(0.1, float("inf"), "too low; wanted 0.1 or more"),
     "profile_seconds": _between(0.1, float("inf"), "too short; wanted 0.1 or more"),
+    "redis_client_cache_timeouts": _cache_timeouts,
     "redis_client_url": _url(
         "redis://user:password@host:6379/0, rediss://… or unix:///path", ("redis", "rediss", "unix")
     ),
@@ -319,6 +351,32 @@ def drain(settings: Mapping[str, Any], groups: Mapping[str, Sequence[str]]) -> l
         for host in settings.get("hosts") or []
         if host not in groups.get("all", []) and host != "localhost"
     ]
+
+
+def limit(
+    values: Mapping[str, Any], groups: Mapping[str, Sequence[str]]
+) -> tuple[list[str], list[str]]:
+    """Tell of the rate limit who could not count, and of whom one client would be made.
+
+    @returns: what is wrong, and what may be
+    """
+    if not values.get("flask_app_rate_limit"):
+        return [], []
+    if values.get("flask_app_rate_limit_scope") == "fleet":
+        if not values.get("redis_client_url"):
+            return [
+                "flask_app_rate_limit_scope: fleet counts in Redis; set redis_client_url, or take host."
+            ], []
+    elif not values.get("nginx_enabled", True):
+        return [], [
+            "flask_app_rate_limit: nobody counts, since nginx is switched off; take the scope fleet, or set 0."
+        ]
+    if groups.get("lb") and not values.get("nginx_trusted_proxies"):
+        return [], [
+            "flask_app_rate_limit: behind a balancer all users have the limit of one client; name the "
+            "balancers in nginx_trusted_proxies."
+        ]
+    return [], []
 
 
 def inputs(

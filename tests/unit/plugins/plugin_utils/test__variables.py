@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from ansible_collections.evenkeel.flask.plugins.plugin_utils import _variables
 
@@ -372,3 +374,58 @@ def test_a_balancer_that_can_be_asked_passes(settings, groups):
 def test_a_balancer_that_cannot_be_asked_is_told(settings, groups, said):
     (problem,) = _variables.drain(settings, groups)
     assert said in problem
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("flask_app_cache_rules", [{"path": "products", "timeout": 5}], "'products' is no path"),
+        ("flask_app_cache_rules", [{"path": "/", "timeout": -1}], "-1 is no time"),
+        ("redis_client_cache_timeouts", {"text/html": "soon"}, "'soon' is no time"),
+        ("redis_client_cache_timeouts", {"text/html": True}, "True is no time"),
+        ("flask_app_rate_limit", -1, "-1 is no limit"),
+        ("flask_app_rate_limit_exempt", ["10.0.0.1/8"], "10.0.0.1/8 has host bits set"),
+        ("flask_app_rate_limit_exempt", ["office"], "'office' does not appear to be"),
+    ],
+)
+def test_a_measure_that_cannot_be_meant_is_told(name, value, said):
+    with pytest.raises(_variables.ValueProblem, match=re.escape(said)):
+        _variables.judge(name, value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        (
+            "flask_app_cache_rules",
+            [{"path": "/a/<int:id>", "timeout": 0}, {"path": "*", "timeout": 1}],
+        ),
+        ("redis_client_cache_timeouts", {"text/html": "60"}),
+        ("flask_app_rate_limit_exempt", ["10.0.0.0/8", "2001:db8::1"]),
+    ],
+)
+def test_a_measure_that_can_be_meant_passes(name, value):
+    _variables.judge(name, value)
+
+
+LIMITED = {"flask_app_rate_limit": 200, "flask_app_rate_limit_scope": "host"}
+FLEET = {**LIMITED, "flask_app_rate_limit_scope": "fleet"}
+BALANCED = {"lb": ["lb1"]}
+
+
+@pytest.mark.parametrize(
+    ("values", "groups", "problem", "doubt"),
+    [
+        (LIMITED, {}, "", ""),
+        (LIMITED, BALANCED, "", "behind a balancer all users have the limit of one client"),
+        ({**LIMITED, "nginx_trusted_proxies": ["10.0.0.1"]}, BALANCED, "", ""),
+        ({**LIMITED, "flask_app_rate_limit": 0}, BALANCED, "", ""),
+        ({**LIMITED, "nginx_enabled": False}, {}, "", "nobody counts"),
+        (FLEET, {}, "fleet counts in Redis; set redis_client_url", ""),
+        ({**FLEET, "redis_client_url": "redis://data"}, {}, "", ""),
+    ],
+)
+def test_a_limit_that_nobody_counts_or_all_share_is_told(values, groups, problem, doubt):
+    for found, said in zip(_variables.limit(values, groups), (problem, doubt), strict=True):
+        assert len(found) == bool(said)
+        assert said in "".join(found)
