@@ -47,6 +47,6 @@ def delay(data: str, milliseconds: float) -> str:
         in_its(data, "-n", "iptables", "-t", "nat", "-A", "PREROUTING", *redirect.split())
         return (
             "`tc netem` cannot be set on this kernel, so a small relay on the database's host holds back "
-            "what the database says; it computes on the same cores, and is told from the network by that."
+            "what the database says. Unlike a network it computes, on the same cores."
         )
     return "`tc netem` holds back what the database says."

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
@@ -76,16 +75,18 @@ class Turn:
         """From a line of the client, which has wrk's microseconds.
 
         An answer that is not 200 before or after is one more error: wrk itself counts none below 400.
+        Where nothing was answered in all that time, it is as if one answer had come at its end.
         """
         wrk = told["wrk"]
+        p50, p99 = (wrk[name] if wrk["requests"] else wrk["duration"] for name in ("p50", "p99"))
         return cls(
             told["contender"],
             told["route"],
             told["connections"],
             wrk["requests"],
-            wrk["requests"] * 1e6 / wrk["duration"],
-            wrk["p50"] / 1000,
-            wrk["p99"] / 1000,
+            max(1, wrk["requests"]) * 1e6 / wrk["duration"],
+            p50 / 1000,
+            p99 / 1000,
             wrk["errors"] + sum(status != 200 for status in told["statuses"]),
             told["size"],
         )
@@ -117,7 +118,7 @@ class Phase:
     ) -> float | None:
         """How many times the other's one's is, turn by turn, so that a busy moment disturbs what is compared alike."""
         pairs = zip(self.of(one, route, connections), self.of(other, route, connections))
-        seen = [getattr(mine, figure) / (getattr(its, figure) or math.inf) for mine, its in pairs]
+        seen = [getattr(mine, figure) / getattr(its, figure) for mine, its in pairs]
         return statistics.median(seen) if seen else None
 
     def routes(self, connections: int = 10) -> list[Route]:
@@ -126,14 +127,14 @@ class Phase:
     def means(self) -> tuple[float, float] | None:
         """Before/after over all routes: of the average p50, and the geometric mean of each route's own."""
         seen = [
-            (self.median(BEFORE, route) or 0.0, self.median(AFTER, route) or 0.0)
+            (before, after)
             for route in self.routes()
+            if (before := self.median(BEFORE, route)) and (after := self.median(AFTER, route))
         ]
-        if not seen or not all(map(all, seen)):
+        if not seen:
             return None
-        before, after = zip(*seen)
-        ratios = [one / other for one, other in seen]
-        return sum(before) / sum(after), statistics.geometric_mean(ratios)
+        average = sum(one for one, _other in seen) / sum(other for _one, other in seen)
+        return average, statistics.geometric_mean([one / other for one, other in seen])
 
     def worst(self, session: bool, figure: str) -> tuple[float | None, str]:
         found = [

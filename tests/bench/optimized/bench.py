@@ -128,7 +128,8 @@ server {{
     open_file_cache_valid 1h;
 {locations}}}
 """
-LOCATION = "    location = {path} {{ alias {file}; }}\n"
+# For "/" nginx would look for an index in any other way.
+LOCATION = "    location = {path} {{ root /dev/shm; try_files /{file} =404; }}\n"
 WRK = """\
 export DEBIAN_FRONTEND=noninteractive
 apt-get -q update && apt-get -q -y install --no-install-recommends wrk
@@ -205,10 +206,10 @@ class Bench:
         for number, route in enumerate(ROUTES):
             path = self.path(after, route)
             body = self.ask(after, path, self.cookies[AFTER] if route.session else "")["body"]
-            files[path.partition("?")[0]] = file = f"/dev/shm/{number}"
+            files[path.partition("?")[0]] = number
             local = self.demo.folder / "body"
             local.write_bytes(body.encode("latin-1"))
-            podman("cp", str(local), f"{self.host}:{file}")
+            podman("cp", str(local), f"{self.host}:/dev/shm/{number}")
         locations = [LOCATION.format(path=path, file=file) for path, file in files.items()]
         text = FROM_MEMORY.format(port=ceiling.port, locations="".join(locations))
         self.write("/etc/nginx/conf.d/bench-ceiling.conf", text)
@@ -298,7 +299,7 @@ class Bench:
 
     def memory(self, contender: Contender) -> float:
         script = MEMORY.format(unit=contender.unit.format(slot=self.slot))
-        return megabytes(in_its(self.host, "-mp", "sh", "-euc", script))
+        return megabytes(in_its(self.host, "-m", "-p", "sh", "-euc", script))
 
     def phase(self, name: str) -> Phase:
         round_trip = float(shell(self.host, PING.format(release=self.release)))
