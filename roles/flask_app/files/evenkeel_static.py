@@ -25,16 +25,19 @@ VERSION = "v"
 DIGITS = 16
 YEAR_SECONDS = 365 * 24 * 3600
 MOST_FILES = 5000
-# What Flask says of a file by itself. Whoever says more means it, and nginx would not say it.
+# What Flask says of a file by itself, and this collection of all. Whoever says more means it, and nginx would
+# not say it.
 USUAL_HEADERS = {
     "accept-ranges",
     "cache-control",
+    "cache-status",
     "content-disposition",
     "content-length",
     "content-type",
     "date",
     "etag",
     "last-modified",
+    "x-cache",
     "x-release",
     "x-request-id",
 }

@@ -189,8 +189,10 @@ def files(tmp_path):
     return folder
 
 
-def test_the_files_that_anybody_gets_are_listed(optimized, files):
-    found = {each["url"]: each for each in optimized()["static"]}
+@pytest.mark.parametrize("tells", [True, False])
+def test_the_files_that_anybody_gets_are_listed(optimized, files, tells):
+    told = optimized(EVENKEEL_CACHE_HEADER=tells)
+    found = {each["url"]: each for each in told["static"]}
     assert set(found) == {"/static/shop.css", "/static/deep/a%20b.js"}
     css = found["/static/shop.css"]
     assert (css["endpoint"], css["name"], css["path"]) == (
