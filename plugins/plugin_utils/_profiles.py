@@ -204,7 +204,8 @@ def notes(hosts: Profiles, before: Profiles) -> list[str]:
             )
         if earlier:
             gone = sorted(
-                {name for name, _cache in loops(earlier)} - {name for name, _ in loops(profile)}
+                {name for name, _cache in loops(earlier)}
+                - {name for name, _cache in loops(profile)}
             )
             told += [f"{host}: {name} was measured before, and is not now." for name in gone]
     return told

@@ -41,7 +41,7 @@ def _is_same(value: Any) -> bool:
         if not kinds <= KNOWN:
             return False
         if float in kinds and [
-            x for x in level if type(x) is float and not (1e-4 <= abs(x) < 1e16 or x == 0)
+            x for x in level if isinstance(x, float) and not (1e-4 <= abs(x) < 1e16 or x == 0)
         ]:
             return False
         if kinds.isdisjoint(CONTAINERS):

@@ -169,10 +169,11 @@ class Optimizer:
             return OFF, ""
         if app is None:
             return NOT_APPLICABLE, "no Flask app was found behind the entry"
-        if type(app.json) is flask.Flask.json_provider_class:
+        own = type(app.json)
+        if own is flask.Flask.json_provider_class:
             return APPLIED, "orjson"
-        standard = type(app.json) is DefaultJSONProvider
-        return PRESENT, "Flask's own, set by the app" if standard else type(app.json).__name__
+        standard = own is DefaultJSONProvider
+        return PRESENT, "Flask's own, set by the app" if standard else own.__name__
 
     def _fleet_limit(self) -> tuple[str, str]:
         limit = self.settings.EVENKEEL_FLEET_LIMIT

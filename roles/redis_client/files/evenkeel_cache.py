@@ -346,7 +346,7 @@ class Entry:
         head, _newline, body = raw.partition(b"\n")
         try:
             told = json.loads(head)
-            told["headers"] = [(name, value) for name, value in told.get("headers", [])]
+            told["headers"] = list(map(tuple, told.get("headers", [])))
             return cls(**told, body=body)
         except (AttributeError, TypeError, ValueError):
             # Of another version of this collection, or not of ours at all.

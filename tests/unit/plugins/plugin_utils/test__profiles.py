@@ -208,7 +208,7 @@ def test_the_page_has_a_curve_for_before_and_one_for_after():
 
 
 def test_a_bar_has_a_piece_for_each_wait_as_wide_as_its_share():
-    (bar,) = _profiles.bars(profile(endpoint("/")), None)
-    assert [(piece.kind, piece.x, piece.width) for piece in bar.pieces] == [
+    (shown,) = _profiles.bars(profile(endpoint("/")), None)
+    assert [(piece.kind, piece.x, piece.width) for piece in shown.pieces] == [
         ("cpu", 0.0, 140.0), ("database", 140.0, 420.0),
     ]  # fmt: skip

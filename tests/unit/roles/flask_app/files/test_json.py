@@ -147,7 +147,7 @@ def test_what_has_no_end_is_the_same_error():
     circle = []
     circle += [circle, circle]
     deep = []
-    for _ in range(600):
+    for _turn in range(600):
         deep = [deep]
     assert same(circle)
     assert same(deep)

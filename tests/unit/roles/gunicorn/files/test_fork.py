@@ -339,7 +339,7 @@ def test_what_stays_open_is_told(release, tmp_path):
 
 
 def test_one_that_fails_keeps_no_other_from_being_closed(caplog):
-    engines = [sqlalchemy.create_engine("sqlite:///a.db") for _ in range(3)]
+    engines = [sqlalchemy.create_engine("sqlite:///a.db") for _turn in range(3)]
     pools = [engine.pool for engine in engines]
     engines[1].dispose = None
     with caplog.at_level(logging.WARNING):

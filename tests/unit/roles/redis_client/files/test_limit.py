@@ -37,7 +37,7 @@ def _worker(store):
 
 
 def statuses(ask, times, *args):
-    return [ask(*args).status_code for _ in range(times)]
+    return [ask(*args).status_code for _turn in range(times)]
 
 
 def test_who_asks_too_often_is_refused_and_told_when_to_come_again(worker, store):
@@ -59,7 +59,7 @@ def test_a_refusal_to_show_the_head_has_no_body(worker):
 
 
 def test_all_workers_of_all_hosts_count_together(worker):
-    asks = [worker() for _ in range(4)]
+    asks = [worker() for _turn in range(4)]
     assert sorted(ask().status_code for ask in asks) == [200, 200, 200, 429]
 
 
