@@ -6,7 +6,7 @@ python := .venv/bin/python
 pip_compile := .cache/lock/bin/pip-compile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test test-long demo bench-gate bench-verdicts bench-rollout lock clean
+.PHONY: help setup check test test-long demo bench bench-gate bench-verdicts bench-rollout lock clean
 
 help: ## show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST)
@@ -28,6 +28,10 @@ test-long: setup ## what takes about two hours: every kill and every fault of do
 demo: setup ## see a rolling update under load, on HOSTS=2 containers
 	@$(python) tests/fleet/fleet.py install
 	@$(python) tests/fleet/demo.py --hosts $(HOSTS)
+
+bench: setup ## storefront before and after, route by route; 25 minutes
+	@$(python) tests/fleet/fleet.py install
+	@$(python) tests/bench/optimized/bench.py
 
 bench-gate: setup ## one call of the gate against a uri task for each check
 	@$(python) tests/fleet/fleet.py install

@@ -22,8 +22,7 @@ def lines(phase: Phase) -> list[str]:
         "",
         *goals(phase),
         "",
-        "At concurrency 10, median of the p50 in ms, and the ratios of p50 and p99 "
-        f"(*{POOLED}* and *cold* are before/after too, of that contender):",
+        "At concurrency 10, the p50 of each contender in ms, and ratios of p50, one of p99:",
         "",
         *routes(phase),
         "",
@@ -56,7 +55,7 @@ def routes(phase: Phase) -> list[str]:
             " → ".join(f"{size:.0f}" for size in sizes if size is not None),
         ]
 
-    head = ["route", *CONTENDERS, "before/after", "p99", POOLED, "cold", "bytes"]
+    head = ["route", *CONTENDERS, "before/after", "p99", f"{POOLED}/after", "before/cold", "bytes"]
     return page.table(head, map(row, phase.routes()))
 
 

@@ -123,6 +123,7 @@ server {{
 FROM_MEMORY = """\
 server {{
     listen 127.0.0.1:{port};
+    access_log off;
     gzip off;
     open_file_cache max=100 inactive=1h;
     open_file_cache_valid 1h;
