@@ -232,8 +232,12 @@ def test_the_host_itself_asks_the_app(fleet, host):
 def test_a_release_has_none_of_its_predecessors_answers(fleet):
     keep(fleet, "app1", "/products?page=1")
     fleet.lay_out_another()
-    settings = json.dumps({"redis_client_cache_header": True, "rollout_batches": ["100%"]})
-    assert fleet.play("rollout", "-e", settings).status == 0
+    settings = {
+        "flask_app_rate_limit_scope": "fleet",
+        "redis_client_cache_header": True,
+        "rollout_batches": ["100%"],
+    }
+    assert fleet.play("rollout", "-e", json.dumps(settings)).status == 0
     assert cached(fleet, "app1", "/products?page=1") == "MISS"
 
 
