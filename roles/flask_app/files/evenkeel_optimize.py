@@ -116,13 +116,7 @@ class Optimizer:
             "cache": self._cache(app),
             "json": self._json(app),
         }
-        files: list[dict[str, str]] = []
-        told["static"] = (OFF, "")
-        if self.settings.EVENKEEL_STATIC:
-            files, why = _static(app, application)
-            state = APPLIED if files else NOT_APPLICABLE
-            left = f"; the app's own: {why}" if files and why else why
-            told["static"] = (state, f"{len(files)} files{left}" if files else why or "no files")
+        files, told["static"] = self._static(app, application)
         told["fleet limit"] = self._fleet_limit()
         measures = [
             {"measure": name, "state": state, "detail": detail}
@@ -175,6 +169,15 @@ class Optimizer:
         standard = own is DefaultJSONProvider
         return PRESENT, "Flask's own, set by the app" if standard else own.__name__
 
+    def _static(self, app: Any, application: Any) -> tuple[list[dict[str, str]], tuple[str, str]]:
+        if not self.settings.EVENKEEL_STATIC:
+            return [], (OFF, "")
+        files, why = _listed(app, application)
+        if not files:
+            return [], (NOT_APPLICABLE, why or "no files")
+        left = f"; the app's own: {why}" if why else ""
+        return files, (APPLIED, f"{len(files)} files{left}")
+
     def _fleet_limit(self) -> tuple[str, str]:
         limit = self.settings.EVENKEEL_FLEET_LIMIT
         if not limit:
@@ -184,7 +187,7 @@ class Optimizer:
         return APPLIED, f"{limit} a minute"
 
 
-def _static(app: Any, application: Any) -> tuple[list[dict[str, str]], str]:
+def _listed(app: Any, application: Any) -> tuple[list[dict[str, str]], str]:
     if app is None:
         return [], "no Flask app was found behind the entry"
     try:

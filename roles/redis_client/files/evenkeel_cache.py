@@ -92,7 +92,7 @@ THIS_HOST = ("", "127.0.0.1", "::1")
 WORTH_SECONDS = 0.001
 LARGEST_BODY = 1 << 20
 # So long one worker may take to make an answer that others wait for.
-MAKING_SECONDS = 10.0
+MAKING_MILLISECONDS = 10_000
 POLL_SECONDS = 0.01
 # How long an answer that is too old is kept: to be given away while a new one is made, and as the proof that
 # the app makes the same one twice.
@@ -232,7 +232,7 @@ def _pause(environ: Any, paused: bool) -> None:
         environ.paused = paused
 
 
-@dataclass(frozen=True)
+@dataclass
 class Rules:
     """What may be kept for how long, in seconds; 0 is never.
 
@@ -247,14 +247,14 @@ class Rules:
     never: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        compiled = [(re.compile(_pattern(path)), timeout) for path, timeout in self.paths]
-        object.__setattr__(self, "_compiled", compiled)
+        self._compiled = [(re.compile(_pattern(path)), timeout) for path, timeout in self.paths]
 
     def of_path(self, path: str) -> int | None:
         if path in self.never:
             return 0
-        compiled: list[tuple[re.Pattern[str], int]] = getattr(self, "_compiled")  # noqa: B009
-        return next((timeout for pattern, timeout in compiled if pattern.fullmatch(path)), None)
+        return next(
+            (timeout for pattern, timeout in self._compiled if pattern.fullmatch(path)), None
+        )
 
 
 def _pattern(path: str) -> str:
@@ -272,9 +272,12 @@ class Unkept(Exception):
         self.seconds = seconds
 
 
-def lifetime(status: str, headers: Headers, rules: Rules, path: str) -> tuple[int, list[str]]:
-    """For how many seconds an answer may be kept, and which request headers it varies by.
+def lifetime(
+    status: str, headers: Headers, rule: int | None, types: Mapping[str, int]
+) -> tuple[int, set[str]]:
+    """For how many seconds an answer may be kept, and which names in the environ it varies by.
 
+    @param rule: what the rule for its path says, where there is one
     @raises Unkept: when it may not
     """
     told: dict[str, str] = {}
@@ -295,14 +298,12 @@ def lifetime(status: str, headers: Headers, rules: Rules, path: str) -> tuple[in
         raise Unkept("its length is not known")
     if int(told["content-length"]) > LARGEST_BODY:
         raise Unkept("it is too large")
-    own = rules.of_path(path)
-    if own is None:
-        kind = parse_options_header(told.get("content-type", ""))[0]
-        own = rules.types.get(kind, 0)
-    seconds = _wanted(told, own)
+    if rule is None:
+        rule = types.get(parse_options_header(told.get("content-type", ""))[0], 0)
+    seconds = _wanted(told, rule)
     if seconds <= 0:
         raise Unkept("no rule is for it")
-    return seconds, vary
+    return seconds, {f"HTTP_{name.upper().replace('-', '_')}" for name in vary}
 
 
 def _wanted(told: Mapping[str, str], seconds: int) -> int:
@@ -333,6 +334,9 @@ class Entry:
     body: bytes = b""
     seen: str = ""
     refused: str = ""
+
+    def is_fresh(self, generation: str) -> bool:
+        return self.generation == generation and bool(self.headers) and time.time() < self.expires
 
     def dump(self) -> bytes:
         """One line of JSON, and the body after it."""
@@ -440,40 +444,42 @@ class CacheMiddleware:
 
     def _answer(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         key = self._key(environ, self.paths.vary(environ.get("PATH_INFO", "")))
-        generation, entry = self._look(key)
-        if self._is_fresh(entry, generation):
-            return self._hit(environ, start_response, entry)
-        if entry and entry.refused:
-            return self.app(environ, self._telling(start_response, "MISS", entry.refused))
-        if environ["REQUEST_METHOD"] == "HEAD" or any(name in environ for name in CONDITIONAL):
-            return self.app(environ, self._telling(start_response, "MISS", "not asked for a whole"))
-        while not self.redis.ask(lambda redis: redis.set(f"{key}:made", 1, nx=True, px=_MAKING)):
-            if entry and entry.body and entry.generation == generation:
-                return self._hit(environ, start_response, entry)
-            if "HTTP_COOKIE" in environ:
-                # Most likely a page of somebody's own, which nobody else will make.
-                return self.app(environ, self._telling(start_response, "MISS", "being made"))
-            time.sleep(POLL_SECONDS)
+        is_whole = environ["REQUEST_METHOD"] == "GET" and not any(
+            name in environ for name in CONDITIONAL
+        )
+        while True:
             generation, entry = self._look(key)
-            if self._is_fresh(entry, generation):
+            if entry and entry.is_fresh(generation):
                 return self._hit(environ, start_response, entry)
+            why = ""
             if entry and entry.refused:
-                return self.app(environ, self._telling(start_response, "MISS", entry.refused))
-        return self._make(environ, start_response, key, generation, entry)
+                why = entry.refused
+            elif not is_whole:
+                why = "not asked for a whole"
+            elif self._may_make(key):
+                return self._make(environ, start_response, key, generation, entry)
+            elif entry and entry.body and entry.generation == generation:
+                return self._hit(environ, start_response, entry)
+            elif "HTTP_COOKIE" in environ:
+                # Most likely a page of somebody's own, which nobody else will make.
+                why = "being made"
+            if why:
+                return self.app(environ, self._telling(start_response, "MISS", why))
+            time.sleep(POLL_SECONDS)
+
+    def _may_make(self, key: str) -> bool:
+        """Whether nobody else is at it."""
+        return bool(
+            self.redis.ask(
+                lambda redis: redis.set(f"{key}:made", 1, nx=True, px=MAKING_MILLISECONDS)
+            )
+        )
 
     def _look(self, key: str) -> tuple[str, Entry | None]:
         if self.owes_a_generation:
             self._begin_generation()
         generation, raw = self.redis.ask(lambda redis: redis.mget(f"{self.prefix}generation", key))
         return (generation or b"").decode(), Entry.load(raw)
-
-    def _is_fresh(self, entry: Entry | None, generation: str) -> bool:
-        return bool(
-            entry
-            and entry.generation == generation
-            and entry.headers
-            and time.time() < entry.expires
-        )
 
     def _key(self, environ: Mapping[str, Any], vary: Iterable[str]) -> str:
         names = ("wsgi.url_scheme", "SCRIPT_NAME", "PATH_INFO", "QUERY_STRING", *KEYED)
@@ -499,46 +505,40 @@ class CacheMiddleware:
     ) -> Iterable[bytes]:
         """Have the app answer, and keep the answer if it may be kept."""
         path = environ.get("PATH_INFO", "")
+        rule = self.rules.of_path(path)
         answer = _Answer(Seen(environ), self._telling(start_response, "MISS", ""))
         began = _Cost.now()
         try:
-            body = answer.ask(self.app)
-            seconds, vary = lifetime(answer.status, answer.headers, self.rules, path)
-            whole = answer.read(body)
-            self._judge(answer, vary, path, began)
+            answer.ask(self.app)
+            seconds, vary = lifetime(answer.status, answer.headers, rule, self.rules.types)
+            whole = answer.read()
+            looked = sorted(answer.environ.looked - vary)
+            if looked:
+                raise Unkept(f"the app looked at {' and '.join(looked)}")
+            if rule is None and began.is_little():
+                raise Unkept("the app is as fast")
         except Unkept as why:
             self._refuse(path, key, why)
             return answer.go_on(self._telling(start_response, "MISS", str(why)))
         except BaseException:
             self._note(key)
             raise
-        names = tuple(sorted(f"HTTP_{name.upper().replace('-', '_')}" for name in vary))
-        new = {name for name in names if name not in KEYED}
+        new = sorted(vary.difference(KEYED))
         self.paths.learn(path, vary=new)
-        now = time.time()
-        entry = Entry(generation, now + seconds, now, answer.headers, whole)
         digest = hashlib.sha256(whole).hexdigest()[:32]
-        proven = self.rules.of_path(path) is not None or (
-            old and (old.headers or old.seen == digest)
-        )
-        if not proven and old and old.seen and old.generation == generation:
-            self._refuse(path, key, Unkept("it is another one each time"))
-        elif not proven:
-            self._note(key, Entry(generation, seen=digest), FORGET_SECONDS)
-        else:
-            kept = self._key(environ, sorted(new)) if new else key
+        proven = rule is not None or (old and (old.headers or old.seen == digest))
+        if proven:
+            now = time.time()
+            entry = Entry(generation, now + seconds, now, answer.headers, whole)
+            kept = self._key(environ, new) if new else key
             self._note(kept, entry, seconds + STALE_SECONDS, key)
+        elif old and old.seen and old.generation == generation:
+            self._refuse(path, key, Unkept("it is another one each time"))
+        else:
+            self._note(key, Entry(generation, seen=digest), FORGET_SECONDS)
         told = self._telling(start_response, "MISS", "stored" if proven else "made once")
         told(answer.status, answer.headers)
         return [whole]
-
-    def _judge(self, answer: Any, vary: Sequence[str], path: str, began: Any) -> None:
-        varied = {f"HTTP_{name.upper().replace('-', '_')}" for name in vary}
-        looked = sorted(answer.environ.looked - varied)
-        if looked:
-            raise Unkept(f"the app looked at {' and '.join(looked)}")
-        if self.rules.of_path(path) is None and began.is_little():
-            raise Unkept("the app is as fast")
 
     def _refuse(self, path: str, key: str, why: Unkept) -> None:
         self.paths.learn(path, str(why), why.seconds)
@@ -591,9 +591,6 @@ class CacheMiddleware:
         return start
 
 
-_MAKING = int(MAKING_SECONDS * 1000)
-
-
 @dataclass(frozen=True)
 class _Cost:
     """What the app has used so far: time, time on a processor, and how often it waited for something."""
@@ -636,20 +633,19 @@ class _Answer:
             self.write = self.start_response(self.status, self.headers)
         self.write(block)
 
-    def ask(self, app: WsgiApp) -> Iterable[bytes]:
+    def ask(self, app: WsgiApp) -> None:
         self.body = app(self.environ, self._start)
         wrapper = self.environ.get("wsgi.file_wrapper")
         if isinstance(wrapper, type) and isinstance(self.body, wrapper):
             raise Unkept("it is a file")
         if self.write or not self.status:
             raise Unkept("it is made piece by piece")
-        return self.body
 
-    def read(self, body: Iterable[bytes]) -> bytes:
+    def read(self) -> bytes:
         try:
-            whole = b"".join(body)
+            whole = b"".join(self.body)
         finally:
-            close = getattr(body, "close", None)
+            close = getattr(self.body, "close", None)
             if close:
                 close()
         self.body = [whole]
