@@ -128,12 +128,8 @@ class Host:
         _podman.podman("cp", str(path), f"{self.container}:{folder}/")
 
     def in_its(self, kinds: str, *command: str) -> None:
-        """Run a command of this machine in namespaces of the host, which may do what nobody may in the host.
-
-        @param kinds: options of nsenter(1)
-        """
-        pid = _podman.podman("inspect", "-f", "{{.State.Pid}}", self.container).strip()
-        _podman.run("nsenter", "-t", pid, kinds, *command)
+        """Run a command of this machine in namespaces of the host (C(_podman.in_its))."""
+        _podman.in_its(self.container, kinds, *command)
 
     def restart(self) -> None:
         """A power cut, and power again."""

@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
-import datetime
 import os
+import time
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
+from ansible_collections.evenkeel.flask.plugins.module_utils import _timing
 from ansible_collections.evenkeel.flask.plugins.plugin_utils import (
     _files,
     _profiles,
@@ -39,7 +40,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         find = _variables.finder(task_vars or {}, self._loader.get_basedir())
         before, before_at = self._earlier(find(args["compare"])) if args["compare"] else ({}, "")
         hosts = _profiles.kept(args["profiles"])
-        now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+        now = _timing.iso(time.time())
         is_written = bool(hosts and args["dest"])
         folder = find(args["dest"])
         result.update(changed=is_written, hosts=hosts, before=before)

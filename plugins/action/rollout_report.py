@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
-import datetime
 import os
+import time
 from typing import Any
 
 from ansible.plugins.action import ActionBase
+from ansible_collections.evenkeel.flask.plugins.module_utils import _timing
 from ansible_collections.evenkeel.flask.plugins.plugin_utils import (
     _files,
     _report,
@@ -38,7 +39,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             }
         )
         folder = _variables.finder(task_vars or {}, self._loader.get_basedir())(args["dest"])
-        now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+        now = _timing.iso(time.time())
         trials = list(_report.trials(args["verdicts"]))
         hostvars = (task_vars or {}).get("hostvars", {})
         steps = {

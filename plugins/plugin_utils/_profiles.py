@@ -9,7 +9,6 @@ Everything here is pure, and on the controller only. This file is private to the
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -17,7 +16,7 @@ from typing import Any
 from ansible_collections.evenkeel.flask.plugins.module_utils import _profile
 from ansible_collections.evenkeel.flask.plugins.plugin_utils import _report
 from ansible_collections.evenkeel.flask.plugins.plugin_utils._table import lay_out
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, UndefinedError
+from jinja2 import UndefinedError
 
 Profile = Mapping[str, Any]
 Profiles = Mapping[str, Profile]
@@ -264,12 +263,6 @@ def as_json(run: Run) -> str:
 
 
 def as_html(run: Run) -> str:
-    """One page that needs nothing else, with everything in it escaped."""
-    environment = Environment(
-        loader=FileSystemLoader(os.path.dirname(__file__)),
-        autoescape=True,
-        undefined=StrictUndefined,
-    )
     hosts = [
         {
             "name": host,
@@ -280,17 +273,12 @@ def as_html(run: Run) -> str:
         }
         for host, profile in run.hosts.items()
     ]
-    template = environment.get_template("profile.html.j2")
-    return (
-        template.render(
-            run=run,
-            hosts=hosts,
-            head=[*HEAD, *FIGURES, *TAIL][1:],
-            notes=notes(run.hosts, run.before),
-            width=_report.WIDTH,
-            height=_report.HEIGHT,
-        )
-        + "\n"
+    return _report.page(
+        "profile.html.j2",
+        run=run,
+        hosts=hosts,
+        head=[*HEAD, *FIGURES, *TAIL][1:],
+        notes=notes(run.hosts, run.before),
     )
 
 

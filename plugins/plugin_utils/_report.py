@@ -148,16 +148,18 @@ def _xml(text: str) -> str:
     return NOT_XML.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
-def as_html(run: Run) -> str:
+def page(template: str, **content: Any) -> str:
     """One page that needs nothing else, with everything in it escaped."""
     environment = Environment(
         loader=FileSystemLoader(os.path.dirname(__file__)),
         autoescape=True,
         undefined=StrictUndefined,
     )
-    template = environment.get_template("report.html.j2")
-    picture = _timeline.picture(run.timeline)
-    return template.render(run=run, picture=picture, width=WIDTH, height=HEIGHT) + "\n"
+    return environment.get_template(template).render(content, width=WIDTH, height=HEIGHT) + "\n"
+
+
+def as_html(run: Run) -> str:
+    return page("report.html.j2", run=run, picture=_timeline.picture(run.timeline))
 
 
 FILES = {"report.html": as_html, "report.json": as_json, "junit.xml": as_junit}

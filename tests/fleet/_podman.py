@@ -178,6 +178,15 @@ def network_subnet(name: str) -> str:
     return str(shown[0]["subnets"][0]["subnet"])
 
 
+def in_its(container: str, kinds: str, *command: str) -> str:
+    """Run a command of this machine in namespaces of a container, which may do what nobody may in it.
+
+    @param kinds: options of nsenter(1)
+    """
+    pid = podman("inspect", "-f", "{{.State.Pid}}", container).strip()
+    return run("nsenter", "-t", pid, *kinds.split(), *command)
+
+
 def remove_containers(names: Sequence[str]) -> None:
     if names:
         podman("rm", "-f", "-t", "0", *names)

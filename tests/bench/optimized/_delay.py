@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from _plan import FleetError
-from _podman import podman, run, shell
+from _podman import in_its, podman, shell
 
 RELAY = Path(__file__).with_name("relay.py")
 DATABASE_PORT, RELAY_PORT = 5432, 5433
@@ -22,15 +22,6 @@ START_RELAY = f"""\
 systemd-run -q --unit=bench-relay python3 /root/{RELAY.name} {RELAY_PORT} {DATABASE_PORT} {{seconds}}
 timeout 20 sh -c 'until ss -ltn | grep -q :{RELAY_PORT}; do sleep 0.05; done'
 """
-
-
-def in_its(container: str, kinds: str, *command: str) -> str:
-    """Run a command in namespaces of a container, which may do what nobody may in the container.
-
-    @param kinds: options of nsenter(1)
-    """
-    pid = podman("inspect", "-f", "{{.State.Pid}}", container).strip()
-    return run("nsenter", "-t", pid, kinds, *command)
 
 
 def delay(data: str, milliseconds: float) -> str:

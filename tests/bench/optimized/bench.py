@@ -25,10 +25,10 @@ sys.path[:0] = [str(HERE.parents[1] / "fleet"), str(HERE.parent)]
 
 import page  # noqa: E402
 from _plan import container_name  # noqa: E402
-from _podman import install, podman, shell  # noqa: E402
+from _podman import in_its, install, podman, shell  # noqa: E402
 from demo import Demo  # noqa: E402
 from optimized import _chart, _report  # noqa: E402
-from optimized._delay import delay, in_its  # noqa: E402
+from optimized._delay import delay  # noqa: E402
 from optimized._figures import (  # noqa: E402
     AFTER,
     BEFORE,
@@ -300,7 +300,7 @@ class Bench:
 
     def memory(self, contender: Contender) -> float:
         script = MEMORY.format(unit=contender.unit.format(slot=self.slot))
-        return megabytes(in_its(self.host, "-m", "-p", "sh", "-euc", script))
+        return megabytes(in_its(self.host, "-m -p", "sh", "-euc", script))
 
     def phase(self, name: str) -> Phase:
         round_trip = float(shell(self.host, PING.format(release=self.release)))
