@@ -17,6 +17,7 @@ import posixpath
 import re
 import shutil
 from collections.abc import Iterable, Mapping
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from ansible_collections.evenkeel.flask.plugins.module_utils._archive import ArchiveError
@@ -29,14 +30,14 @@ COMPRESSIBLE = (".css", ".html", ".js", ".json", ".map", ".mjs", ".svg", ".txt",
 WORTH_BYTES = 1024
 
 
-def publish(layout: Layout, folder: str, listed: Iterable[Mapping[str, str]]) -> None:
+def publish(layout: Layout, folder: str, listed: Iterable[Mapping[str, Any]]) -> None:
     """Put the files where nginx finds them, and note in the release which these are.
 
     @param folder: the release's
     @param listed: what evenkeel_static.py found
     @raises ArchiveError: for what lies outside the release, or is not what it is said to be
     """
-    versions: dict[str, dict[str, str]] = {}
+    files = []
     # Whatever root's is: nginx runs as somebody else.
     umask = os.umask(0o022)
     try:
@@ -44,11 +45,11 @@ def publish(layout: Layout, folder: str, listed: Iterable[Mapping[str, str]]) ->
             place = _place(layout, found["version"], found["url"])
             if not os.path.exists(place):
                 _write(place, _content(folder, found["path"], found["version"]))
-            versions.setdefault(found["endpoint"], {})[found["name"]] = found["version"]
+            files.append({name: value for name, value in found.items() if name != "path"})
     finally:
         os.umask(umask)
     with open(os.path.join(folder, LIST), "w", encoding="utf-8") as stream:
-        json.dump({"versions": versions}, stream, indent=2, sort_keys=True)
+        json.dump({"files": files}, stream, indent=2, sort_keys=True)
         stream.write("\n")
 
 
@@ -97,8 +98,7 @@ def prune(layout: Layout, releases: Iterable[str]) -> None:
     for folder in releases:
         try:
             with open(os.path.join(folder, LIST), encoding="utf-8") as stream:
-                for versions in json.load(stream)["versions"].values():
-                    used |= set(versions.values())
+                used |= {file["version"] for file in json.load(stream)["files"]}
         except FileNotFoundError:
             # It was made by a version of this collection that knew of none.
             continue

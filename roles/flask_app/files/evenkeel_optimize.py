@@ -34,7 +34,7 @@ class Optimizer:
         self.settings = settings
         self.folder = folder
         self.redis: Any = None
-        self.versions: evenkeel_static.Versions = {}
+        self.static: list[dict[str, Any]] = []
 
     def lay_under(self) -> None:
         """Before the app is imported."""
@@ -48,8 +48,8 @@ class Optimizer:
 
             flask.Flask.json_provider_class = OrjsonProvider
         if settings.EVENKEEL_STATIC:
-            self.versions = evenkeel_static.read(os.path.join(self.folder, "static.json"))
-            evenkeel_static.lay_under(self.versions)
+            self.static = evenkeel_static.read(os.path.join(self.folder, "static.json"))
+            evenkeel_static.lay_under(evenkeel_static.versions_of(self.static))
         if settings.EVENKEEL_REDIS:
             self._use_redis()
 
@@ -101,6 +101,10 @@ class Optimizer:
                 exempt_paths=[settings.EVENKEEL_HEALTH_PATH],
                 exempt_networks=settings.EVENKEEL_FLEET_LIMIT_EXEMPT,
             )
+        if self.static:
+            # Beside the folder of the releases.
+            root = os.path.join(os.path.dirname(os.path.dirname(self.folder)), "static")
+            app = evenkeel_static.StaticFiles(app, root, self.static)
         return app
 
     def describe(self, entry: Any, application: Any) -> dict[str, Any]:
@@ -169,7 +173,7 @@ class Optimizer:
         standard = own is DefaultJSONProvider
         return PRESENT, "Flask's own, set by the app" if standard else own.__name__
 
-    def _static(self, app: Any, application: Any) -> tuple[list[dict[str, str]], tuple[str, str]]:
+    def _static(self, app: Any, application: Any) -> tuple[list[dict[str, Any]], tuple[str, str]]:
         if not self.settings.EVENKEEL_STATIC:
             return [], (OFF, "")
         files, why = _listed(app, application)
@@ -187,7 +191,7 @@ class Optimizer:
         return APPLIED, f"{limit} a minute"
 
 
-def _listed(app: Any, application: Any) -> tuple[list[dict[str, str]], str]:
+def _listed(app: Any, application: Any) -> tuple[list[dict[str, Any]], str]:
     if app is None:
         return [], "no Flask app was found behind the entry"
     try:

@@ -5,7 +5,8 @@
 
 What C(url_for) makes of a static file gets the digest of its content, C(?v=...). nginx has the file
 under that digest, for as long as a release is kept that refers to it: pages of the release before
-find their own after a switch. A link that was written by hand has no digest, and is answered as ever.
+find their own after a switch. A link that was written by hand has no digest: it gets the release's
+own file, under the headers that the app gave it when it was staged, before the app is woken.
 
 This file is part of each release and runs inside the app's own process. It needs Python 3.9 and Flask.
 """
@@ -15,11 +16,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Callable
+from urllib.parse import unquote_to_bytes, urlsplit
 
 import flask
+from werkzeug.datastructures import Accept
+from werkzeug.http import http_date, is_resource_modified, parse_accept_header
 from werkzeug.test import Client
+from werkzeug.wsgi import wrap_file
 
 VERSION = "v"
 DIGITS = 16
@@ -42,17 +47,28 @@ USUAL_HEADERS = {
     "x-request-id",
 }
 
+# The rest of them is of one answer.
+LASTING_HEADERS = ("accept-ranges", "cache-control", "content-disposition", "content-type")
+
+WsgiApp = Callable[..., Iterable[bytes]]
 # By endpoint and file name: the digest of what is in it.
 Versions = Mapping[str, Mapping[str, str]]
 
 
-def read(path: str) -> Versions:
-    """The versions that staging wrote; none while it is at it."""
+def read(path: str) -> list[dict[str, Any]]:
+    """The files that staging published; none while it is at it."""
     try:
         with open(path, encoding="utf-8") as stream:
-            versions: Versions = json.load(stream)["versions"]
+            files: list[dict[str, Any]] = json.load(stream)["files"]
     except FileNotFoundError:
-        return {}
+        return []
+    return files
+
+
+def versions_of(files: Iterable[Mapping[str, Any]]) -> Versions:
+    versions: dict[str, dict[str, str]] = {}
+    for file in files:
+        versions.setdefault(file["endpoint"], {})[file["name"]] = file["version"]
     return versions
 
 
@@ -84,16 +100,77 @@ def _keep_for_a_year(owner: Any, versions: Versions) -> None:
     owner.get_send_file_max_age = get_send_file_max_age
 
 
-def listed(app: flask.Flask, application: Any) -> tuple[list[dict[str, str]], str]:
+class StaticFiles:
+    """Answers for the app where a published file is asked for without its version.
+
+    Whatever is not simply a whole file, the app answers.
+
+    @param root: where the files are published
+    @param files: what C(read) returns
+    """
+
+    def __init__(self, app: WsgiApp, root: str, files: Iterable[Mapping[str, Any]]) -> None:
+        self.app = app
+        self.files = {}
+        for file in files:
+            path = unquote_to_bytes(urlsplit(file["url"]).path)
+            place = os.path.join(root, file["version"], os.fsdecode(path).lstrip("/"))
+            headers = [(name, value) for name, value in file["headers"]]
+            # As WSGI has it (PEP 3333, "Unicode Issues").
+            self.files[path.decode("latin-1")] = (
+                file["version"],
+                place,
+                os.path.exists(f"{place}.gz"),
+                headers,
+            )
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        found = self.files.get(environ.get("PATH_INFO", ""))
+        is_whole = (
+            environ["REQUEST_METHOD"] in ("GET", "HEAD")
+            and "HTTP_RANGE" not in environ
+            and f"{VERSION}=" not in environ.get("QUERY_STRING", "")
+        )
+        if found is None or not is_whole:
+            return self.app(environ, start_response)
+        version, place, has_compressed, headers = found
+        headers = [*headers]
+        if has_compressed:
+            headers.append(("Vary", "Accept-Encoding"))
+            wanted = parse_accept_header(environ.get("HTTP_ACCEPT_ENCODING"), Accept)
+            if wanted.quality("gzip") > 0:
+                headers.append(("Content-Encoding", "gzip"))
+                version, place = f"{version}-gzip", f"{place}.gz"
+        try:
+            # Whoever serves the answer closes it.
+            stream = open(place, "rb")  # noqa: SIM115
+        except OSError:
+            return self.app(environ, start_response)
+        status = os.fstat(stream.fileno())
+        etag, modified = f'"{version}"', http_date(status.st_mtime)
+        headers += [("ETag", etag), ("Last-Modified", modified)]
+        if not is_resource_modified(environ, etag, None, modified):
+            stream.close()
+            kept = [item for item in headers if not item[0].lower().startswith("content-")]
+            start_response("304 Not Modified", kept)
+            return []
+        start_response("200 OK", [*headers, ("Content-Length", str(status.st_size))])
+        if environ["REQUEST_METHOD"] == "HEAD":
+            stream.close()
+            return []
+        return wrap_file(environ, stream)
+
+
+def listed(app: flask.Flask, application: Any) -> tuple[list[dict[str, Any]], str]:
     """The static files that anybody gets from the app with nothing special about it, and why others are not there.
 
     Each is asked for: what the app keeps for those who are logged in, or adds a header to, is not
     for nginx to give away.
 
     @param application: what gunicorn serves
-    @returns: of each file the endpoint, its name there, URL, path and version
+    @returns: of each file the endpoint, its name there, URL, headers, path and version
     """
-    found: list[dict[str, str]] = []
+    found: list[dict[str, Any]] = []
     refused = ""
     client = Client(application)
     for endpoint, folder in _folders(app):
@@ -105,7 +182,8 @@ def listed(app: flask.Flask, application: Any) -> tuple[list[dict[str, str]], st
                 content = stream.read()
             with app.test_request_context():
                 url = flask.url_for(endpoint, filename=name)
-            why = _is_special(client, url, content)
+            answer = client.get(url)
+            why = _special(answer, content)
             if why:
                 refused = f"{url} {why}"
             else:
@@ -115,6 +193,11 @@ def listed(app: flask.Flask, application: Any) -> tuple[list[dict[str, str]], st
                         "endpoint": endpoint,
                         "name": name,
                         "url": url,
+                        "headers": [
+                            [name, value]
+                            for name, value in answer.headers
+                            if name.lower() in LASTING_HEADERS
+                        ],
                         "path": path,
                         "version": version,
                     }
@@ -140,8 +223,8 @@ def _names(folder: str) -> Iterator[str]:
                 yield os.path.relpath(path, folder).replace(os.sep, "/")
 
 
-def _is_special(client: Client, url: str, content: bytes) -> str:
-    answer = client.get(url)
+def _special(answer: Any, content: bytes) -> str:
+    """Why it is no answer that nginx would give, if so."""
     if answer.status_code != 200:
         return f"is answered by {answer.status_code}"
     if answer.get_data() != content:

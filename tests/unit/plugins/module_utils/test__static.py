@@ -40,6 +40,7 @@ def release(layout):
                 "endpoint": "static",
                 "name": name,
                 "url": url,
+                "headers": [["Cache-Control", "no-cache"]],
                 "path": path,
                 "version": version,
             }
@@ -91,11 +92,12 @@ def test_everybody_may_read_it_whatever_roots_umask_is(layout, release):
     assert os.stat(os.path.join(root, "shop.css")).st_mode & 0o777 == 0o644
 
 
-def test_the_app_is_told_the_versions(layout, release):
+def test_the_app_is_told_which_they_are(layout, release):
     found = release.has("shop.css", CSS)
     _static.publish(layout, release.path, [found])
     with open(os.path.join(release.path, "static.json"), encoding="utf-8") as stream:
-        assert json.load(stream) == {"versions": {"static": {"shop.css": found["version"]}}}
+        (told,) = json.load(stream)["files"]
+    assert told == {name: found[name] for name in ("endpoint", "name", "url", "headers", "version")}
 
 
 def test_a_release_without_any_says_so(layout, release):

@@ -200,6 +200,8 @@ def test_the_files_that_anybody_gets_are_listed(optimized, files, tells):
         "shop.css",
         str(files / "shop.css"),
     )
+    assert dict(css["headers"])["Content-Type"] == "text/css; charset=utf-8"
+    assert "ETag" not in dict(css["headers"])
 
 
 def test_a_blueprint_s_are_listed_too(optimized, tmp_path):
@@ -243,8 +245,14 @@ def told_by_client(script):
 
 
 def test_url_for_names_the_version_and_browsers_may_keep_it(optimized, files, tmp_path):
-    versions = {"versions": {"static": {"shop.css": "0123456789abcdef"}}}
-    (tmp_path / "static.json").write_text(json.dumps(versions))
+    css = {
+        "endpoint": "static",
+        "name": "shop.css",
+        "url": "/static/shop.css",
+        "version": "0123456789abcdef",
+        "headers": [],
+    }
+    (tmp_path / "static.json").write_text(json.dumps({"files": [css]}))
     script = """
         with app.test_request_context():
             url = flask.url_for("static", filename="shop.css")
