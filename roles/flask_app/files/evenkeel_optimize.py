@@ -89,6 +89,7 @@ class Optimizer:
                 rules,
                 tells=settings.EVENKEEL_CACHE_HEADER,
                 forgets=settings.EVENKEEL_CACHE_FORGETS,
+                compresses=settings.EVENKEEL_COMPRESSION,
             )
         if self.redis and settings.EVENKEEL_FLEET_LIMIT:
             from evenkeel_limit import FleetLimit
@@ -104,7 +105,8 @@ class Optimizer:
         if self.static:
             # Beside the folder of the releases.
             root = os.path.join(os.path.dirname(os.path.dirname(self.folder)), "static")
-            app = evenkeel_static.StaticFiles(app, root, self.static)
+            compresses = settings.EVENKEEL_COMPRESSION
+            app = evenkeel_static.StaticFiles(app, root, self.static, compresses)
         return app
 
     def describe(self, entry: Any, application: Any) -> dict[str, Any]:

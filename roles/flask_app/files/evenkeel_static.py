@@ -21,8 +21,8 @@ from typing import Any, Callable
 from urllib.parse import unquote_to_bytes, urlsplit
 
 import flask
-from werkzeug.datastructures import Accept
-from werkzeug.http import http_date, is_resource_modified, parse_accept_header
+from evenkeel_compress import takes_gzip
+from werkzeug.http import http_date, is_resource_modified
 from werkzeug.test import Client
 from werkzeug.wsgi import wrap_file
 
@@ -107,9 +107,16 @@ class StaticFiles:
 
     @param root: where the files are published
     @param files: what C(read) returns
+    @param compresses: whether files are given away as they lie there by gzip
     """
 
-    def __init__(self, app: WsgiApp, root: str, files: Iterable[Mapping[str, Any]]) -> None:
+    def __init__(
+        self,
+        app: WsgiApp,
+        root: str,
+        files: Iterable[Mapping[str, Any]],
+        compresses: bool = True,
+    ) -> None:
         self.app = app
         self.files = {}
         for file in files:
@@ -120,7 +127,7 @@ class StaticFiles:
             self.files[path.decode("latin-1")] = (
                 file["version"],
                 place,
-                os.path.exists(f"{place}.gz"),
+                compresses and os.path.exists(f"{place}.gz"),
                 headers,
             )
 
@@ -137,8 +144,7 @@ class StaticFiles:
         headers = [*headers]
         if has_compressed:
             headers.append(("Vary", "Accept-Encoding"))
-            wanted = parse_accept_header(environ.get("HTTP_ACCEPT_ENCODING"), Accept)
-            if wanted.quality("gzip") > 0:
+            if takes_gzip(environ.get("HTTP_ACCEPT_ENCODING", "")):
                 headers.append(("Content-Encoding", "gzip"))
                 version, place = f"{version}-gzip", f"{place}.gz"
         try:

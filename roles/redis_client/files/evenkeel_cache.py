@@ -6,7 +6,8 @@
 What is kept was made without a look at who asked: the app is handed an environ that notes what is
 read of it, and an answer for which anything was read that is not part of the key is not kept. So
 whoever gets it would have been made the same one. Kept is only what the app made twice alike, and
-for what took it longer than asking Redis does.
+for what took it longer than asking Redis does. It is compressed once, and nobody's secret can be guessed by
+its length: nobody's is in it.
 
 This file is part of each release and runs inside the app's own process. It needs Python 3.9, Flask
 and redis-py.
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import gzip
 import hashlib
 import json
 import logging
@@ -28,6 +30,7 @@ from dataclasses import dataclass, field
 from typing import Any, Callable
 
 import flask
+from evenkeel_compress import compressed, takes_gzip
 from evenkeel_redis import Guarded, RedisAway
 from werkzeug.http import is_resource_modified, parse_list_header, parse_options_header
 from werkzeug.middleware.proxy_fix import ProxyFix
@@ -332,6 +335,7 @@ class Entry:
     made: float = 0.0
     headers: Headers = field(default_factory=list)
     body: bytes = b""
+    is_compressed: bool = False
     seen: str = ""
     refused: str = ""
 
@@ -389,6 +393,7 @@ class CacheMiddleware:
     @param release: part of each key, so a switch never gives out the old release's pages
     @param tells: whether answers say C(X-Cache) and C(Cache-Status) (RFC 9211)
     @param forgets: whether a request that may have changed something makes all answers old
+    @param compresses: whether answers are kept, and given away, by gzip
     """
 
     def __init__(
@@ -400,6 +405,7 @@ class CacheMiddleware:
         rules: Rules,
         tells: bool = False,
         forgets: bool = True,
+        compresses: bool = True,
     ) -> None:
         self.app = app
         self.redis = redis
@@ -408,6 +414,7 @@ class CacheMiddleware:
         self.rules = rules
         self.tells = tells
         self.forgets = forgets
+        self.compresses = compresses
         self.paths = Paths(time.monotonic)
         self.owes_a_generation = False
 
@@ -489,16 +496,32 @@ class CacheMiddleware:
         return f"{self.prefix}{self.release}:{digest[:32]}"
 
     def _hit(self, environ: dict[str, Any], start_response: Any, entry: Any) -> Iterable[bytes]:
-        headers = [*entry.headers, ("Age", str(max(0, int(time.time() - entry.made))))]
+        age = str(max(0, int(time.time() - entry.made)))
+        headers, body = [*entry.headers, ("Age", age)], entry.body
+        if entry.is_compressed:
+            headers.append(("Vary", "Accept-Encoding"))
+            if takes_gzip(environ.get("HTTP_ACCEPT_ENCODING", "")):
+                headers = _of_compressed(headers, len(body))
+            else:
+                body = gzip.decompress(body)
         told = self._telling(start_response, "HIT", "")
-        names = {name.lower(): value for name, value in entry.headers}
+        names = {name.lower(): value for name, value in headers}
         etag, modified = names.get("etag"), names.get("last-modified")
         if (etag or modified) and not is_resource_modified(environ, etag, None, modified):
             kept = [item for item in headers if not item[0].lower().startswith("content-")]
             told("304 Not Modified", kept)
             return []
         told("200 OK", headers)
-        return [] if environ["REQUEST_METHOD"] == "HEAD" else [entry.body]
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
+
+    def _entry(self, answer: _Answer, whole: bytes, generation: str, seconds: int) -> Entry:
+        names = {name.lower(): value for name, value in answer.headers}
+        smaller = None
+        if self.compresses and "content-encoding" not in names:
+            smaller = compressed(parse_options_header(names.get("content-type", ""))[0], whole)
+        now = time.time()
+        body, is_compressed = (whole, False) if smaller is None else (smaller, True)
+        return Entry(generation, now + seconds, now, answer.headers, body, is_compressed)
 
     def _make(
         self, environ: dict[str, Any], start_response: Any, key: str, generation: str, old: Any
@@ -528,8 +551,7 @@ class CacheMiddleware:
         digest = hashlib.sha256(whole).hexdigest()[:32]
         proven = rule is not None or (old and (old.headers or old.seen == digest))
         if proven:
-            now = time.time()
-            entry = Entry(generation, now + seconds, now, answer.headers, whole)
+            entry = self._entry(answer, whole, generation, seconds)
             kept = self._key(environ, new) if new else key
             self._note(kept, entry, seconds + STALE_SECONDS, key)
         elif old and old.seen and old.generation == generation:
@@ -589,6 +611,18 @@ class CacheMiddleware:
             return start_response(status, [*headers, *own], *exc_info)
 
         return start
+
+
+def _of_compressed(headers: Headers, length: int) -> Headers:
+    """The same answer, compressed. It is not equal byte by byte, which a strong ETag would say (RFC 9110, 8.8.1)."""
+    told = [("Content-Encoding", "gzip")]
+    for name, value in headers:
+        if name.lower() == "content-length":
+            value = str(length)
+        elif name.lower() == "etag" and not value.startswith("W/"):
+            value = f"W/{value}"
+        told.append((name, value))
+    return told
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import fakeredis
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[4] / "roles" / "redis_client" / "files"))
+sys.path.insert(0, str(pathlib.Path(__file__).parents[4] / "roles" / "flask_app" / "files"))
 
 import evenkeel_redis
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import gzip
 
+import evenkeel_static
 import flask
 import pytest
-from ansible_collections.evenkeel.flask.roles.flask_app.files import evenkeel_static
 from werkzeug.test import Client
 
 CSS = b"body { color: navy }\n" * 100
@@ -41,13 +41,18 @@ def files(app, tmp_path):
 @pytest.fixture
 def site(app, files, tmp_path):
     """The layer around an app that must not be asked."""
+    return around(app, files, tmp_path)
+
+
+def around(app, files, tmp_path, **options):
     asked = []
 
     def inner(environ, start_response):
         asked.append(environ["PATH_INFO"])
         return app(environ, start_response)
 
-    client = Client(evenkeel_static.StaticFiles(inner, str(tmp_path / "static"), files))
+    root = str(tmp_path / "static")
+    client = Client(evenkeel_static.StaticFiles(inner, root, files, **options))
     client.asked = asked
     return client
 
@@ -81,6 +86,13 @@ def test_it_is_compressed_for_who_takes_it(site, accepted, encoding):
     body = answer.get_data()
     assert (gzip.decompress(body) if encoding else body) == CSS
     assert answer.headers["Content-Length"] == str(len(body))
+
+
+def test_compression_can_be_switched_off(app, files, tmp_path):
+    site = around(app, files, tmp_path, compresses=False)
+    answer = site.get("/static/shop.css", headers={"Accept-Encoding": "gzip"})
+    assert answer.get_data() == CSS
+    assert "Vary" not in answer.headers
 
 
 def test_what_is_not_compressed_beside_does_not_vary(site):

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import copy
+import gzip
 import itertools
 import threading
 import time
@@ -681,3 +682,79 @@ def test_a_worker_remembers_no_more_paths_than_it_may(site, monkeypatch):
     for number in range(9):
         client.get(f"/nowhere/{number}")
     assert len(client.application.paths.known) == 3
+
+
+# Compressed once
+
+LONG = "wood " * 1000
+
+
+@pytest.fixture
+def shelf(app, site):
+    """A path whose answer is worth compressing, kept from now on; with what the site is made of."""
+
+    def kept(headers=(), body=LONG, mimetype="text/html", **options):
+        @app.get("/shelf")
+        def shelf():
+            return flask.Response(body, headers=dict(headers), mimetype=mimetype)
+
+        client = site(evenkeel_cache.Rules(paths=[("/shelf", 60)]), **options)
+        assert told(client, "/shelf") == (body, "MISS")
+        return client
+
+    return kept
+
+
+def by_gzip(client, **headers):
+    return client.get("/shelf", headers={"Accept-Encoding": "gzip, br", **headers})
+
+
+def test_what_is_kept_is_compressed_once_for_whoever_takes_it(shelf, store):
+    client = shelf()
+    answer = by_gzip(client)
+    assert (answer.headers["X-Cache"], answer.headers["Content-Encoding"]) == ("HIT", "gzip")
+    assert answer.headers["Vary"] == "Accept-Encoding"
+    assert answer.headers["Content-Length"] == str(len(answer.get_data()))
+    assert gzip.decompress(answer.get_data()).decode() == LONG
+    assert max(store.inside.strlen(key) for key in store.inside.scan_iter()) < len(LONG)
+
+
+@pytest.mark.parametrize("accepted", ["identity", "gzip;q=0", "br"])
+def test_who_does_not_take_it_gets_it_as_it_was(shelf, accepted):
+    answer = shelf().get("/shelf", headers={"Accept-Encoding": accepted})
+    assert answer.get_data(as_text=True) == LONG
+    assert "Content-Encoding" not in answer.headers
+    assert answer.headers["Vary"] == "Accept-Encoding"
+    assert answer.headers["Content-Length"] == str(len(LONG))
+
+
+def test_head_says_how_long_the_compressed_one_is(shelf):
+    client = shelf()
+    answer = client.head("/shelf", headers={"Accept-Encoding": "gzip"})
+    assert answer.headers["Content-Length"] == by_gzip(client).headers["Content-Length"]
+    assert answer.get_data() == b""
+
+
+def test_a_strong_etag_is_weak_for_the_compressed_one_and_still_spares_the_body(shelf):
+    client = shelf(headers=[("ETag", '"1"')])
+    assert client.get("/shelf").headers["ETag"] == '"1"'
+    assert by_gzip(client).headers["ETag"] == 'W/"1"'
+    again = by_gzip(client, **{"If-None-Match": 'W/"1"'})
+    assert (again.status_code, again.get_data()) == (304, b"")
+    assert "Content-Encoding" not in again.headers
+
+
+@pytest.mark.parametrize(
+    "different",
+    [
+        {"body": "short"},
+        {"mimetype": "image/png"},
+        {"headers": [("Content-Encoding", "br")]},
+        {"compresses": False},
+    ],
+)
+def test_what_is_not_worth_it_is_kept_as_it_is(shelf, different):
+    answer = by_gzip(shelf(**different))
+    assert answer.headers["X-Cache"] == "HIT"
+    assert answer.headers.get("Content-Encoding") != "gzip"
+    assert answer.get_data(as_text=True) == different.get("body", LONG)
