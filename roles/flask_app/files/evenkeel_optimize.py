@@ -13,6 +13,7 @@ Flask; orjson and redis-py where what they are for is wanted.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import evenkeel_static
@@ -178,7 +179,7 @@ class Optimizer:
     def _static(self, app: Any, application: Any) -> tuple[list[dict[str, Any]], tuple[str, str]]:
         if not self.settings.EVENKEEL_STATIC:
             return [], (OFF, "")
-        files, why = _listed(app, application)
+        files, why = _listed(app, application, self.settings.EVENKEEL_STATIC_TYPES)
         if not files:
             return [], (NOT_APPLICABLE, why or "no files")
         left = f"; the app's own: {why}" if why else ""
@@ -193,11 +194,13 @@ class Optimizer:
         return APPLIED, f"{limit} a minute"
 
 
-def _listed(app: Any, application: Any) -> tuple[list[dict[str, Any]], str]:
+def _listed(
+    app: Any, application: Any, types: Mapping[str, str]
+) -> tuple[list[dict[str, Any]], str]:
     if app is None:
         return [], "no Flask app was found behind the entry"
     try:
-        return evenkeel_static.listed(app, application)
+        return evenkeel_static.listed(app, application, types)
     except Exception as error:
         # An app that does not answer while it is looked at may be a good one all the same.
         return [], f"they were not to be had: {error!r}"

@@ -50,6 +50,14 @@ USUAL_HEADERS = {
 # The rest of them is of one answer.
 LASTING_HEADERS = ("accept-ranges", "cache-control", "content-disposition", "content-type")
 
+UNKNOWN = "application/octet-stream"
+# Types that have two names, of which Python or the host may choose either.
+OTHER_NAMES = {
+    "application/javascript": "text/javascript",
+    "application/xml": "text/xml",
+    "image/x-icon": "image/vnd.microsoft.icon",
+}
+
 WsgiApp = Callable[..., Iterable[bytes]]
 # By endpoint and file name: the digest of what is in it.
 Versions = Mapping[str, Mapping[str, str]]
@@ -167,13 +175,16 @@ class StaticFiles:
         return wrap_file(environ, stream)
 
 
-def listed(app: flask.Flask, application: Any) -> tuple[list[dict[str, Any]], str]:
+def listed(
+    app: flask.Flask, application: Any, types: Mapping[str, str]
+) -> tuple[list[dict[str, Any]], str]:
     """The static files that anybody gets from the app with nothing special about it, and why others are not there.
 
     Each is asked for: what the app keeps for those who are logged in, or adds a header to, is not
     for nginx to give away.
 
     @param application: what gunicorn serves
+    @param types: what nginx says of them, by the end of their names
     @returns: of each file the endpoint, its name there, URL, headers, path and version
     """
     found: list[dict[str, Any]] = []
@@ -189,7 +200,8 @@ def listed(app: flask.Flask, application: Any) -> tuple[list[dict[str, Any]], st
             with app.test_request_context():
                 url = flask.url_for(endpoint, filename=name)
             answer = client.get(url)
-            why = _special(answer, content)
+            end = name.rpartition(".")[2].lower()
+            why = _special(answer, content, types.get(end, UNKNOWN))
             if why:
                 refused = f"{url} {why}"
             else:
@@ -229,11 +241,16 @@ def _names(folder: str) -> Iterator[str]:
                 yield os.path.relpath(path, folder).replace(os.sep, "/")
 
 
-def _special(answer: Any, content: bytes) -> str:
+def _special(answer: Any, content: bytes, type_of_nginx: str) -> str:
     """Why it is no answer that nginx would give, if so."""
     if answer.status_code != 200:
         return f"is answered by {answer.status_code}"
     if answer.get_data() != content:
         return "is not what is in the file"
+    if answer.mimetype_params.get("charset", "utf-8").lower() != "utf-8":
+        return f"is {answer.content_type}"
+    mimetype = OTHER_NAMES.get(answer.mimetype, answer.mimetype)
+    if mimetype != type_of_nginx:
+        return f"is {mimetype}, and by nginx would be {type_of_nginx}"
     more = sorted({name.lower() for name, _value in answer.headers} - USUAL_HEADERS)
     return f"has headers of its own: {', '.join(more)}" if more else ""

@@ -22,6 +22,7 @@ SETTINGS = {
     "SESSION_COOKIE_SAMESITE": "Lax",
     "EVENKEEL_JSON": True,
     "EVENKEEL_STATIC": True,
+    "EVENKEEL_STATIC_TYPES": {"css": "text/css", "js": "text/javascript"},
     "EVENKEEL_COMPRESSION": True,
     "EVENKEEL_HEALTH_PATH": "/health",
     "EVENKEEL_REDIS": True,
@@ -231,6 +232,16 @@ def test_a_blueprint_s_are_listed_too(optimized, tmp_path):
             "is not what is in the file",
         ),
         ("@app.before_request\ndef fail(): raise ZeroDivisionError\n", "is answered by 500"),
+        (
+            "import mimetypes\nmimetypes.add_type('text/plain', '.css')\n"
+            "mimetypes.add_type('text/plain', '.js')\n",
+            "is text/plain, and by nginx would be text/",
+        ),
+        (
+            "@app.after_request\ndef other(answer):\n    answer.mimetype_params['charset'] = 'latin-1'\n"
+            "    return answer\n",
+            "; charset=latin-1",
+        ),
     ],
 )
 def test_what_is_not_for_everybody_as_it_is_stays_the_apps(optimized, files, more, why):
@@ -239,6 +250,14 @@ def test_what_is_not_for_everybody_as_it_is_stays_the_apps(optimized, files, mor
     (static,) = [each for each in told["measures"] if each["measure"] == "static"]
     assert static["state"] == "not applicable"
     assert why in static["detail"]
+
+
+def test_a_type_that_has_two_names_is_the_same_by_either(optimized, tmp_path):
+    (tmp_path / "static").mkdir()
+    (tmp_path / "static" / "shop.js").write_text("1")
+    more = "import mimetypes\nmimetypes.add_type('application/javascript', '.js')\n"
+    (found,) = optimized(more=more)["static"]
+    assert dict(found["headers"])["Content-Type"].startswith("application/javascript")
 
 
 def told_by_client(script):

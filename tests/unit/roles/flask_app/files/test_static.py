@@ -28,7 +28,8 @@ def app(tmp_path):
 @pytest.fixture
 def files(app, tmp_path):
     """What staging noted of them, and published."""
-    found, _refused = evenkeel_static.listed(app, app)
+    types = {"css": "text/css", "txt": "text/plain"}
+    found, _refused = evenkeel_static.listed(app, app, types)
     for file in found:
         place = tmp_path / "static" / file["version"] / "static" / file["name"]
         place.parent.mkdir(parents=True)
