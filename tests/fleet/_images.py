@@ -42,6 +42,8 @@ install systemd systemd-sysv dbus python3 python3-apt iproute2 procps ca-certifi
     openssh-server sudo
 apt-get clean
 apt-get -q -y install --download-only nginx logrotate python3-venv
+# Older releases have none.
+apt-get -q -y install --download-only libnginx-mod-http-brotli-filter || true
 id deploy 2>/dev/null || useradd --create-home --shell /bin/bash deploy
 echo 'deploy ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/deploy
 chmod 0440 /etc/sudoers.d/deploy

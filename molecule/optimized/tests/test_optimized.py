@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import gzip
 import http.client
 import json
 import re
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 
+import brotli
 import pytest
 from ansible_collections.evenkeel.flask.molecule.shared.testbed import wait_until
 
@@ -82,15 +84,26 @@ def stylesheet(fleet):
     return re.search(r'href="([^"]*shop.css[^"]*)"', fleet.ask("app1", "/").text)[1]
 
 
-def test_static_files_are_served_by_nginx_for_a_year_and_precompressed(fleet, host, stylesheet):
-    answer = fleet.ask("app1", stylesheet, {"Accept-Encoding": "gzip"})
+@pytest.mark.parametrize("taken", ["gzip", "gzip, br"])
+def test_static_files_are_served_by_nginx_for_a_year_and_precompressed(
+    fleet, host, stylesheet, taken
+):
+    answer = fleet.ask("app1", stylesheet, {"Accept-Encoding": taken})
     assert answer.headers["Cache-Control"] == "public, max-age=31536000, immutable"
     assert answer.headers["Content-Encoding"] == "gzip"
     # The app names itself in all of its own.
     assert answer.release is None
     version = stylesheet.partition("?v=")[2]
     kept = host.see.file(f"/srv/storefront/static/{version}/static/shop.css.gz")
-    assert int(answer.headers["Content-Length"]) == kept.size
+    assert answer.body == kept.content
+
+
+def test_who_takes_brotli_alone_gets_static_files_by_it(fleet, host, stylesheet):
+    answer = fleet.ask("app1", stylesheet, {"Accept-Encoding": "br"})
+    assert (answer.headers["Content-Encoding"], answer.release) == ("br", None)
+    version = stylesheet.partition("?v=")[2]
+    kept = host.see.file(f"/srv/storefront/static/{version}/static/shop.css")
+    assert brotli.decompress(answer.body) == kept.content
 
 
 def test_what_is_asked_for_without_a_version_is_the_apps(fleet):
@@ -110,19 +123,34 @@ def test_nothing_else_lies_there(fleet, path):
 # Compression
 
 
-def test_pages_are_compressed_but_not_small_ones(fleet):
-    page = fleet.ask("app1", "/", {"Accept-Encoding": "gzip"})
-    assert page.headers["Content-Encoding"] == "gzip"
-    small = fleet.ask("app1", "/health", {"Accept-Encoding": "gzip"})
-    assert small.headers["Content-Encoding"] is None
+DECODERS = {"gzip": gzip.decompress, "br": brotli.decompress}
 
 
+@pytest.mark.parametrize(
+    ("taken", "encoding"),
+    [("gzip", "gzip"), ("br", "br"), ("gzip, br", "br"), ("gzip, deflate, br, zstd", "br")],
+)
+@pytest.mark.parametrize("path", ["/", "/api/products"])
+def test_pages_are_compressed_by_the_best_that_the_client_takes(fleet, path, taken, encoding):
+    page = fleet.ask("app1", path, {"Accept-Encoding": taken})
+    assert (page.headers["Content-Encoding"], page.headers["Vary"]) == (encoding, "Accept-Encoding")
+    assert DECODERS[encoding](page.body) == fleet.ask("app1", path).body
+
+
+@pytest.mark.parametrize("taken", ["gzip", "br"])
+def test_small_answers_are_not_compressed(fleet, taken):
+    assert (
+        fleet.ask("app1", "/health", {"Accept-Encoding": taken}).headers["Content-Encoding"] is None
+    )
+
+
+@pytest.mark.parametrize("taken", ["gzip", "br"])
 @pytest.mark.parametrize("site", ["cross-site", "same-site"])
-def test_what_another_sites_page_asks_for_with_a_cookie_is_not_compressed(fleet, site):
-    headers = {"Accept-Encoding": "gzip", "Sec-Fetch-Site": site}
+def test_what_another_sites_page_asks_for_with_a_cookie_is_not_compressed(fleet, site, taken):
+    headers = {"Accept-Encoding": taken, "Sec-Fetch-Site": site}
     with_cookie = fleet.ask("app1", "/", {**headers, "Cookie": "session=x"})
     assert (with_cookie.status, with_cookie.headers["Content-Encoding"]) == (200, None)
-    assert fleet.ask("app1", "/", headers).headers["Content-Encoding"] == "gzip"
+    assert fleet.ask("app1", "/", headers).headers["Content-Encoding"] == taken
 
 
 # The pool

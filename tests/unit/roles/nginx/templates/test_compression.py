@@ -1,0 +1,70 @@
+# Copyright (c) 2026, the evenkeel.flask authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What nginx compresses by, where its host has brotli and where not."""
+
+from __future__ import annotations
+
+import pathlib
+import re
+
+import jinja2
+import pytest
+import yaml
+from ansible.plugins.filter.core import FilterModule
+
+ROLE = pathlib.Path(__file__).parents[5] / "roles" / "nginx"
+# What the package module answers, asked as if.
+HAS = {"changed": False}
+REFUSES = {"changed": False, "msg": "No package matching 'x' is available"}
+SKIPPED = {"changed": False, "skipped": True}
+
+
+def rendered(compression, answer):
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True)
+    environment.filters.update(FilterModule().filters())
+    known = {
+        **yaml.safe_load((ROLE / "defaults" / "main.yml").read_text()),
+        **{"ansible_managed": "", "flask_app_name": "shop", "flask_app_port": 8000},
+        **{"flask_app_rate_limit": 0, "flask_app_rate_limit_scope": "host"},
+        **{"nginx_candidate_port": 8001, "nginx_compression": compression},
+        "__nginx_brotli": answer,
+    }
+    asked = yaml.safe_load((ROLE / "vars" / "main.yml").read_text())["__nginx_has_brotli"]
+    has = environment.from_string(asked).render(known) == "True"
+    template = environment.from_string((ROLE / "templates" / "app.conf.j2").read_text())
+    return template.render({**known, "__nginx_has_brotli": has})
+
+
+def locations(text):
+    """The directives in each location of the live host."""
+    live = text.split("\nserver {")[1]
+    found = re.findall(r"location (\S+) \{\n(.*?)\n    \}", live, re.DOTALL)
+    return {name: {line.strip() for line in lines.splitlines()} for name, lines in found}
+
+
+def test_with_brotli_both_are_on_for_the_app_and_off_where_nothing_is_compressed():
+    found = locations(rendered(True, HAS))
+    assert {"gzip on;", "brotli on;"} <= found["@app"]
+    assert {"gzip off;", "brotli off;"} <= found["@uncompressed"]
+    assert {"gzip_static on;", "brotli on;"} <= found["/"]
+
+
+def test_both_compress_the_same():
+    text = rendered(True, HAS)
+    for what in ("comp_level", "min_length", "types"):
+        assert len(set(re.findall(rf"(?:gzip|brotli)_{what} (.*);", text))) == 1
+
+
+def test_without_brotli_the_configuration_does_not_know_of_it():
+    text = rendered(True, REFUSES)
+    assert "gzip on;" in locations(text)["@app"]
+    assert "brotli" not in text
+
+
+@pytest.mark.parametrize("answer", [HAS, SKIPPED])
+def test_nothing_is_compressed_when_compression_is_off(answer):
+    text = rendered(False, answer)
+    assert set(locations(text)) == {"/", "@app"}
+    assert "gzip off;" in locations(text)["@app"]
+    assert not re.search(r"brotli|gzip on|gzip_static", text)
