@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Close the app's connections to its databases before the workers are forked, which would all speak over the same.
 
-This file is part of each release and runs in gunicorn's master. It needs Python 3.9 and, if the app has it,
+This file is part of each release and runs in gunicorn's master, and when the release is staged. It needs Python 3.9 and, if the app has it,
 SQLAlchemy 1.4 or 2; no fault of it may keep the workers from starting.
 """
 
@@ -17,13 +17,14 @@ from typing import Any
 log = logging.getLogger("evenkeel.fork")
 
 
-def let_go(objects: Iterable[Any]) -> None:
+def let_go(objects: Iterable[Any], held: bool = True) -> None:
     """Have each process that is forked from this one connect by itself.
 
     @param objects: all that there are, as C(gc.get_objects()) knows them
+    @param held: also what is in use, which loses by it what it has open: transactions, settings, temporary tables
     """
     try:
-        steps = _steps()
+        steps = _held() if held else _idle()
         # The class by type(): an object may answer for another one, a proxy for one that it would have to make.
         found = [each for each in objects if issubclass(type(each), tuple(steps))]
     except Exception:
@@ -38,13 +39,25 @@ def let_go(objects: Iterable[Any]) -> None:
                     log.warning("%s stays open over the fork", kind.__name__, exc_info=True)
 
 
-def _steps() -> dict[type, Any]:
+def _held() -> dict[type, Any]:
     """What is closed, in this order: sessions hold connections, and engines only know those that nobody holds."""
     from sqlalchemy.engine import Connection, Engine
 
     orm = sys.modules.get("sqlalchemy.orm")
-    sessions = {} if orm is None else {orm.Session: orm.Session.close}
+    sessions = {} if orm is None else {orm.Session: _end}
     return {**sessions, Connection: _reconnect, Engine: _empty}
+
+
+def _idle() -> dict[type, Any]:
+    from sqlalchemy.engine import Engine
+
+    return {Engine: _empty_if_idle}
+
+
+def _end(session: Any) -> None:
+    # One that is through holds no connection, and its objects would know no session any more.
+    if session.in_transaction():
+        session.close()
 
 
 def _reconnect(connection: Any) -> None:
@@ -62,6 +75,14 @@ def _reconnect(connection: Any) -> None:
 def _empty(engine: Any) -> None:
     if not _is_memory(engine):
         engine.dispose()
+
+
+def _empty_if_idle(engine: Any) -> None:
+    from sqlalchemy.pool import QueuePool
+
+    # The others close what is in use too.
+    if isinstance(engine.pool, QueuePool):
+        _empty(engine)
 
 
 def _is_memory(engine: Any) -> bool:

@@ -5,20 +5,22 @@
 
 C(forkable): whether its workers may be forked from a process that has loaded it. What does not
 survive a fork: threads, which the child has none of, and connections and files, which all of them
-would share. C(measures) and C(static): see evenkeel_optimize.py.
+would share, but for idle ones in the pools of SQLAlchemy. C(measures) and C(static): see evenkeel_optimize.py.
 
 This file is part of each release and runs once, when it is staged. It needs nothing but Python 3.9,
-its standard library and gunicorn.
+its standard library, gunicorn and evenkeel_fork.py.
 """
 
 from __future__ import annotations
 
 import fcntl
+import gc
 import json
 import os
 import sys
 import threading
 
+import evenkeel_fork
 from gunicorn.app.wsgiapp import WSGIApplication
 
 # The last line that is said begins with it: what an app prints, it prints before.
@@ -46,6 +48,9 @@ def main() -> None:
     gunicorn = WSGIApplication()
     before = open_files().items()
     gunicorn.load()
+    if "sqlalchemy" in sys.modules:
+        # As the slot will before it forks, but for what would lose something by it.
+        evenkeel_fork.let_go(gc.get_objects(), held=False)
     opened = sorted(where for _descriptor, where in open_files().items() - before)
     threads = [
         thread.name for thread in threading.enumerate() if thread is not threading.main_thread()

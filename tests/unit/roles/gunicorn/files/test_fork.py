@@ -162,6 +162,20 @@ connection.execute(sqlalchemy.text("create table numbers as select 3 as number")
 def answer():
     return connection.execute(sqlalchemy.text("select number from numbers")).scalar()
 """,
+    "has objects of a session that is through": """
+import sqlalchemy
+from sqlalchemy.orm import Session, declarative_base
+class Number(declarative_base()):
+    __tablename__ = "numbers"
+    id = sqlalchemy.Column(sqlalchemy.Integer, primary_key=True)
+engine = sqlalchemy.create_engine("sqlite:///file.db")
+Number.metadata.create_all(engine)
+session = Session(engine)
+number = Number(id=3)
+session.add(number)
+session.commit()
+def answer(): return number.id
+""",
     "has an engine that cannot be emptied": """
 import sqlalchemy
 class Stubborn(sqlalchemy.engine.Engine):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-PRELOAD = Path(__file__).parents[5] / "roles" / "gunicorn" / "files" / "evenkeel_preload.py"
+FILES = Path(__file__).parents[5] / "roles" / "gunicorn" / "files"
 CONFIG = """\
 import logging
 wsgi_app = "shop:app"
@@ -21,6 +21,14 @@ chdir = {folder!r}
 logging.basicConfig(filename={folder!r} + "/app.log")
 """
 APP = "def app(environ, start_response): ...\n"
+SQL = """\
+import sqlite3
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+engine = sa.create_engine("sqlite:///shop.db")
+with engine.connect() as before:
+    before.execute(sa.text("select 1"))
+"""
 
 
 @pytest.fixture(name="load")
@@ -28,7 +36,8 @@ def _load(tmp_path):
     def load(app):
         (tmp_path / "shop.py").write_text(app)
         (tmp_path / "gunicorn.conf.py").write_text(CONFIG.format(folder=str(tmp_path)))
-        copy = shutil.copy(PRELOAD, tmp_path)
+        shutil.copy(FILES / "evenkeel_fork.py", tmp_path)
+        copy = shutil.copy(FILES / "evenkeel_preload.py", tmp_path)
         return subprocess.run(
             [sys.executable, copy], text=True, capture_output=True, check=False, cwd=tmp_path
         )
@@ -50,8 +59,19 @@ def told(done):
         "open('notes', 'w').close()\n" + APP,
         "import threading; thread = threading.Thread(target=print); thread.start(); thread.join()\n"
         + APP,
+        SQL + APP,
+        SQL
+        + "session = Session(engine); session.execute(sa.text('select 1')); session.commit()\n"
+        + APP,
     ],
-    ids=["plain", "logs", "closed its file", "its thread has ended"],
+    ids=[
+        "plain",
+        "logs",
+        "closed its file",
+        "its thread has ended",
+        "its pool is idle",
+        "its session too",
+    ],
 )
 def test_an_app_that_a_fork_leaves_whole_may_be_loaded_first(load, app):
     assert told(load(app)) == {"forkable": True, "opened": [], "threads": []}
@@ -67,8 +87,20 @@ def test_an_app_that_a_fork_leaves_whole_may_be_loaded_first(load, app):
             "ticker",
         ),
         ("log = open('own.log', 'w')\n", "own.log"),
+        (SQL + "held = engine.connect()\n", "shop.db"),
+        (SQL + "session = Session(engine); session.execute(sa.text('select 1'))\n", "shop.db"),
+        (SQL + "db = sqlite3.connect('other.db')\n", "other.db"),
+        (
+            "import sqlalchemy as sa\n"
+            "engine = sa.create_engine('sqlite:///shop.db', poolclass=sa.pool.StaticPool)\n"
+            "held = engine.connect()\n",
+            "shop.db",
+        ),
     ],
-    ids=["database", "socket", "thread", "file"],
+    ids=[
+        *("database", "socket", "thread", "file"),
+        *("connection", "session", "beside a pool", "the pool's only connection"),
+    ],
 )
 def test_an_app_that_a_fork_would_break_is_loaded_by_each_worker(load, app, what):
     done = load(app + APP)
