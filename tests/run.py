@@ -33,15 +33,19 @@ class Stage:
     timeout: float = 20 * 60
 
 
-# Two at a time, the longest first.
-CHECK = [
-    Stage("unit tests", "pytest --junit-xml=tests/output/unit.xml", OUTPUT / "unit.xml"),
+UNIT = OUTPUT / "unit.xml"
+LINT = [
     Stage("ansible-lint", "ansible-lint"),
     Stage("mypy", "mypy -p ansible_collections.evenkeel.flask.plugins && mypy tests/*.py tests/fleet tests/bench"),
     Stage("yamllint", "yamllint --strict ."),
     Stage("ruff check", "ruff check"),
     Stage("ruff format", "ruff format --check"),
 ]  # fmt: skip
+
+# Two at a time, the longest first. make test has every test and every example, and so not these.
+QUICK = "pytest --junit-xml=tests/output/unit.xml -m 'not slow' --hypothesis-profile=quick"
+CHECK = [Stage("unit tests", QUICK, UNIT), *LINT]
+WHOLE = [Stage("unit tests", "pytest --junit-xml=tests/output/unit.xml", UNIT), *LINT]
 
 # One after the other, and the molecule scenarios after them. What knows no other
 # place for its log or its work than the home gets another home.
@@ -208,9 +212,10 @@ def main(suite: str) -> int:
     runner = Runner()
     if suite == "long":
         runner.in_turn(scenarios(ROOT, are_long=True))
-    else:
+    elif suite == "check":
         runner.together(CHECK)
-    if suite == "test":
+    else:
+        runner.together(WHOLE)
         runner.in_turn([*TEST, *scenarios(ROOT)])
     print("\n" + "\n".join(runner.lines))
     print(runner.total)

@@ -72,7 +72,9 @@ def test_a_failed_stage_stops_no_other_and_the_count_comes_last(
     monkeypatch, tmp_path, capfd, suite
 ):
     monkeypatch.setattr(run, "OUTPUT", tmp_path)
-    monkeypatch.setattr(run, "CHECK", [Stage("bad", "echo no; false"), Stage("good", "echo yes")])
+    for name in ("CHECK", "WHOLE"):
+        stages = [Stage("bad", "echo no; false"), Stage("good", "echo yes")]
+        monkeypatch.setattr(run, name, stages)
     monkeypatch.setattr(run, "TEST", [Stage("worse", "exit 3"), Stage("fine", "echo fine")])
     monkeypatch.setattr(run, "scenarios", lambda root: [])
     assert run.main(suite) == 1

@@ -22,6 +22,8 @@ from pathlib import Path
 import pytest
 from ansible_collections.evenkeel.flask.plugins.callback import progress
 
+pytestmark = pytest.mark.slow
+
 COLLECTIONS = str(Path(progress.__file__).parents[5])
 SEQUENCE = re.compile(r"\x1b\[([0-9;]*)([A-Za-z])")
 PLAYBOOK = """

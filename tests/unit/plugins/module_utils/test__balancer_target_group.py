@@ -18,6 +18,8 @@ from ansible_collections.evenkeel.flask.plugins.module_utils._balancer_target_gr
 boto3 = pytest.importorskip("boto3")
 moto_server = pytest.importorskip("moto.server")
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module", name="aws")
 def _aws():

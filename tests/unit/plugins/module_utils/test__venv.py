@@ -117,6 +117,7 @@ class TestCreate:
             create(unpacked)
         assert not (unpacked.parent / "venv").exists()
 
+    @pytest.mark.slow
     def test_a_wheel_that_is_not_the_locked_one_is_refused(self, unpacked):
         pip = real_pip()
         if not pip:

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from ansible_collections.evenkeel.flask.plugins.action import profile_report
 
+pytestmark = pytest.mark.slow
+
 COLLECTIONS = str(Path(profile_report.__file__).parents[5])
 INVENTORY = """
 [app]

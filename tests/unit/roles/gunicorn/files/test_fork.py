@@ -321,6 +321,7 @@ def _shop(database, tmp_path):
     return f"import sys\nsys.path.append({str(tmp_path)!r})\n" + SHOP
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", USED)
 def test_workers_share_nothing_that_the_app_used_while_it_was_loaded(database, release, shop, what):
     numbers = meet(database, release(shop + USED[what] + SERVE))
@@ -328,22 +329,26 @@ def test_workers_share_nothing_that_the_app_used_while_it_was_loaded(database, r
     assert numbers.isdisjoint(database.first)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", USED)
 def test_without_it_they_talk_over_each_other(database, release, shop, what):
     assert meet(database, release(shop + USED[what] + SERVE, WITHOUT)) == set(database.first)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("app", STARTS)
 def test_an_app_starts_whatever_it(release, app):
     with release(STARTS[app] + SERVE, ALONE) as ask:
         assert ask() == (200, b"3")
 
 
+@pytest.mark.slow
 def test_an_app_with_flask_sqlalchemy_starts(release, tmp_path):
     with release(FLASK.format(folder=str(tmp_path)), ALONE) as ask:
         assert ask() == (200, b"3")
 
 
+@pytest.mark.slow
 def test_what_stays_open_is_told(release, tmp_path):
     with release(STARTS["has an engine that cannot be emptied"] + SERVE, ALONE) as ask:
         ask()

@@ -47,7 +47,7 @@ WORKERS = {
 }
 
 
-@pytest.fixture(params=WORKERS)
+@pytest.fixture(params=[pytest.param(name, marks=pytest.mark.slow) for name in WORKERS])
 def serve(request, tmp_path):
     return lambda app: gunicorn(tmp_path, app, *WORKERS[request.param])
 

@@ -30,6 +30,8 @@ from ansible_collections.evenkeel.flask.tests.unit.roles.logging.rendered import
     needs_logrotate,
 )
 
+pytestmark = pytest.mark.slow
+
 WORKERS = 5
 ROUNDS = 20
 LINES_A_ROUND = 200
