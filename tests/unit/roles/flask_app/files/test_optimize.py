@@ -38,19 +38,32 @@ SETTINGS = {
     "EVENKEEL_FLEET_LIMIT": 0,
     "EVENKEEL_FLEET_LIMIT_EXEMPT": [],
 }
+# Each app is loaded in a fork of a process that has imported what takes most of the time.
 SCRIPT = """\
-import json, os, sys, types
-sys.path[:0] = json.loads(sys.argv[1])
-os.environ["REDIS_URL"] = "redis://127.0.0.1:1"
-settings = types.SimpleNamespace(**json.loads(sys.argv[2]))
-from evenkeel_optimize import Optimizer
-optimizer = Optimizer(settings, sys.argv[3])
-optimizer.lay_under()
-import shop
-application = optimizer.surround(shop.app, "r1")
-told = optimizer.describe(shop.app, application)
-told["said"] = shop.say() if hasattr(shop, "say") else None
-print(json.dumps(told))
+import json, os, sys, traceback, types
+import flask, flask_sqlalchemy, orjson, psycopg, redis
+
+def tell(paths, settings, folder):
+    sys.path[:0] = paths
+    os.environ["REDIS_URL"] = "redis://127.0.0.1:1"
+    from evenkeel_optimize import Optimizer
+    optimizer = Optimizer(types.SimpleNamespace(**settings), folder)
+    optimizer.lay_under()
+    import shop
+    application = optimizer.surround(shop.app, "r1")
+    told = optimizer.describe(shop.app, application)
+    told["said"] = shop.say() if hasattr(shop, "say") else None
+    return told
+
+for line in sys.stdin:
+    if os.fork() == 0:
+        try:
+            told = tell(*json.loads(line))
+        except Exception:
+            told = {"failed": traceback.format_exc()}
+        print(json.dumps(told), flush=True)
+        os._exit(0)
+    os.wait()
 """
 APP = """\
 import flask
@@ -59,22 +72,25 @@ app.secret_key = "sesame"
 """
 
 
+@pytest.fixture(name="python", scope="module")
+def _python():
+    command = [sys.executable, "-c", SCRIPT]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
+        yield process
+        process.stdin.close()
+
+
 @pytest.fixture
-def optimized(tmp_path):
+def optimized(python, tmp_path):
     """A function that has an app optimized, and returns what is told of it."""
 
     def optimize(app=APP, more="", **settings):
         (tmp_path / "shop.py").write_text(app + textwrap.dedent(more))
-        known = json.dumps({**SETTINGS, **settings})
-        folders = json.dumps([*FOLDERS, str(tmp_path)])
-        done = subprocess.run(
-            [sys.executable, "-c", SCRIPT, folders, known, str(tmp_path)],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        told = json.loads(done.stdout.splitlines()[-1])
+        asked = [[*FOLDERS, str(tmp_path)], {**SETTINGS, **settings}, str(tmp_path)]
+        print(json.dumps(asked), file=python.stdin, flush=True)
+        told = json.loads(python.stdout.readline())
+        assert "failed" not in told, told["failed"]
         told["states"] = {each["measure"]: each["state"] for each in told["measures"]}
         return told
 
