@@ -355,6 +355,7 @@ def made(tmp_path):
     return sorted(path.parent.name for path in tmp_path.glob("cache/*/.complete"))
 
 
+@pytest.mark.slow
 def test_the_venv_has_what_the_tests_need_and_is_made_once(venvs, tmp_path):
     python = venvs("tool")
     done = subprocess.run([python, "-m", "tool"], stdout=subprocess.PIPE, text=True, check=True)
@@ -375,6 +376,7 @@ def test_other_needs_are_another_venv(venvs, tmp_path, monkeypatch):
     assert venvs("needs.txt") == third
 
 
+@pytest.mark.slow
 def test_hosts_that_come_at_once_make_one_venv(venvs, tmp_path, monkeypatch):
     making = []
     make = _suite_run._make
@@ -395,6 +397,7 @@ def test_hosts_that_come_at_once_make_one_venv(venvs, tmp_path, monkeypatch):
     assert len(found) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("wanted", "reason"),
     [
@@ -425,6 +428,8 @@ def run_pytest(tmp_path, monkeypatch):
         settings = {"requirements": [], "cache": "", "timeout": timeout}
         # What runs these tests (ansible-test, say) has plugins of its own for pytest.
         outer = {name: os.environ[name] for name in os.environ if not name.startswith("PYTEST_")}
+        # Nor would a venv of its own have the plugins of this one, which take a second to load.
+        outer["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
         environment = _suite_run.environment(outer, "app1", "http://127.0.0.1:1")
         path = str(shop / "tests")
         done = _suite_run.pytest(path, str(tmp_path), environment, settings, str(work))
