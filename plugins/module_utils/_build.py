@@ -8,7 +8,9 @@ This file is private to the collection.
 
 from __future__ import annotations
 
+import contextlib
 import email
+import fcntl
 import fnmatch
 import hashlib
 import json
@@ -19,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -184,18 +186,27 @@ def build(recipe: Recipe, cache: str, environment: Mapping[str, str]) -> tuple[s
             _copy_source(recipe.source, os.path.join(folder, "app"))
         key = _key(recipe, folder)
         archive = os.path.join(cache, f"{recipe.name}-{key}.tar")
-        if os.path.exists(archive):
-            manifest = Manifest.read(archive)
-            wheels = os.path.join(cache, manifest.wheels)
-            if os.path.exists(wheels):
-                os.utime(archive)
-                os.utime(wheels)
-                return archive, manifest, False
-        os.makedirs(cache, mode=0o700, exist_ok=True)
-        manifest = _fill(recipe, folder, work, cache, environment)
-        _archive.write(archive, folder, manifest)
-    _forget_old(cache, recipe.name)
+        with _locked(cache, recipe.name):
+            if os.path.exists(archive):
+                manifest = Manifest.read(archive)
+                wheels = os.path.join(cache, manifest.wheels)
+                if os.path.exists(wheels):
+                    os.utime(archive)
+                    os.utime(wheels)
+                    return archive, manifest, False
+            manifest = _fill(recipe, folder, work, cache, environment)
+            _archive.write(archive, folder, manifest)
+            _forget_old(cache, recipe.name)
     return archive, manifest, True
+
+
+@contextlib.contextmanager
+def _locked(cache: str, name: str) -> Iterator[None]:
+    """One run at a time: another may build the same, or remove what is old."""
+    os.makedirs(cache, mode=0o700, exist_ok=True)
+    with open(os.path.join(cache, f"{name}.lock"), "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _copy_source(source: str, folder: str) -> None:

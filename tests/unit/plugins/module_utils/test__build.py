@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -477,7 +478,7 @@ class TestPip:
             ArchiveError, match=f"^{about}: No matching distribution found for flsk"
         ):
             build(recipe)
-        assert not any(cache.iterdir())
+        assert [path.name for path in cache.iterdir()] == ["shop.lock"]
 
     @pytest.mark.parametrize(
         ("output", "reason"),
@@ -630,6 +631,12 @@ class TestCache:
         assert set(cache.glob("*.tar")) == {
             Path(archive), wheels_of(archive), *old[-4:], *others,
         }  # fmt: skip
+
+    def test_runs_that_come_at_once_build_it_once(self, build, recipe):
+        with ThreadPoolExecutor(4) as pool:
+            found = [*pool.map(build, [recipe] * 4)]
+        assert len({archive for archive, _built in found}) == 1
+        assert sorted(built for _archive, built in found) == [False, False, False, True]
 
     def test_an_archive_whose_wheels_are_gone_is_built_anew(self, build, recipe):
         archive, _built = build(recipe)
