@@ -68,8 +68,9 @@ def is_python(path):
 
 
 def forget_storefront():
-    for name in [name for name in sys.modules if name.partition(".")[0] == "storefront"]:
-        del sys.modules[name]
+    """Take its modules away, and return them."""
+    names = [name for name in sys.modules if name.partition(".")[0] == "storefront"]
+    return {name: sys.modules.pop(name) for name in names}
 
 
 @pytest.fixture(scope="module")
@@ -95,9 +96,16 @@ def laid_out(tmp_path_factory):
     return lay_out
 
 
+@pytest.fixture(scope="module")
+def imported():
+    """The modules of good versions, which keep nothing in them that the next app would see."""
+    return {}
+
+
 @pytest.fixture
-def storefront(tmp_path, monkeypatch, migrated, laid_out):
-    """Import a version of the app afresh, with a database as the good version it lies on left it."""
+def storefront(tmp_path, monkeypatch, migrated, laid_out, imported):
+    """Import a version of the app, with a database as the good version it lies on left it."""
+    loaded = []
 
     def load(version, on="v1"):
         base = version if version in GOOD else on
@@ -109,10 +117,13 @@ def storefront(tmp_path, monkeypatch, migrated, laid_out):
         monkeypatch.delenv("MAX_CONTENT_LENGTH", raising=False)
         forget_storefront()
         monkeypatch.syspath_prepend(str(laid_out(version, on)))
+        sys.modules.update(imported.get(version, {}))
+        loaded.append(version)
         return importlib.import_module("storefront")
 
     yield load
-    forget_storefront()
+    modules = forget_storefront()
+    imported.update({name: modules for name in loaded[-1:] if name in GOOD})
 
 
 @pytest.fixture
