@@ -10,10 +10,11 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import xml.etree.ElementTree as ET
-from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 OUTPUT = ROOT / "tests" / "output"
 CACHE = ROOT / ".cache"
 LONG_SECONDS = 4 * 3600
+MINUTE = 60
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Stage:
     name: str
     command: str
     junit: Path | None = None
-    timeout: float = 20 * 60
+    timeout: float = 40 * 60
 
 
 UNIT = OUTPUT / "unit.xml"
@@ -42,37 +44,45 @@ LINT = [
     Stage("ruff format", "ruff format --check"),
 ]  # fmt: skip
 
-# Two at a time, the longest first. make test has every test and every example, and so not these.
+# Quick, since make test has every test and every example.
 QUICK = "pytest --junit-xml=tests/output/unit.xml -m 'not slow' --hypothesis-profile=quick"
-CHECK = [Stage("unit tests", QUICK, UNIT), *LINT]
-WHOLE = [Stage("unit tests", "pytest --junit-xml=tests/output/unit.xml", UNIT), *LINT]
+CHECK = [[Stage("unit tests", QUICK, UNIT)], *([stage] for stage in LINT)]
 
-# One after the other, and the molecule scenarios after them. What knows no other
+# What is in one list shares a folder, or needs what came before it. What knows no other
 # place for its log or its work than the home gets another home.
 TEST = [
-    Stage("sanity", "python tests/ansible_test.py sanity --venv"),
-    # The same tests as above, under what Ansible itself takes for granted.
-    Stage("units", "python tests/ansible_test.py units 'tests/unit/plugins/.*' --venv"),
-    Stage("integration", "python tests/ansible_test.py integration --venv"),
-    Stage(
-        "docs",
-        'HOME="$PWD/.cache" antsibull-docs lint-collection-docs --plugin-docs'
-        " --validate-collection-refs=dependent --disallow-unknown-collection-refs .",
-    ),
-    Stage("changelog", "antsibull-changelog lint"),
-    Stage(
-        "build",
-        "rm -rf .cache/build && ansible-galaxy collection build --output-path .cache/build",
-    ),
-    Stage(
-        "galaxy-importer",
-        'cd .cache/build && HOME="$PWD/.." python -m galaxy_importer.main *.tar.gz',
-    ),
+    [
+        Stage("sanity", "python tests/ansible_test.py sanity --venv"),
+        # The same tests as below, under what Ansible itself takes for granted.
+        Stage("units", "python tests/ansible_test.py units 'tests/unit/plugins/.*' --venv"),
+        Stage("integration", "python tests/ansible_test.py integration --venv"),
+    ],
+    [Stage("unit tests", "pytest --junit-xml=tests/output/unit.xml", UNIT)],
+    *([stage] for stage in LINT),
+    [
+        Stage(
+            "docs",
+            'HOME="$PWD/.cache" antsibull-docs lint-collection-docs --plugin-docs'
+            " --validate-collection-refs=dependent --disallow-unknown-collection-refs .",
+        )
+    ],
+    [Stage("changelog", "antsibull-changelog lint")],
+    [
+        Stage(
+            "build",
+            "rm -rf .cache/build && ansible-galaxy collection build --output-path .cache/build",
+        ),
+        Stage(
+            "galaxy-importer",
+            'cd .cache/build && HOME="$PWD/.." python -m galaxy_importer.main *.tar.gz',
+        ),
+    ],
 ]
 
-# Scenarios that take too long to wait for before each change. make test has a part of those that have room in it.
+# Scenarios that take too long to wait for before each change. make test has a part of each.
 LONG = ("drained", "faults", "killed", "world")
-LONG_ONLY = ("drained", "killed", "world")
+# Those whose verdicts were seen to be wrong while another scenario kept the machine busy.
+ALONE: tuple[str, ...] = ()
 
 # What the user's shell may hold and the tools would listen to.
 FOREIGN = ("ANSIBLE_", "COVERAGE_", "MOLECULE_", "MYPY", "PYTEST_", "PYTHON", "RUFF_", "YAMLLINT_")
@@ -112,15 +122,16 @@ def tally(status: int, junit: str | None) -> Tally:
 
 
 def scenarios(root: Path, are_long: bool = False) -> list[Stage]:
+    """Every scenario, those that take the longest first; or the long forms of those that have one."""
     found = sorted(path.parent.name for path in root.glob("molecule/*/molecule.yml"))
     stages = []
-    for name in sorted(found, key="default".__ne__):
+    for name in sorted(found, key=lambda name: name not in LONG):
         junit = OUTPUT / f"molecule-{name}.xml"
         command = f"PYTEST_ADDOPTS=--junit-xml={junit} molecule test -s {name}"
-        if are_long and name in LONG:
-            stages.append(Stage(f"molecule {name}", f"LONG=1 {command}", junit, LONG_SECONDS))
-        elif not are_long and name not in LONG_ONLY:
+        if not are_long:
             stages.append(Stage(f"molecule {name}", command, junit))
+        elif name in LONG:
+            stages.append(Stage(f"molecule {name}", f"LONG=1 {command}", junit, LONG_SECONDS))
     return stages
 
 
@@ -142,58 +153,70 @@ class Runner:
 
     def __init__(self) -> None:
         self.environment = environment(os.environ)
-        self.running: set[subprocess.Popen[str]] = set()
+        self.running: dict[subprocess.Popen[bytes], tuple[Stage, float]] = {}
+        self.printing = threading.Lock()
+        self.stopped = False
         self.lines: list[str] = []
         self.total = Tally()
 
-    def together(self, stages: Iterable[Stage]) -> None:
-        with ThreadPoolExecutor(2) as pool:
-            futures = {pool.submit(self._run, stage, subprocess.PIPE): stage for stage in stages}
+    def run(self, chains: Iterable[Sequence[Stage]], at_once: int = 2) -> None:
+        """Run stages in the order of their chain, and several chains at a time."""
+        with ThreadPoolExecutor(at_once) as pool:
+            left = {pool.submit(self._run_chain, chain) for chain in chains}
             try:
-                for done in as_completed(futures):
-                    self._begin(futures[done])
-                    print(done.result()[0], end="")
-                    self._end(futures[done], *done.result()[1:])
+                while left:
+                    done, left = wait(left, MINUTE, return_when=FIRST_EXCEPTION)
+                    for future in done:
+                        future.result()
+                    self._tell_what_runs()
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 self.stop()
                 raise
 
-    def in_turn(self, stages: Iterable[Stage]) -> None:
-        for stage in stages:
-            self._begin(stage)
-            try:
-                self._end(stage, *self._run(stage, None)[1:])
-            except BaseException:
-                self.stop()
-                raise
-
     def stop(self) -> None:
-        for process in self.running:
+        self.stopped = True
+        for process in [*self.running]:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
 
-    def _run(self, stage: Stage, output: int | None) -> tuple[str, int, float]:
+    def _run_chain(self, chain: Sequence[Stage]) -> None:
+        for stage in chain:
+            if self.stopped:
+                return
+            said, status, seconds = self._run(stage)
+            with self.printing:
+                print(f"\n== {stage.name}: {stage.command}\n{said}", end="")
+                self._end(stage, status, seconds)
+
+    def _run(self, stage: Stage) -> tuple[str, int, float]:
         if stage.junit:
             stage.junit.unlink(missing_ok=True)
         began = time.monotonic()
-        with subprocess.Popen(
+        # A file and no pipe: an SSH connection that is kept would hold that open for a minute.
+        path = OUTPUT / f"{stage.name.replace(' ', '-')}.log"
+        with path.open("wb") as log, subprocess.Popen(
             stage.command, shell=True, cwd=ROOT, env=self.environment, start_new_session=True,
-            stdin=subprocess.DEVNULL, stdout=output, stderr=output and subprocess.STDOUT,
-            encoding="utf-8", errors="replace",
+            stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
         ) as process:  # fmt: skip
-            self.running.add(process)
+            self.running[process] = stage, began
             try:
-                said = process.communicate(timeout=stage.timeout)[0]
+                process.wait(stage.timeout)
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
-                said = f"{process.communicate()[0] or ''}\nIt was not done in {stage.timeout} s.\n"
+                process.wait()
+                log.write(f"\nIt was not done in {stage.timeout} s.\n".encode())
             finally:
-                self.running.discard(process)
-        return said or "", process.returncode, time.monotonic() - began
+                del self.running[process]
+        said = path.read_text(encoding="utf-8", errors="replace")
+        return said, process.returncode, time.monotonic() - began
 
-    def _begin(self, stage: Stage) -> None:
-        print(f"\n== {stage.name}: {stage.command}", flush=True)
+    def _tell_what_runs(self) -> None:
+        now = time.monotonic()
+        running = [f"{stage.name} {now - began:.0f} s" for stage, began in self.running.values()]
+        if running:
+            with self.printing:
+                print(f"== running: {', '.join(running)}", flush=True)
 
     def _end(self, stage: Stage, status: int, seconds: float) -> None:
         known = stage.junit.read_text() if stage.junit and stage.junit.exists() else None
@@ -210,13 +233,16 @@ class Runner:
 def main(suite: str) -> int:
     OUTPUT.mkdir(parents=True, exist_ok=True)
     runner = Runner()
-    if suite == "long":
-        runner.in_turn(scenarios(ROOT, are_long=True))
-    elif suite == "check":
-        runner.together(CHECK)
+    if suite == "check":
+        runner.run(CHECK)
+    elif suite == "test":
+        chains = [[stage] for stage in scenarios(ROOT)]
+        alone = [chain for chain in chains if chain[0].name.partition(" ")[2] in ALONE]
+        # What a person waits for comes first, and where it is, the processor has no rest.
+        runner.run([*TEST, *(chain for chain in chains if chain not in alone)])
+        runner.run(alone, at_once=1)
     else:
-        runner.together(WHOLE)
-        runner.in_turn([*TEST, *scenarios(ROOT)])
+        runner.run([scenarios(ROOT, are_long=True)])
     print("\n" + "\n".join(runner.lines))
     print(runner.total)
     return 1 if runner.total.failed else 0
