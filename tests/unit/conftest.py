@@ -12,6 +12,4 @@ settings.register_profile("quick", max_examples=20)
 
 def pytest_configure(config):
     # Here and not in pyproject.toml, which ansible-test does not read.
-    config.addinivalue_line(
-        "markers", "slow: starts Ansible, gunicorn, pip or pytest; only make test has it"
-    )
+    config.addinivalue_line("markers", "slow: takes half a second; only make test has it")
