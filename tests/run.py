@@ -37,7 +37,6 @@ class Stage:
 
 UNIT = OUTPUT / "unit.xml"
 LINT = [
-    Stage("ansible-lint", "ansible-lint"),
     Stage("mypy", "mypy -p ansible_collections.evenkeel.flask.plugins && mypy tests/*.py tests/fleet tests/bench"),
     Stage("yamllint", "yamllint --strict ."),
     Stage("ruff check", "ruff check"),
@@ -46,7 +45,12 @@ LINT = [
 
 # Quick, since make test has every test and every example.
 QUICK = "pytest --junit-xml=tests/output/unit.xml -m 'not slow' --hypothesis-profile=quick"
-CHECK = [[Stage("unit tests", QUICK, UNIT)], *([stage] for stage in LINT)]
+CHECK = [
+    [Stage("unit tests", QUICK, UNIT)],
+    # Each playbook takes it a second, and the tests have as many as the collection.
+    [Stage("ansible-lint", "ansible-lint roles playbooks plugins molecule")],
+    *([stage] for stage in LINT),
+]
 
 # What is in one list shares a folder, or needs what came before it. What knows no other
 # place for its log or its work than the home gets another home.
@@ -58,6 +62,7 @@ TEST = [
         Stage("integration", "python tests/ansible_test.py integration --venv"),
     ],
     [Stage("unit tests", "pytest --junit-xml=tests/output/unit.xml", UNIT)],
+    [Stage("ansible-lint", "ansible-lint")],
     *([stage] for stage in LINT),
     [
         Stage(
