@@ -460,6 +460,7 @@ def test_a_fixture_of_the_tests_own_is_left_to_them(run_pytest):
     assert finding.detail == "1 test passed"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
