@@ -76,6 +76,24 @@ class LazySession(SessionMixin):
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._touch()}>"
 
+    def __reversed__(self) -> Iterator[str]:
+        return reversed(self._touch())
+
+    def __or__(self, other: Any) -> Any:
+        return self._touch() | other
+
+    def __ror__(self, other: Any) -> Any:
+        return other | self._touch()
+
+    def __ior__(self, other: Any) -> LazySession:
+        self.update(other)
+        return self
+
+    def update(self, *args: Any, **more: Any) -> None:
+        super().update(*args, **more)
+        # By nothing, too: so apps tell of what they changed within a value.
+        self.modified = True
+
     def clear(self) -> None:
         self._touch().clear()
         self.modified = True

@@ -29,6 +29,11 @@ def nest_and_say_so(session):
     session.modified = True
 
 
+def nest_and_update(session):
+    nest(session)
+    session.update()
+
+
 def only_say_so(session):
     session.modified = True
 
@@ -55,6 +60,9 @@ LOOKS = {
     "equal": lambda session: session == {"name": "Ann"},
     "permanent": lambda session: session.permanent,
     "no pop": lambda session: session.pop("nothing", None),
+    "or": lambda session: sorted((session | {"other": 2}).items(), key=str),
+    "or of another": lambda session: sorted(({"other": 2} | session).items(), key=str),
+    "reversed": lambda session: list(reversed(session)),
 }
 WRITES = {
     "set": lambda session: session.__setitem__("name", "Eve"),
@@ -63,12 +71,15 @@ WRITES = {
     "setdefault": lambda session: session.setdefault("other", 1),
     "no setdefault": lambda session: session.setdefault("name", 1),
     "update": lambda session: session.update(name="Eve", other=2),
+    "update by nothing": lambda session: session.update(),
+    "or in place": lambda session: session.__ior__({"name": "Eve"}) and None,
     "clear": lambda session: session.clear(),
     "clear and write": clear_and_write,
     "empty": lambda session: [session.pop(key) for key in list(session)],
     "permanent": stay,
     "nested": nest,
     "nested and said so": nest_and_say_so,
+    "nested and updated": nest_and_update,
     "said so": only_say_so,
     "flash": lambda session: flask.flash("saved"),
     "flashed": lambda session: flask.get_flashed_messages(),
