@@ -39,8 +39,7 @@ def test_users_are_not_told_the_release(fleet):
     assert fleet.ask("app1", "/get").release is None
 
 
-def test_nothing_but_the_inventory_deployed_it(fleet, host):
-    assert not fleet.folder.joinpath("secrets.json").exists()
+def test_nothing_but_the_inventory_deployed_it(host):
     assert host.see.file(f"{host.live_folder}/app").listdir() == ["instance"]
     assert host.runs_the_live_slot_alone
 

@@ -1,0 +1,24 @@
+# Copyright (c) 2026, the evenkeel.flask authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Asks on a host what only the host can ask: a line of JSON is a request, and a line of JSON its answer."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import sys
+
+for line in sys.stdin:
+    request = json.loads(line)
+    connection = http.client.HTTPConnection("127.0.0.1", request.pop("port"), timeout=60)
+    connection.request(**request)
+    answer = connection.getresponse()
+    told = {
+        "status": answer.status,
+        "headers": answer.getheaders(),
+        "body": base64.b64encode(answer.read()).decode(),
+    }
+    connection.close()
+    print(json.dumps(told), flush=True)

@@ -1,0 +1,322 @@
+# Copyright (c) 2026, the evenkeel.flask authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Apps of different kinds answer in their production form as they do without it.
+
+Each is started plain beside itself, from the venv and with the environment of its live release, and
+both are asked the same.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from ansible_collections.evenkeel.flask.molecule.shared.testbed import Host
+from ansible_collections.evenkeel.flask.molecule.third_party.comparison import (
+    Asker,
+    Visitor,
+    differences,
+    stands_still,
+)
+
+PLAIN_PORT = 9000
+TIMES = 3
+# Both are asked for the same site, and plain is told what nginx tells, in its order.
+ASKED = {"Host": "app.example", "X-Request-ID": "0123456789abcdef", "Accept-Encoding": "identity"}
+TOLD = {
+    "Host": "app.example",
+    "X-Forwarded-For": "127.0.0.1",
+    "X-Forwarded-Host": "app.example",
+    "X-Forwarded-Proto": "http",
+    "X-Real-IP": "127.0.0.1",
+    **ASKED,
+}
+
+
+def cookies(visitor):
+    """httpbin's: it has no sessions."""
+    visitor.get("/cookies/set?flavour=oat&size=2")
+    visitor.get("/cookies")
+    visitor.get("/cookies/delete?size")
+    visitor.get("/cookies")
+
+
+def share_expenses(visitor):
+    """ihatemoney's: somebody opens a project, and tells what was paid."""
+    visitor.get("/trip/")
+    visitor.get("/create")
+    project = {"name": "trip", "password": "gr33n", "contact_email": "ann@example.org"}
+    visitor.post("/create", {**project, "default_currency": "XXX"})
+    visitor.get("/trip/")
+    for name in ("Ann", "Bob"):
+        visitor.post("/trip/members/add", {"name": name, "weight": 1})
+        page = visitor.get("/trip/").text
+    members = re.findall(r'<option[^>]* value="(\d+)">', page.partition('name="payer"')[2])[:2]
+    # Who paid last is remembered, in a dict in the session.
+    for payer in (*members, members[0]):
+        bill = {"what": "Tea", "amount": 7, "payer": payer, "payed_for": members}
+        details = {"date": "2026-01-31", "original_currency": "XXX", "bill_type": "Expense"}
+        visitor.post("/trip/add", {**bill, **details})
+        visitor.get("/trip/")
+        visitor.get("/trip/add")
+    for page in ("settle_bills", "statistics", "history", "edit", "invite"):
+        visitor.get(f"/trip/{page}")
+    for name in ("bills.json", "bills.csv", "transactions.json"):
+        visitor.get(f"/trip/export/{name}")
+    visitor.get("/lang/fr")
+    visitor.get("/trip/")
+    visitor.post("/exit")
+    visitor.get("/trip/")
+    visitor.get("/authenticate?project_id=trip")
+    visitor.post("/authenticate", {"id": "trip", "password": "gr33n"})
+    visitor.get("/trip/")
+    visitor.get("/trip/edit")
+    visitor.post("/trip/delete", {"password": "gr33n"})
+    visitor.get("/")
+    visitor.get("/trip/")
+
+
+def keep_a_paste(visitor):
+    """bepasty's: somebody logs in by a secret, and uploads something."""
+    visitor.post("/+login", {"token": "wrong"})
+    visitor.get("/")
+    visitor.post("/+upload", {"text": "refused", "filename": "a.txt"})
+    visitor.post("/+login", {"token": "may-do-all"})
+    visitor.get("/")
+    text = {"text": "print('tea')\n", "filename": "tea.py", "contenttype": "text/x-python"}
+    created = visitor.post("/+upload", text)
+    paste = created.headers["Location"].partition("#")[0]
+    shown = ("", "/+download", "/+inline", "/+qr", "/+thumbnail", "/+carousel")
+    for view in shown:
+        visitor.get(paste + view)
+    visitor.get("/+list")
+    visitor.post(f"{paste}/+modify", {"filename": "oat.py", "contenttype": "text/plain"})
+    visitor.get(paste)
+    visitor.post(f"{paste}/+lock")
+    visitor.post("/+logout")
+    for path in ("/", "/+list", paste):
+        visitor.get(path)
+    visitor.post("/+login", {"token": "may-do-all"})
+    visitor.get(f"/apis/rest/items{paste}")
+    visitor.post(f"{paste}/+unlock")
+    visitor.post(f"{paste}/+delete")
+    visitor.get(paste)
+
+
+@dataclass(frozen=True)
+class App:
+    """One of the host's.
+
+    @param paths: what is asked for beside the routes without arguments
+    @param instead: of routes that would take long
+    @param measures: that its status says are applied
+    @param kept: paths that are answered out of the cache at last; pages that have a session are not
+    """
+
+    name: str
+    port: int
+    entry: str
+    paths: tuple[str, ...]
+    flow: object
+    measures: set[str]
+    kept: set[str] = field(default_factory=set)
+    instead: dict[str, str] = field(default_factory=dict)
+
+
+APPS = [
+    App(
+        "httpbin",
+        8000,
+        "httpbin:app",
+        (
+            "/absolute-redirect/2",
+            "/anything/at/all?a=1&a=2",
+            "/base64/dGVh",
+            "/basic-auth/ann/word",
+            "/bytes/64",
+            "/bytes/64?seed=7",
+            "/cache/60",
+            "/delay/0.01",
+            "/etag/tea",
+            "/get?answer=%C3%A9",
+            "/image/png",
+            "/image/svg",
+            "/links/5/2",
+            "/nowhere",
+            "/range/100",
+            "/redirect-to?url=/html",
+            "/redirect/2",
+            "/relative-redirect/2",
+            "/response-headers?X-Tea=oat&X-Tea=green",
+            "/status/204",
+            "/status/418",
+            "/static/favicon.ico",
+            "/status/503",
+            "/stream-bytes/100?seed=7",
+            "/stream/3",
+        ),
+        cookies,
+        {"cache", "json"},
+        kept={"/html", "/links/5/2"},
+        instead={"/drip": "/drip?duration=0&numbytes=3"},
+    ),
+    App(
+        "ihatemoney",
+        8010,
+        "ihatemoney.run:create_app()",
+        (
+            "/api/projects/demo",
+            "/authenticate?project_id=demo",
+            "/authenticate?project_id=nobody",
+            "/create?project_id=new",
+            "/demo/",
+            "/demo/add",
+            "/demo/history",
+            "/demo/join/forged",
+            "/demo/settle_bills",
+            "/demo/statistics",
+            "/lang/de",
+            "/nowhere/",
+            "/static/css/main.css",
+            "/static/js/ihatemoney.js",
+            "/static/nowhere.css",
+        ),
+        share_expenses,
+        {"cache", "json", "pool", "sessions"},
+    ),
+    App(
+        "bepasty",
+        8020,
+        "bepasty.app:create_app()",
+        (
+            "/apis/rest/items/nowhere1",
+            "/nowhere1",
+            "/nowhere1/+download",
+            "/static/app/css/style.css",
+            "/static/nowhere.css",
+            "/xstatic/bootstrap/css/bootstrap.min.css",
+            "/xstatic/nothing/at.all",
+        ),
+        keep_a_paste,
+        # All that it says varies by its cookie, also static files.
+        {"cache", "json", "sessions"},
+    ),
+]
+
+
+class Plain:
+    """An app beside itself, as gunicorn has it without this collection, for as long as a C(with) lasts."""
+
+    def __init__(self, host: Host, app: App) -> None:
+        self.host = host
+        self.app = app
+        self.unit = f"plain-{app.name}.service"
+
+    def _run(self, options: str, command: str) -> str:
+        """As the app's user, with all that its own slot gives it."""
+        live = self.host.live_folder
+        properties = (
+            f"-p User={self.app.name} -p EnvironmentFile={live}/env -p WorkingDirectory={live}/app"
+        )
+        return self.host.see.check_output(
+            f"systemd-run --quiet --collect {properties} {options} {live}/venv/bin/{command}",
+            self.app.entry,
+        )
+
+    def __enter__(self) -> Plain:
+        # It tells when it listens.
+        self._run(
+            f"--unit={self.unit} -p Type=notify", f"gunicorn --bind=127.0.0.1:{PLAIN_PORT} %s"
+        )
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.host.see.check_output(f"systemctl stop {self.unit}")
+
+    def routes(self) -> list[str]:
+        """Where GET goes without an argument."""
+        table = self._run("--pipe --wait", "flask --app %s routes")
+        rows = [re.split(r" {2,}", line.strip()) for line in table.splitlines()[2:]]
+        return sorted(
+            {rule for _endpoint, methods, rule in rows if "GET" in methods and "<" not in rule}
+        )
+
+
+class Both:
+    """An app in its production form, and plain."""
+
+    def __init__(self, asker: Asker, plain: Plain) -> None:
+        self.asker = asker
+        self.plain = plain
+        self.app = plain.app
+
+    def visitors(self) -> tuple[Visitor, Visitor]:
+        """New ones, of plain and of the other."""
+        return (
+            Visitor(self.asker, PLAIN_PORT, TOLD),
+            Visitor(self.asker, self.app.port, ASKED),
+        )
+
+
+@pytest.fixture(scope="module")
+def asker(host):
+    host.put(Path(__file__).parents[1] / "ask.py", "/tmp")
+    with Asker(host.container, "/tmp/ask.py") as asker:
+        yield asker
+
+
+@pytest.fixture(scope="module", params=APPS, ids=lambda app: app.name)
+def both(request, host, asker):
+    with Plain(Host(host.container, request.param.name), request.param) as plain:
+        yield Both(asker, plain)
+
+
+def test_all_that_it_can_have_is_applied(both):
+    text = both.plain.host.see.file(f"{both.plain.host.live_folder}/optimizations.json")
+    told = json.loads(text.content_string)
+    applied = {each["measure"] for each in told if each["state"] == "applied"}
+    assert applied == both.app.measures
+
+
+def test_each_route_answers_as_before(both):
+    routes = both.plain.routes()
+    assert len(routes) > 2
+    wrong, kept = {}, set()
+    for route in (*routes, *both.app.paths):
+        path = both.app.instead.get(route, route)
+
+        def ask(side, path=path):
+            return both.visitors()[side].get(path)
+
+        plain = [ask(0), ask(0)]
+        optimized = [ask(1) for _time in range(TIMES)]
+        # What changes with time had changed for the others, too.
+        plain.append(ask(0))
+        found = [each for answer in optimized for each in differences(plain, answer)]
+        if stands_still(plain, optimized):
+            found.append("it was another one each time, and is now the same")
+        if found:
+            wrong[path] = found
+        if optimized[-1].headers["X-Cache"] == "HIT":
+            kept.add(path)
+    assert not wrong
+    assert kept >= both.app.kept
+
+
+def test_who_has_a_session_is_answered_as_before(both):
+    flows = []
+    for side in (0, 1, 0):
+        visitor = both.visitors()[side]
+        both.app.flow(visitor)
+        flows.append(visitor.answers)
+    assert len({len(flow) for flow in flows}) == 1
+    wrong = {
+        f"{number} {before[0]}": found
+        for number, (before, now, after) in enumerate(zip(*flows))
+        if (found := differences([before[1], after[1]], now[1]))
+    }
+    assert not wrong
