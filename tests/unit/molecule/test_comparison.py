@@ -11,6 +11,7 @@ import pytest
 from ansible_collections.evenkeel.flask.molecule.shared.testbed import Answer
 from ansible_collections.evenkeel.flask.molecule.third_party.comparison import (
     differences,
+    has_no_shape,
     stands_still,
 )
 
@@ -76,3 +77,8 @@ def test_a_token_that_is_given_out_twice_is_seen():
     assert stands_still([one, two], [three, three])
     assert not stands_still([one, two], [three, one])
     assert not stands_still([one, one], [three, three])
+
+
+def test_an_answer_of_which_nothing_can_be_compared_is_known():
+    assert has_no_shape([answer("one"), answer("one and two")])
+    assert not has_no_shape([answer(PAGE.format("one")), answer(PAGE.format("two"))])
