@@ -9,6 +9,7 @@ What need not be the same is what plain itself says otherwise from one time to t
 from __future__ import annotations
 
 import base64
+import functools
 import http.client
 import itertools
 import json
@@ -39,6 +40,7 @@ JOINT = re.compile(r"""([\s"'<>]+)""")
 CSRF_TOKEN = re.compile(r'name="csrf_token"[^>]* value="([^"]+)"')
 
 
+@functools.lru_cache(maxsize=64)
 def parts(answer: Answer) -> dict[str, list[str]]:
     """What there is to compare of an answer, in pieces."""
     headers = sorted(
