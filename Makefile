@@ -14,7 +14,7 @@ help: ## show the targets
 setup: ## make .venv, and install what it needs; quick when there is nothing to do
 	@tests/setup.sh
 
-check: setup ## lint and unit tests, in under a minute
+check: setup ## lint and unit tests, in about a minute
 	@$(python) tests/run.py check
 
 test: setup ## all tests, on real hosts in containers too
