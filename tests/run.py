@@ -44,7 +44,7 @@ LINT = [
 ]  # fmt: skip
 
 # Quick, since make test has every test and every example.
-QUICK = "pytest --junit-xml=tests/output/unit.xml -m 'not slow' --hypothesis-profile=quick"
+QUICK = "pytest -n 2 --dist worksteal --junit-xml=tests/output/unit.xml -m 'not slow' --hypothesis-profile=quick"
 CHECK = [
     [Stage("unit tests", QUICK, UNIT)],
     # Each playbook takes it a second, and the tests have as many as the collection.

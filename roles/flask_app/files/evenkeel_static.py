@@ -130,7 +130,7 @@ class StaticFiles:
         for file in files:
             path = unquote_to_bytes(urlsplit(file["url"]).path)
             place = os.path.join(root, file["version"], os.fsdecode(path).lstrip("/"))
-            headers = [(name, value) for name, value in file["headers"]]
+            headers = list(map(tuple, file["headers"]))
             # As WSGI has it (PEP 3333, "Unicode Issues").
             self.files[path.decode("latin-1")] = (
                 file["version"],

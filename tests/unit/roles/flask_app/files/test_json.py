@@ -130,7 +130,7 @@ def test_every_text_is_written_as_flask_does(text):
     assert same({text: text}, ensure_ascii=False)
 
 
-@pytest.mark.parametrize("odd", ODD, ids=repr)
+@pytest.mark.parametrize("odd", ODD, ids=[type(odd).__name__ for odd in ODD])
 @pytest.mark.parametrize("ascii_only", [True, False])
 def test_what_orjson_sees_otherwise_is_left_to_flask(odd, ascii_only):
     assert same([odd], ensure_ascii=ascii_only)
