@@ -112,6 +112,14 @@ def test_what_is_asked_for_without_a_version_is_the_apps(fleet):
     assert answer.release
 
 
+def test_what_is_asked_for_without_a_version_is_precompressed_too(fleet):
+    answer = fleet.ask("app1", "/static/shop.css", {"Accept-Encoding": "gzip"})
+    assert answer.headers["Content-Encoding"] == "gzip"
+    # nginx would have made that a weak one.
+    assert re.fullmatch(r'"[0-9a-f]{16}-gzip"', answer.headers["ETag"])
+    assert gzip.decompress(answer.body) == fleet.ask("app1", "/static/shop.css").body
+
+
 @pytest.mark.parametrize(
     "path", ["/static/shop.css?v=../../../etc", "/etc/passwd?v=none", "/static/?v=none"]
 )
