@@ -35,6 +35,12 @@ from ansible_collections.evenkeel.flask.plugins.module_utils import _slots
 from ansible_collections.evenkeel.flask.tests.apps import materialize
 
 PATIENCE = 60
+# The gate and the bake have their own tests, and take most of the time of a rollout.
+CHECKS = ["main_page", "api", "upload", "response_times", "concurrency", "session", "errors"]
+QUICK = {
+    "rollout_bake_seconds": 0,
+    "rollout_checks": {name: {"enabled": False} for name in CHECKS},
+}
 
 
 def wait_until(true: Callable[[], object], what: str) -> None:

@@ -14,7 +14,7 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from ansible_collections.evenkeel.flask.molecule.shared.testbed import wait_until
+from ansible_collections.evenkeel.flask.molecule.shared.testbed import QUICK, wait_until
 
 HAPROXY = {"haproxy": {"backend": "app"}}
 UPSTREAM = "/etc/nginx/conf.d/shop.conf"
@@ -94,7 +94,8 @@ def look(fleet, lb):
 
 
 def settings(drain=None, **more):
-    return ("--extra-vars", json.dumps({"rollout_drain": drain or HAPROXY, **more}))
+    wanted = {**QUICK, "rollout_drain": drain or HAPROXY, **more}
+    return ("--extra-vars", json.dumps(wanted))
 
 
 @pytest.fixture(scope="module")
@@ -136,9 +137,7 @@ def all_at_once(fleet, look, to_v2):
     waits = {
         "command": ["sh", "-c", wait, "-", *hooks["before_switch"]["command"]],
     }
-    args = settings(
-        rollout_hooks={"before_switch": waits}, rollout_batches=["100%"], rollout_bake_seconds=0
-    )
+    args = settings(rollout_hooks={"before_switch": waits}, rollout_batches=["100%"])
     asked, under_way = fleet.folder / "asked", fleet.folder / "under_way"
     slots = {name: host.live_slot for name, host in fleet.hosts.items()}
     with ThreadPoolExecutor(3) as pool:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import pytest
+from ansible_collections.evenkeel.flask.molecule.shared.testbed import QUICK
 from ansible_collections.evenkeel.flask.tests.bench import page
 
 SCENARIO = Path(__file__).resolve().parents[1]
@@ -23,12 +24,6 @@ PAGE = SCENARIO.parents[1] / "docs" / "faults.md"
 WATCHED = "/opt/watched"
 PYTHON = f'#!/bin/sh\\nPYTHONPATH={WATCHED} exec /usr/bin/python3 "$@"\\n'
 
-# The gate and the bake have their own tests, and take most of the time of a rollout.
-CHECKS = ["main_page", "api", "upload", "response_times", "concurrency", "session", "errors"]
-QUICK = {
-    "rollout_bake_seconds": 0,
-    "rollout_checks": {name: {"enabled": False} for name in CHECKS},
-}
 HEAD = ["who is killed", "when", "served then", "requests", "failed", "and"]
 
 
