@@ -40,12 +40,12 @@ def test_the_suites_of_a_report_are_summed():
 
 
 def test_every_scenario_is_run_and_those_that_take_long_first(tmp_path):
-    for name in ("bake", "default", *run.LONG):
+    for name in ("bake", "default", "rollout", *run.LONG):
         (tmp_path / "molecule" / name).mkdir(parents=True)
         (tmp_path / "molecule" / name / "molecule.yml").touch()
     (tmp_path / "molecule" / "shared").mkdir()
     found = [stage.name for stage in run.scenarios(tmp_path)]
-    assert found == [f"molecule {name}" for name in (*run.LONG, "bake", "default")]
+    assert found == [f"molecule {name}" for name in ("rollout", *run.LONG, "bake", "default")]
 
 
 def test_the_long_run_has_what_has_a_long_form_and_all_of_it(tmp_path):
