@@ -287,7 +287,23 @@ def test_a_release_has_none_of_its_predecessors_answers(fleet):
     assert cached(fleet, "app1", "/products?page=1") == "MISS"
 
 
-# Redis away
+# The limit
+
+
+def test_a_client_has_one_limit_on_all_hosts(fleet):
+    client = {"X-Forwarded-For": f"198.51.100.{uuid.uuid4().int % 250 + 1}"}
+    statuses = [
+        fleet.ask(("app1", "app2")[number % 2], "/login", client).status for number in range(201)
+    ]
+    assert statuses == [200] * 200 + [429]
+    refused = fleet.ask("app1", "/login", client)
+    assert 0 < int(refused.headers["Retry-After"]) <= 60
+    # Others are not meant, and neither is who asks for the health of the app.
+    assert fleet.ask("app1", "/login", {"X-Forwarded-For": "203.0.113.1"}).status == 200
+    assert fleet.ask("app1", "/health", client).status == 200
+
+
+# Redis away: after the limit, for which a worker does not ask for a second after it was
 
 
 def test_without_redis_all_is_served_and_with_it_sessions_are_there_again(fleet, host, data):
@@ -303,22 +319,6 @@ def test_without_redis_all_is_served_and_with_it_sessions_are_there_again(fleet,
     finally:
         data.check_output("systemctl start redis-server")
     wait_until(lambda: fleet.ask("app1", "/account", cookie).status == 200, "the session is back")
-
-
-# The limit
-
-
-def test_a_client_has_one_limit_on_all_hosts(fleet):
-    client = {"X-Forwarded-For": f"198.51.100.{uuid.uuid4().int % 250 + 1}"}
-    statuses = [
-        fleet.ask(("app1", "app2")[number % 2], "/login", client).status for number in range(201)
-    ]
-    assert statuses == [200] * 200 + [429]
-    refused = fleet.ask("app1", "/login", client)
-    assert 0 < int(refused.headers["Retry-After"]) <= 60
-    # Others are not meant, and neither is who asks for the health of the app.
-    assert fleet.ask("app1", "/login", {"X-Forwarded-For": "203.0.113.1"}).status == 200
-    assert fleet.ask("app1", "/health", client).status == 200
 
 
 # What is told
