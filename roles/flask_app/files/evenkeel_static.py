@@ -21,8 +21,8 @@ from typing import Any, Callable
 from urllib.parse import unquote_to_bytes, urlsplit
 
 import flask
-from evenkeel_compress import takes_gzip
-from werkzeug.http import http_date, is_resource_modified
+from evenkeel_http import of_not_modified, takes_gzip
+from werkzeug.http import http_date
 from werkzeug.test import Client
 from werkzeug.wsgi import wrap_file
 
@@ -161,11 +161,10 @@ class StaticFiles:
         except OSError:
             return self.app(environ, start_response)
         status = os.fstat(stream.fileno())
-        etag, modified = f'"{version}"', http_date(status.st_mtime)
-        headers += [("ETag", etag), ("Last-Modified", modified)]
-        if not is_resource_modified(environ, etag, None, modified):
+        headers += [("ETag", f'"{version}"'), ("Last-Modified", http_date(status.st_mtime))]
+        kept = of_not_modified(environ, headers)
+        if kept is not None:
             stream.close()
-            kept = [item for item in headers if not item[0].lower().startswith("content-")]
             start_response("304 Not Modified", kept)
             return []
         start_response("200 OK", [*headers, ("Content-Length", str(status.st_size))])

@@ -30,13 +30,12 @@ from dataclasses import dataclass, field
 from typing import Any, Callable
 
 import flask
-from evenkeel_compress import compressed, takes_gzip
+from evenkeel_http import Headers, compressed, of_not_modified, takes_gzip
 from evenkeel_redis import Guarded, RedisAway
-from werkzeug.http import is_resource_modified, parse_list_header, parse_options_header
+from werkzeug.http import parse_list_header, parse_options_header
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 WsgiApp = Callable[..., Iterable[bytes]]
-Headers = list[tuple[str, str]]
 
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS", "TRACE")
 # Headers by which an answer may differ, and that are part of every key.
@@ -505,10 +504,8 @@ class CacheMiddleware:
             else:
                 body = gzip.decompress(body)
         told = self._telling(start_response, "HIT", "")
-        names = {name.lower(): value for name, value in headers}
-        etag, modified = names.get("etag"), names.get("last-modified")
-        if (etag or modified) and not is_resource_modified(environ, etag, None, modified):
-            kept = [item for item in headers if not item[0].lower().startswith("content-")]
+        kept = of_not_modified(environ, headers)
+        if kept is not None:
             told("304 Not Modified", kept)
             return []
         told("200 OK", headers)

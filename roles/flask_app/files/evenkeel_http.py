@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is compressed once instead of each time that somebody asks for it.
+"""What HTTP wants of whoever answers in front of the app: encodings, and to whom nothing new need be sent.
 
 This file is part of each release and runs inside the app's own process. It needs Python 3.9 and Flask.
 """
@@ -10,9 +10,12 @@ from __future__ import annotations
 
 import functools
 import gzip
+from typing import Any
 
 from werkzeug.datastructures import Accept
-from werkzeug.http import parse_accept_header
+from werkzeug.http import is_resource_modified, parse_accept_header
+
+Headers = list[tuple[str, str]]
 
 # As nginx's gzip_comp_level, gzip_min_length and gzip_types have it.
 LEVEL = 6
@@ -46,3 +49,12 @@ def compressed(mimetype: str, body: bytes) -> bytes | None:
     # Without the time in it, the same comes out on every host.
     smaller = gzip.compress(body, LEVEL, mtime=0)
     return smaller if len(smaller) < len(body) else None
+
+
+def of_not_modified(environ: dict[str, Any], headers: Headers) -> Headers | None:
+    """What of an answer's headers stands in the 304 for who has it already (RFC 9110, 15.4.5); None for all others."""
+    names = {name.lower(): value for name, value in headers}
+    etag, modified = names.get("etag"), names.get("last-modified")
+    if not (etag or modified) or is_resource_modified(environ, etag, None, modified):
+        return None
+    return [item for item in headers if not item[0].lower().startswith("content-")]
