@@ -17,7 +17,8 @@ from ansible_collections.evenkeel.flask.tests.apps import materialize
 
 # What the users of each scenario ask for, and what no check of the gate asks for.
 PATHS = ("/", "/health", "/api/products")
-PRODUCT = ("/products/7",)
+# Each asks for another page: what the cache answers is not the work of the release.
+PRODUCT = tuple(f"/products/7?visit={number}" for number in range(2000))
 
 # How the run says who refused the release.
 BUILD = r"localhost\]: .*"
@@ -148,7 +149,7 @@ FAULTS = [
     bake("rate-limit", r"/products/\*: \d+ of \d+ requests failed"),
     bake("leak-memory", r"each worker takes \S+ MB of memory more", seconds=40),
     bake("leak-files", r"each worker takes \S+ open files more", seconds=40),
-    bake("leak-connections", r"(each worker takes \S+ connections to port 5432 more|.*requests failed)", seconds=40),
+    bake("leak-connections", r"(each worker takes \S+ connections to port 5432 more|.*requests failed|/health: 503)", seconds=40),
     bake("fills-the-disk", r"\d+ KiB are logged for each request"),
     # It is released, and harms nobody: a slot is stopped when its last request is answered.
     Fault("drops-in-flight", "drain", "", paths=("/reports/sales?delay=1",), rate=3),
