@@ -21,3 +21,18 @@ options:
     description: Where the run was started. By default the controller's host name.
     type: str
 """
+
+    # What TAKE_SPEC has beyond it.
+    LOCK = r"""
+options:
+  force:
+    description: Take the lock from whoever has it.
+    type: bool
+    default: false
+  gone:
+    description: >-
+      A run that has ended without giving its lock back. By default it is found out of one that was started on this
+      controller.
+    type: str
+    default: ""
+"""

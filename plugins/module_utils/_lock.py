@@ -12,6 +12,7 @@ import fcntl
 import json
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Callable
 
@@ -19,6 +20,12 @@ from ansible_collections.evenkeel.flask.plugins.module_utils import _timing
 
 # The options that say whose lock it is; what they mean is in plugins/doc_fragments/run.py.
 RUN_SPEC: dict[str, Any] = {name: {"type": "str"} for name in ("run", "who", "controller")}
+# Those of a module that takes a lock which another run may have.
+TAKE_SPEC: dict[str, Any] = {
+    **RUN_SPEC,
+    "force": {"type": "bool", "default": False},
+    "gone": {"type": "str", "default": ""},
+}
 
 
 @dataclass(frozen=True)
@@ -60,7 +67,18 @@ class Lock:
         }
 
 
-class HeldError(Exception):
+class LockError(Exception):
+    """The lock cannot be had.
+
+    @param holder: who has it, as people read it
+    """
+
+    def __init__(self, message: str, holder: dict[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.holder = holder
+
+
+class HeldError(LockError):
     """Another run holds the lock."""
 
     def __init__(self, app: str, lock: Lock) -> None:
@@ -68,9 +86,9 @@ class HeldError(Exception):
         super().__init__(
             f"A rollout of {app} is under way: {told['who']} started it on {told['controller']} at "
             f"{told['since']}, and its lock lasts until {told['until']}. Wait for its end. If it is known to "
-            "be gone, break its lock: -e rollout_break_lock=true"
+            "be gone, break its lock: -e rollout_break_lock=true",
+            told,
         )
-        self.lock = lock
 
 
 def take(app: str, found: Lock | None, wanted: Lock, gone: str = "", force: bool = False) -> Lock:
@@ -109,12 +127,29 @@ def hold(
     return _change(path, lambda found: take(app, found, wanted, gone, force), check_mode)
 
 
+def ask(
+    path: str, params: Mapping[str, Any], seconds: float, check_mode: bool
+) -> tuple[Lock | None, Lock | None]:
+    """Take a lock as C(take) does, for the run that a module's options tell (TAKE_SPEC, and the app's name)."""
+    wanted = own(params["run"], params["who"], params["controller"], seconds)
+    return hold(path, params["name"], wanted, params["gone"], params["force"], check_mode)
+
+
 def give_back(path: str, run: str, check_mode: bool = False) -> tuple[Lock | None, Lock | None]:
     """Give a run's own lock back, and no other's; return what there was and what there is."""
     return _change(path, lambda found: None if found and found.run == run else found, check_mode)
 
 
 def _change(
+    path: str, decide: Callable[[Lock | None], Lock | None], check_mode: bool
+) -> tuple[Lock | None, Lock | None]:
+    try:
+        return _change_file(path, decide, check_mode)
+    except OSError as error:
+        raise LockError(f"The lock {path} cannot be kept: {error.strerror}.") from error
+
+
+def _change_file(
     path: str, decide: Callable[[Lock | None], Lock | None], check_mode: bool
 ) -> tuple[Lock | None, Lock | None]:
     if check_mode:

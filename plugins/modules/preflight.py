@@ -18,17 +18,21 @@ description:
   - Needs nothing on the host but Python; no client library and no driver.
   - Of databases other than PostgreSQL only the port is tried, and SQLite is not asked.
   - URLs are never shown, only host and port.
+  - With O(lock_seconds) it takes the host's lock first, as M(evenkeel.flask.rollout_lock) does, and looks at nothing
+    where another run has it.
 notes:
   - Only root sees which program of another user has a port, so use C(become) with O(ports).
 extends_documentation_fragment:
   - evenkeel.flask.attributes
+  - evenkeel.flask.run
+  - evenkeel.flask.run.lock
 attributes:
   check_mode:
     support: full
   diff_mode:
     support: N/A
     details:
-      - Nothing is changed but for a key in Redis that is deleted again.
+      - Nothing is changed but for a key in Redis that is deleted again, and the lock.
   idempotent:
     support: full
 options:
@@ -118,6 +122,9 @@ options:
     description: Seconds that a service may take to connect, and for each answer.
     type: float
     default: 5
+  lock_seconds:
+    description: How long the lock lasts if nothing more is heard of this run. No lock is looked at without it.
+    type: float
 """
 
 EXAMPLES = r"""
@@ -139,6 +146,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+holder:
+  description: The run that holds the lock now, as M(evenkeel.flask.rollout_lock) returns it.
+  returned: when O(lock_seconds) was given
+  type: dict
+  sample: {}
 problems:
   description: What is wrong, each with the variable to change and the remedy. The message has one on each line.
   returned: always
@@ -201,7 +213,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.evenkeel.flask.plugins.module_utils import _postgres, _preflight, _redis
+from ansible_collections.evenkeel.flask.plugins.module_utils import (
+    _lock,
+    _postgres,
+    _preflight,
+    _redis,
+)
 
 BUDGET_SPEC: dict[str, Any] = {
     "workers": {"type": "int", "required": True},
@@ -227,6 +244,8 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "controller_time": {"type": "float"},
     "max_clock_skew": {"type": "float", "default": 60},
     "timeout": {"type": "float", "default": 5},
+    "lock_seconds": {"type": "float"},
+    **_lock.TAKE_SPEC,
 }
 
 
@@ -281,6 +300,13 @@ def prove_services(params: Mapping[str, Any], report: _preflight.Report) -> None
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     report = _preflight.Report()
+    if module.params["lock_seconds"] is not None:
+        path, seconds = _lock.path(module.params["name"]), module.params["lock_seconds"]
+        try:
+            _found, lock = _lock.ask(path, module.params, seconds, module.check_mode)
+        except _lock.LockError as error:
+            module.fail_json(msg=str(error), problems=[str(error)], holder=error.holder)
+        report.facts["holder"] = lock.told() if lock else None
     look_at_host(module.params, report)
     prove_services(module.params, report)
     for warning in report.warnings:

@@ -100,7 +100,7 @@ options:
     type: dict
     default: {}
   keep:
-    description: How many releases V(settled) keeps.
+    description: How many releases V(settled) keeps, and V(staged) expects.
     type: int
     default: 5
   health_path:
@@ -121,7 +121,8 @@ options:
   lock_seconds:
     description:
       - How long the lock of this run lasts from now on, as with M(evenkeel.flask.rollout_lock). If another run has it, nothing
-        is done. V(settled) gives it back in the end. Without it no lock is looked at.
+        is done. V(settled) gives it back in the end, and so does V(staged) where nothing is left to do. Without it no lock
+        is looked at.
     type: float
   root:
     description: The directory that holds the apps.
@@ -195,6 +196,13 @@ healthy:
   returned: when O(state=staged)
   type: bool
   sample: true
+settled:
+  description:
+    - Whether the host is as V(settled) would leave it, with this release live and healthy, so that a rollout has nothing
+      more to do there.
+  returned: when O(state=staged)
+  type: bool
+  sample: false
 """
 
 import errno
@@ -262,6 +270,12 @@ def stage(params: dict[str, Any], layout: _release.Layout, check_mode: bool) -> 
     host = _slots.observe(layout)
     status, answering = _slots.try_ask(layout.live, params["health_path"], ASK_SECONDS)
     is_there = release in host.releases
+    healthy = status == 200 and answering == host.live_release
+    settled = (
+        healthy
+        and host.live_release == release
+        and not _release.plan_settled(host, params["keep"], is_as_left(layout, host))
+    )
     if not is_there and not check_mode:
         archive, wheels = (
             _stage.keep_archive(layout, params[name], params["uploads"])
@@ -287,7 +301,8 @@ def stage(params: dict[str, Any], layout: _release.Layout, check_mode: bool) -> 
     return {
         "release": release,
         "steps": [] if is_there else [_release.Step("stage", release)],
-        "healthy": status == 200 and answering == host.live_release,
+        "healthy": healthy,
+        "settled": settled,
         **_release.summarise(host),
     }
 
@@ -359,9 +374,10 @@ def main() -> None:
         if params["lock_seconds"] is not None:
             hold(params, module.check_mode)
         done = act(params, layout, module.check_mode)
-        if params["lock_seconds"] is not None and params["state"] == "settled":
+        is_over = params["state"] == "settled" or done.get("settled")
+        if params["lock_seconds"] is not None and is_over:
             _lock.give_back(_lock.path(params["name"]), params["run"], module.check_mode)
-    except (_release.ReleaseError, _lock.HeldError, ArchiveError, OSError) as exc:
+    except (_release.ReleaseError, _lock.LockError, ArchiveError, OSError) as exc:
         module.no_log_values = secrets
         module.fail_json(msg=explained(str(exc), layout), **timing.told())
     for doubt in done.pop("doubts", []):

@@ -20,6 +20,7 @@ description:
 extends_documentation_fragment:
   - evenkeel.flask.attributes
   - evenkeel.flask.run
+  - evenkeel.flask.run.lock
 attributes:
   check_mode:
     support: full
@@ -45,16 +46,6 @@ options:
     description: How long the lock lasts if nothing more is heard of this run.
     type: float
     default: 1800
-  force:
-    description: Take the lock from whoever has it.
-    type: bool
-    default: false
-  gone:
-    description: >-
-      A run that has ended without giving its lock back. By default it is found out of one that was started on this
-      controller.
-    type: str
-    default: ""
   directory:
     description: Where the lock is kept.
     type: path
@@ -94,9 +85,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "name": {"type": "str", "required": True},
     "state": {"type": "str", "choices": ["held", "free"], "default": "held"},
     "seconds": {"type": "float", "default": 1800},
-    "force": {"type": "bool", "default": False},
-    **_lock.RUN_SPEC,
-    "gone": {"type": "str", "default": ""},
+    **_lock.TAKE_SPEC,
     "directory": {"type": "path", "default": "/run"},
 }
 
@@ -109,14 +98,9 @@ def main() -> None:
         if params["state"] == "free":
             found, lock = _lock.give_back(path, params["run"], module.check_mode)
         else:
-            own = _lock.own(params["run"], params["who"], params["controller"], params["seconds"])
-            found, lock = _lock.hold(
-                path, params["name"], own, params["gone"], params["force"], module.check_mode
-            )
-    except _lock.HeldError as error:
-        module.fail_json(msg=str(error), holder=error.lock.told())
-    except OSError as error:
-        module.fail_json(msg=f"The lock {path} cannot be kept: {error.strerror}.", holder=None)
+            found, lock = _lock.ask(path, params, params["seconds"], module.check_mode)
+    except _lock.LockError as error:
+        module.fail_json(msg=str(error), holder=error.holder)
     module.exit_json(changed=lock != found, holder=lock.told() if lock else None)
 
 

@@ -110,7 +110,8 @@ def _state(done: Mapping[str, Mapping[str, Any]]) -> str:
         return f"refused by its {bad}"
     if "withdraw" in done:
         return "taken back"
-    return "released" if {"bake", "finish"} & set(done) else "not released"
+    had_it = done.get("stage", {}).get("settled")
+    return "released" if had_it or {"bake", "finish"} & set(done) else "not released"
 
 
 def picture(found: Iterable[Row]) -> Picture | None:

@@ -10,7 +10,8 @@ import sys
 
 import pytest
 import yaml
-from ansible_collections.evenkeel.flask.plugins.module_utils import _postgres, _redis
+from ansible_collections.evenkeel.flask.plugins.doc_fragments.run import ModuleDocFragment
+from ansible_collections.evenkeel.flask.plugins.module_utils import _lock, _postgres, _redis
 from ansible_collections.evenkeel.flask.plugins.module_utils._preflight import Doubt, Problem
 from ansible_collections.evenkeel.flask.plugins.modules import preflight
 from ansible_collections.evenkeel.flask.tests.unit.plugins.run_module import documented, run_module
@@ -19,11 +20,18 @@ SERVER = _postgres.Server("15.18", max_connections=100, reserved=3)
 FLEET = {"workers": 5, "threads": 1, "pool_size": 20, "max_overflow": 40, "hosts": 8}
 REDIS = "redis://shop:hunter2@data:6379/0"
 DATABASE = "postgresql://shop:hunter2@data/shop"
+ALICE = {"run": "a/1/1", "who": "alice", "controller": "ci-7"}
+BOB = {"run": "b/2/2", "who": "bob", "controller": "laptop"}
 
 
 def check(check_mode=False, **params):
     good = {"name": "shop", "python": sys.executable, "min_free_mb": 0}
     return run_module(preflight, check_mode, **{**good, **params})
+
+
+@pytest.fixture(autouse=True)
+def _lock_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(_lock, "path", lambda _app: str(tmp_path / "lock"))
 
 
 @pytest.fixture(autouse=True, name="asked")
@@ -141,14 +149,35 @@ def test_a_database_of_another_kind_is_not_logged_in_to(asked):
     assert asked == []
 
 
+def test_a_host_that_another_run_has_is_not_looked_at(asked):
+    assert check(lock_seconds=60, **ALICE)["holder"]["who"] == "alice"
+    said = check(lock_seconds=60, redis_url=REDIS, **BOB)
+    assert "A rollout of shop is under way: alice started it on ci-7" in said["msg"]
+    assert (said["problems"], said["holder"]["who"]) == ([said["msg"]], "alice")
+    assert asked == []
+
+
+@pytest.mark.parametrize("taken", [{"force": True}, {"gone": "a/1/1"}])
+def test_the_lock_of_a_run_that_is_known_to_be_gone_is_taken(taken):
+    check(lock_seconds=60, **ALICE)
+    assert check(lock_seconds=60, **BOB, **taken)["holder"]["who"] == "bob"
+
+
+def test_check_mode_takes_no_lock():
+    check(check_mode=True, lock_seconds=60, **ALICE)
+    assert check(lock_seconds=60, **BOB)["holder"]["who"] == "bob"
+
+
 def test_urls_are_never_shown():
     said = check(redis_url=REDIS, database_url=DATABASE)
     assert "hunter2" not in str(said)
 
 
 def test_the_documentation_is_the_argument_spec():
-    docs = yaml.safe_load(preflight.DOCUMENTATION)
-    assert documented(docs["options"]) == documented(preflight.ARGUMENT_SPEC)
+    options = yaml.safe_load(preflight.DOCUMENTATION)["options"]
+    for fragment in (ModuleDocFragment.DOCUMENTATION, ModuleDocFragment.LOCK):
+        options.update(yaml.safe_load(fragment)["options"])
+    assert documented(options) == documented(preflight.ARGUMENT_SPEC)
 
 
 def test_every_value_that_is_returned_is_documented(warned):
@@ -158,6 +187,8 @@ def test_every_value_that_is_returned_is_documented(warned):
         redis_url=REDIS,
         database_url=DATABASE,
         connections=FLEET,
+        lock_seconds=60,
+        **ALICE,
     )
     returned = set(said) - {"changed", "invocation", "warnings"}
     assert returned == set(yaml.safe_load(preflight.RETURN)) - {"warnings"}

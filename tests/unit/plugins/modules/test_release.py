@@ -410,6 +410,38 @@ class TestLock:
         host(state="settled", lock_seconds=60, **self.ALICE)
         assert not host(state="live", release="a", lock_seconds=60, **self.BOB).get("failed")
 
+    @pytest.fixture(name="through")
+    def _through(self, host, monkeypatch):
+        """Stages, with an answer of its live release, what has been settled on the host already."""
+        name = host(check_mode=True, **STAGED)["release"]
+        host.set_up("a", name, blue=name, green="a", live="blue", running=("blue",))
+        host(state="settled")
+
+        def stage(status=200, **params):
+            monkeypatch.setattr(_slots, "try_ask", lambda *_asked: (status, name))
+            return host(**STAGED, lock_seconds=60, **self.ALICE, **params)
+
+        return stage
+
+    def test_a_host_that_needs_nothing_more_is_open_to_the_next(self, host, through):
+        said = through()
+        assert (said["changed"], said["settled"]) == (False, True)
+        assert not host(state="settled", lock_seconds=60, **self.BOB).get("failed")
+
+    def test_a_host_that_does_not_answer_well_stays_locked(self, host, through):
+        assert through(status=500)["settled"] is False
+        assert host(state="settled", lock_seconds=60, **self.BOB)["failed"]
+
+    def test_a_host_that_has_too_much_stays_locked(self, host, through):
+        Path(host.layout.slot("green")).unlink()
+        assert through(keep=0)["settled"] is False
+        assert host(state="settled", lock_seconds=60, **self.BOB)["failed"]
+
+    def test_a_host_that_gets_another_release_stays_locked(self, host, through, staged):
+        assert through(python="/usr/bin/another")["settled"] is False
+        assert staged != []
+        assert host(state="settled", lock_seconds=60, **self.BOB)["failed"]
+
     def test_check_mode_takes_none(self, host, lock):
         host.set_up("a", blue="a", live="blue", running=("blue",))
         host(check_mode=True, state="settled", lock_seconds=60, **self.ALICE)

@@ -141,5 +141,6 @@ def test_of_many_at_once_one_holds_it(tmp_path):
 
 def test_the_documentation_is_the_argument_spec():
     options = yaml.safe_load(rollout_lock.DOCUMENTATION)["options"]
-    options.update(yaml.safe_load(ModuleDocFragment.DOCUMENTATION)["options"])
+    for fragment in (ModuleDocFragment.DOCUMENTATION, ModuleDocFragment.LOCK):
+        options.update(yaml.safe_load(fragment)["options"])
     assert documented(options) == documented(rollout_lock.ARGUMENT_SPEC)

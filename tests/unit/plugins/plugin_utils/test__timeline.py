@@ -26,6 +26,8 @@ REFUSED = {"gate": took(5, 3, failed=True), "withdraw": took(9, 1)}
         (REFUSED, "refused by its gate"),
         ({**WELL, "withdraw": took(30, 1)}, "taken back"),
         ({"stage": took(0, 2)}, "not released"),
+        ({"stage": took(0, 2, settled=False)}, "not released"),
+        ({"stage": took(0, 2, settled=True)}, "released"),
         ({"stage": took(0, 2), "gate": {"unreachable": True, "msg": "gone"}}, "lost"),
     ],
 )

@@ -1,4 +1,9 @@
-"""The WSGI entry of {{ flask_app_name }}, rendered by evenkeel.flask: the app as it is, in its production form."""
+# Copyright (c) 2026, the evenkeel.flask authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The WSGI entry of an app: the app as it is, in its production form."""
+
+from __future__ import annotations
 
 import os
 
@@ -9,16 +14,17 @@ from evenkeel_optimize import Optimizer
 from gunicorn.util import import_app
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-ENTRY = {{ flask_app_entry | to_json }}
 FOLDER = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 # While it is staged a release has a dot in front.
 RELEASE = os.path.basename(FOLDER).lstrip(".")
 
 optimizer = Optimizer(production_optimized, FOLDER)
 optimizer.lay_under()
-app = import_app(ENTRY)
+app = import_app(production_optimized.EVENKEEL_ENTRY)
 if getattr(app, "debug", False):
-    raise RuntimeError("debug mode is on, which shows visitors what is inside. Switch it off: FLASK_DEBUG, app.debug")
+    raise RuntimeError(
+        "debug mode is on, which shows visitors what is inside. Switch it off: FLASK_DEBUG, app.debug"
+    )
 # One proxy stands in front, and the socket lets nobody else in.
 application = ProxyFix(optimizer.surround(app, RELEASE), x_for=1, x_proto=1, x_host=1)
 application = DrainMiddleware(RequestIdMiddleware(application))
