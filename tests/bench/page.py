@@ -33,7 +33,8 @@ def write(section: str, lines: Iterable[str], measured: str, page: Path = PAGE) 
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    return [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows)]
+    shown = ([cell.replace("|", r"\|") for cell in cells] for cells in rows)
+    return [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *shown)]
 
 
 def machine() -> str:

@@ -125,7 +125,9 @@ FAULTS = [
           "files above 64 KiB are refused, while 2 MiB are promised",
           settings={"flask_app_env": {"MAX_CONTENT_LENGTH": "65536"}}, in_short=True),
     Fault("slow", "response_times", REFUSED + r"Response Times failed"),
-    Fault("slower-by-30-percent", "response_times", REFUSED + r"Response Times (failed|inconclusive)"),
+    # The fleet's own inventory allows more, for the machines of the tests are busy; this is the default.
+    Fault("slower-by-30-percent", "response_times", REFUSED + r"Response Times (failed|inconclusive)",
+          settings={"rollout_max_slowdown": 1.25}),
     Fault("slower-5-times", "response_times", REFUSED + r"Response Times (failed|inconclusive)", in_short=True),
     Fault("health-slow", "response_times", REFUSED + r"Response Times failed \(/health"),
     Fault("broken-concurrency", "concurrency", REFUSED + r"Concurrent Connections failed", in_short=True),
@@ -145,7 +147,7 @@ FAULTS = [
     Fault("debugger", "errors", REFUSED + r"Error Handling failed .*debugger"),
     # What no check asks for.
     bake("broken-product", r"/products/\*: \d+ of \d+ requests failed", in_short=True),
-    bake("one-percent-500", r"/products/\*: \d+ of \d+ requests failed", seconds=120, rate=30),
+    bake("one-percent-500", r"/products/\*: \d+ of \d+ requests failed", seconds=120),
     bake("rate-limit", r"/products/\*: \d+ of \d+ requests failed"),
     bake("leak-memory", r"each worker takes \S+ MB of memory more", seconds=40),
     bake("leak-files", r"each worker takes \S+ open files more", seconds=40),

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from hypothesis import settings
 
-settings.register_profile("quick", max_examples=20)
+# No test fails for want of time: the machine may be busy.
+settings.register_profile("default", deadline=None)
+settings.register_profile("quick", max_examples=20, deadline=None)
+settings.load_profile("default")
 
 
 def pytest_configure(config):

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 from ansible_collections.evenkeel.flask.plugins.plugin_utils import _live
 from ansible_collections.evenkeel.flask.plugins.plugin_utils._live import Host
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 BAKING = Host(0.0, "Watch the release while its predecessor is warm", 60.0, None, "switched")
@@ -57,7 +57,6 @@ def test_as_many_rows_as_fit_are_shown_in_the_order_of_the_fleet():
     assert [line.split()[0] for line in lines(fleet, height=3)[1:]] == ["app2", "app1"]
 
 
-@settings(deadline=None)
 @given(
     st.dictionaries(st.text(max_size=90), st.sampled_from([BAKING, REFUSED, DONE, WAITING])),
     st.integers(_live.NARROWEST - 1, 200),

@@ -12,7 +12,7 @@ import xml.etree.ElementTree as ET
 import pytest
 from ansible_collections.evenkeel.flask.plugins.plugin_utils import _report, _timeline
 from ansible_collections.evenkeel.flask.plugins.plugin_utils._report import Run, Trial
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 EVIL = '<script>alert("1")</script>&\x00\ud800'
@@ -143,7 +143,6 @@ def test_what_an_app_answers_is_text_and_no_markup():
     assert "&lt;script&gt;" in page
 
 
-@settings(deadline=None)
 @given(st.text())
 def test_whatever_an_app_answers_the_files_can_be_read(text):
     evil = run(

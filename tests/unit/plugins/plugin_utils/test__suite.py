@@ -14,7 +14,7 @@ from ansible_collections.evenkeel.flask.plugins.module_utils._checks.trial impor
 )
 from ansible_collections.evenkeel.flask.plugins.plugin_utils import _suite
 from ansible_collections.evenkeel.flask.plugins.plugin_utils._suite import Case, Policy, Run
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 PASSING = '<testcase classname="tests.test_shop" name="test_cart"/>'
@@ -128,7 +128,6 @@ PIECES = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(deadline=None)
 @given(st.one_of(st.binary(), st.lists(PIECES, max_size=12).map(b"".join)))
 @example(b"<?xml version='1.0' encoding='cp037'?><testsuite/>")
 @example("<?xml version='1.0' encoding='utf-16'?><testsuite/>".encode("utf-16"))

@@ -16,7 +16,7 @@ import orjson
 import pytest
 from ansible_collections.evenkeel.flask.roles.flask_app.files import evenkeel_json
 from flask.json.provider import DefaultJSONProvider
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from markupsafe import Markup
 
@@ -111,19 +111,16 @@ def same(data, **attributes):
     return outcome(ours, data) == outcome(flasks, data)
 
 
-@settings(deadline=None)
 @given(DATA, st.booleans(), st.booleans(), st.sampled_from([None, True, False]))
 def test_every_answer_is_flasks_to_the_byte_or_the_same_error(data, ascii_only, is_sorted, compact):
     assert same(data, ensure_ascii=ascii_only, sort_keys=is_sorted, compact=compact)
 
 
-@settings(deadline=None)
 @given(st.floats())
 def test_every_number_is_written_as_flask_does(number):
     assert same([number])
 
 
-@settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from('\\"\x7fxuU0é😀')))
 def test_every_text_is_written_as_flask_does(text):
     assert same({text: text})
