@@ -130,9 +130,10 @@ def hold(
 def ask(
     path: str, params: Mapping[str, Any], seconds: float, check_mode: bool
 ) -> tuple[Lock | None, Lock | None]:
-    """Take a lock as C(take) does, for the run that a module's options tell (TAKE_SPEC, and the app's name)."""
+    """Take a lock as C(take) does, for the run that a module's options tell (RUN_SPEC or TAKE_SPEC, and the app's name)."""
     wanted = own(params["run"], params["who"], params["controller"], seconds)
-    return hold(path, params["name"], wanted, params["gone"], params["force"], check_mode)
+    gone, force = params.get("gone", ""), params.get("force", False)
+    return hold(path, params["name"], wanted, gone, force, check_mode)
 
 
 def give_back(path: str, run: str, check_mode: bool = False) -> tuple[Lock | None, Lock | None]:

@@ -254,11 +254,6 @@ ARGUMENT_SPEC: dict[str, Any] = {
 }
 
 
-def hold(params: dict[str, Any], check_mode: bool) -> None:
-    own = _lock.own(params["run"], params["who"], params["controller"], params["lock_seconds"])
-    _lock.hold(_lock.path(params["name"]), params["name"], own, check_mode=check_mode)
-
-
 def stage(params: dict[str, Any], layout: _release.Layout, check_mode: bool) -> dict[str, Any]:
     release = _release.release_id(
         params["version"],
@@ -368,15 +363,16 @@ def main() -> None:
     params = {**module.params}
     params["environment"], secrets = _environment.take(module)
     layout = _release.Layout(params["name"], params["root"])
+    lock = _lock.path(params["name"])
     timing = _timing.Timing()
     act = stage if params["state"] == "staged" else move
     try:
         if params["lock_seconds"] is not None:
-            hold(params, module.check_mode)
+            _lock.ask(lock, params, params["lock_seconds"], module.check_mode)
         done = act(params, layout, module.check_mode)
         is_over = params["state"] == "settled" or done.get("settled")
         if params["lock_seconds"] is not None and is_over:
-            _lock.give_back(_lock.path(params["name"]), params["run"], module.check_mode)
+            _lock.give_back(lock, params["run"], module.check_mode)
     except (_release.ReleaseError, _lock.LockError, ArchiveError, OSError) as exc:
         module.no_log_values = secrets
         module.fail_json(msg=explained(str(exc), layout), **timing.told())
