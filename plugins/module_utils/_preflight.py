@@ -125,11 +125,14 @@ def judge_budget(budget: Budget, allowed: int, because: str) -> None:
             "allow more."
         )
     if budget.possible > allowed:
+        fits = allowed // (budget.workers * budget.hosts * budget.slots)
         raise Doubt(
             f"in theory the pools could hold {_counted(budget.workers, 'worker')} x "
             f"({budget.pool_size} + {budget.max_overflow}) x {_counted(budget.hosts, 'host')} x "
             f"{_counted(budget.slots, 'slot')} = {budget.possible} connections, and the database allows "
-            f"{allowed} ({because}). What the workers can really hold at once fits: {arithmetic}."
+            f"{allowed} ({because}). What the workers can really hold at once fits: {arithmetic}. A release "
+            f"that leaks them could still take all; flask_app_pool_size: {fits} with "
+            "flask_app_pool_max_overflow: 0 would keep it from that."
         )
 
 

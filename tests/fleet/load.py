@@ -91,6 +91,7 @@ class Tally:
     failed: int = 0
     statuses: Counter[str] = field(default_factory=Counter)
     releases: Counter[str] = field(default_factory=Counter)
+    failed_by: Counter[str] = field(default_factory=Counter)
     latencies: Latencies = field(default_factory=Latencies)
 
     def add(self, result: Result) -> None:
@@ -100,6 +101,7 @@ class Tally:
         self.latencies.add(result.elapsed_ms)
         if result.status is not None:
             self.releases[result.release or NO_RELEASE] += 1
+            self.failed_by[result.release or NO_RELEASE] += result.failed
 
     def summary(self) -> dict[str, Any]:
         return {
@@ -111,6 +113,7 @@ class Tally:
             "max_ms": round(self.latencies.max_ms, 2),
             "statuses": dict(self.statuses),
             "releases": dict(self.releases),
+            "failed_by": dict(self.failed_by),
         }
 
 

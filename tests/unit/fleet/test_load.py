@@ -171,6 +171,7 @@ class TestSums:
         assert summary["statuses"] == {"200": 2, "404": 1, "502": 1, "no answer": 1}
         # Who gives no answer has no release; who answers without one is told.
         assert summary["releases"] == {"1.0-a": 1, "2.0-b": 1, "none": 2}
+        assert summary["failed_by"] == {"1.0-a": 0, "2.0-b": 0, "none": 1}
         assert summary["max_ms"] == 50
 
 

@@ -9,6 +9,7 @@ import os
 import platform
 import socket
 import sys
+from dataclasses import replace
 
 import pytest
 from ansible_collections.evenkeel.flask.plugins.module_utils import _preflight
@@ -70,8 +71,12 @@ def test_a_budget_that_is_too_big_is_told_with_the_arithmetic(allowed, fits):
 
 def test_pools_that_could_hold_too_much_are_a_doubt():
     budget = Budget(workers=5, threads=1, pool_size=20, max_overflow=40, hosts=8)
-    with pytest.raises(Doubt, match=r"5 workers x \(20 \+ 40\) x 8 hosts x 2 slots = 4800"):
-        _preflight.judge_budget(budget, 80, "max_connections")
+    with pytest.raises(
+        Doubt, match=r"5 workers x \(20 \+ 40\) x 8 hosts x 2 slots = 4800"
+    ) as doubt:
+        _preflight.judge_budget(budget, 170, "max_connections")
+    assert "flask_app_pool_size: 2 with flask_app_pool_max_overflow: 0" in str(doubt.value)
+    _preflight.judge_budget(replace(budget, pool_size=2, max_overflow=0), 170, "max_connections")
 
 
 def test_a_budget_that_fits_in_every_case_is_silent():
