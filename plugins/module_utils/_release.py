@@ -17,8 +17,15 @@ import os.path
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 SLOTS = ("blue", "green")
+
+# What a Layout is made of, documented in plugins/doc_fragments/app.py.
+APP_SPEC: dict[str, Any] = {
+    "name": {"type": "str", "required": True},
+    "root": {"type": "path", "default": "/srv"},
+}
 
 
 def other(slot: str | None) -> str:

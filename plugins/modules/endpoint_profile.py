@@ -27,6 +27,7 @@ notes:
   - What is measured, and how far it can be trusted, is told in C(docs/profiling.md).
 extends_documentation_fragment:
   - evenkeel.flask.attributes
+  - evenkeel.flask.app
 attributes:
   check_mode:
     support: partial
@@ -39,10 +40,6 @@ attributes:
   idempotent:
     support: full
 options:
-  name:
-    description: The app's name.
-    type: str
-    required: true
   base_url:
     description: What the endpoints' paths are relative to. Plain HTTP only.
     type: str
@@ -90,10 +87,6 @@ options:
   user:
     description: The app's user, which the routes are read as. Defaults to O(name).
     type: str
-  root:
-    description: The directory that holds the apps.
-    type: path
-    default: /srv
 """
 
 EXAMPLES = r"""
@@ -318,7 +311,7 @@ from ansible_collections.evenkeel.flask.plugins.module_utils import (
 )
 
 ARGUMENT_SPEC: dict[str, Any] = {
-    "name": {"type": "str", "required": True},
+    **_release.APP_SPEC,
     "base_url": {"type": "str", "default": "http://127.0.0.1:8000"},
     "unix_socket": {"type": "path"},
     "endpoints": {"type": "list", "elements": "raw", "default": []},
@@ -330,7 +323,6 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "timeout": {"type": "float", "default": 10},
     "pool_size": {"type": "int"},
     "user": {"type": "str"},
-    "root": {"type": "path", "default": "/srv"},
 }
 
 

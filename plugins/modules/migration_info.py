@@ -17,6 +17,7 @@ description:
   - An app without Alembic, or a release that is not there, has none.
 extends_documentation_fragment:
   - evenkeel.flask.attributes
+  - evenkeel.flask.app
 attributes:
   check_mode:
     support: full
@@ -27,10 +28,6 @@ attributes:
   idempotent:
     support: full
 options:
-  name:
-    description: The app's name.
-    type: str
-    required: true
   release:
     description: The release whose migrations are told.
     type: str
@@ -39,10 +36,6 @@ options:
     description: The release that the database was migrated by.
     type: str
     required: true
-  root:
-    description: The directory that holds the apps.
-    type: path
-    default: /srv
 """
 
 EXAMPLES = r"""
@@ -78,10 +71,9 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.evenkeel.flask.plugins.module_utils import _migrations, _release
 
 ARGUMENT_SPEC = {
-    "name": {"type": "str", "required": True},
+    **_release.APP_SPEC,
     "release": {"type": "str", "required": True},
     "against": {"type": "str", "required": True},
-    "root": {"type": "path", "default": "/srv"},
 }
 
 

@@ -21,6 +21,7 @@ description:
     P(evenkeel.flask.gunicorn#role).
 extends_documentation_fragment:
   - evenkeel.flask.attributes
+  - evenkeel.flask.app
   - evenkeel.flask.run
 attributes:
   check_mode:
@@ -30,10 +31,6 @@ attributes:
   idempotent:
     support: full
 options:
-  name:
-    description: The app's name.
-    type: str
-    required: true
   state:
     description:
       - V(staged) makes the release from O(archive), O(files) and O(environment). It appears whole or not at all.
@@ -124,10 +121,6 @@ options:
         is done. V(settled) gives it back in the end, and so does V(staged) where nothing is left to do. Without it no lock
         is looked at.
     type: float
-  root:
-    description: The directory that holds the apps.
-    type: path
-    default: /srv
 """
 
 EXAMPLES = r"""
@@ -223,7 +216,7 @@ from ansible_collections.evenkeel.flask.plugins.module_utils._archive import Arc
 
 ASK_SECONDS = 5
 ARGUMENT_SPEC: dict[str, Any] = {
-    "name": {"type": "str", "required": True},
+    **_release.APP_SPEC,
     "state": {
         "type": "str",
         "required": True,
@@ -250,7 +243,6 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "uploads": {"type": "path"},
     "lock_seconds": {"type": "float"},
     **_lock.RUN_SPEC,
-    "root": {"type": "path", "default": "/srv"},
 }
 
 

@@ -18,6 +18,7 @@ description:
   - The secrets of the app stand on no command line.
 extends_documentation_fragment:
   - evenkeel.flask.attributes
+  - evenkeel.flask.app
 attributes:
   check_mode:
     support: partial
@@ -30,10 +31,6 @@ attributes:
     details:
       - What a command does, only the command knows.
 options:
-  name:
-    description: The app's name.
-    type: str
-    required: true
   release:
     description: The release's id.
     type: str
@@ -45,10 +42,6 @@ options:
   user:
     description: The app's user. Defaults to O(name).
     type: str
-  root:
-    description: The directory that holds the apps.
-    type: path
-    default: /srv
 """
 
 EXAMPLES = r"""
@@ -81,11 +74,10 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.evenkeel.flask.plugins.module_utils import _release, _stage, _venv
 
 ARGUMENT_SPEC = {
-    "name": {"type": "str", "required": True},
+    **_release.APP_SPEC,
     "release": {"type": "str", "required": True},
     "command": {"type": "str", "required": True},
     "user": {"type": "str"},
-    "root": {"type": "path", "default": "/srv"},
 }
 
 

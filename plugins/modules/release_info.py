@@ -17,6 +17,7 @@ description:
     link says.
 extends_documentation_fragment:
   - evenkeel.flask.attributes
+  - evenkeel.flask.app
 attributes:
   check_mode:
     support: full
@@ -27,10 +28,6 @@ attributes:
   idempotent:
     support: full
 options:
-  name:
-    description: The app's name.
-    type: str
-    required: true
   health_path:
     description: The app's health endpoint.
     type: str
@@ -39,10 +36,6 @@ options:
     description: Seconds that the live process may take to answer.
     type: float
     default: 5
-  root:
-    description: The directory that holds the apps.
-    type: path
-    default: /srv
 """
 
 EXAMPLES = r"""
@@ -174,10 +167,9 @@ from ansible_collections.evenkeel.flask.plugins.module_utils import (
 )
 
 ARGUMENT_SPEC = {
-    "name": {"type": "str", "required": True},
+    **_release.APP_SPEC,
     "health_path": {"type": "str", "default": "/health"},
     "timeout": {"type": "float", "default": 5},
-    "root": {"type": "path", "default": "/srv"},
 }
 
 

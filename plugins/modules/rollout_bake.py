@@ -28,6 +28,7 @@ description:
   - Without users, the health endpoint and gunicorn alone are watched.
 extends_documentation_fragment:
   - evenkeel.flask.attributes
+  - evenkeel.flask.app
 attributes:
   check_mode:
     support: full
@@ -38,10 +39,6 @@ attributes:
   idempotent:
     support: full
 options:
-  name:
-    description: The app's name.
-    type: str
-    required: true
   release:
     description: The live release.
     type: str
@@ -79,10 +76,6 @@ options:
     description: Where C(access.log) and C(app.log) are.
     type: path
     required: true
-  root:
-    description: The directory that holds the apps.
-    type: path
-    default: /srv
 """
 
 EXAMPLES = r"""
@@ -162,7 +155,7 @@ from ansible_collections.evenkeel.flask.plugins.module_utils import (
 )
 
 ARGUMENT_SPEC: dict[str, Any] = {
-    "name": {"type": "str", "required": True},
+    **_release.APP_SPEC,
     "release": {"type": "str", "required": True},
     "against": {"type": "str"},
     "seconds": {"type": "float", "default": 10},
@@ -173,7 +166,6 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "timeout": {"type": "float", "default": 5},
     "max_slowdown": {"type": "float", "default": 2},
     "log_directory": {"type": "path", "required": True},
-    "root": {"type": "path", "default": "/srv"},
 }
 
 

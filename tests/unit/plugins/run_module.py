@@ -25,18 +25,3 @@ def run_module(module: Any, check_mode: bool = False, **params: Any) -> dict[str
         module.main()
     answer: dict[str, Any] = json.loads(said.getvalue())
     return answer
-
-
-def documented(options: dict[str, Any]) -> dict[str, Any]:
-    """Options as the documentation has them, in the form of an argument spec."""
-    return {
-        name: {
-            "type": option.get("type"),
-            "elements": option.get("elements"),
-            "default": option.get("default"),
-            "required": option.get("required", False),
-            "choices": option.get("choices"),
-            "options": documented(option.get("suboptions") or option.get("options") or {}),
-        }
-        for name, option in options.items()
-    }

@@ -6,10 +6,9 @@
 from __future__ import annotations
 
 import pytest
-import yaml
 from ansible_collections.evenkeel.flask.plugins.modules import balancer
 from ansible_collections.evenkeel.flask.tests.unit.plugins.haproxy import serving
-from ansible_collections.evenkeel.flask.tests.unit.plugins.run_module import documented, run_module
+from ansible_collections.evenkeel.flask.tests.unit.plugins.run_module import run_module
 
 
 @pytest.fixture(name="haproxy")
@@ -101,8 +100,3 @@ def test_boto3_that_is_missing_is_named(monkeypatch):
 
 def test_one_balancer_is_asked_for():
     assert "one of the following" in run_module(balancer, server="a", state="drained")["msg"]
-
-
-def test_the_documentation_is_the_argument_spec():
-    options = yaml.safe_load(balancer.DOCUMENTATION)["options"]
-    assert documented(options) == documented(balancer.ARGUMENT_SPEC)

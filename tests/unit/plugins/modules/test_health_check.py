@@ -9,7 +9,7 @@ import pytest
 import yaml
 from ansible_collections.evenkeel.flask.plugins.modules import health_check
 from ansible_collections.evenkeel.flask.tests.unit.plugins.loopback import ok, serving
-from ansible_collections.evenkeel.flask.tests.unit.plugins.run_module import documented, run_module
+from ansible_collections.evenkeel.flask.tests.unit.plugins.run_module import run_module
 
 RETURNED = {"healthy", "passed", "failed_endpoints", "results", "msg"}
 
@@ -68,11 +68,6 @@ def test_credentials_are_masked():
         said = run_module(health_check, base_url=server.url, endpoints=endpoints)
     assert b"Bearer hunter2" in server.requests[0]
     assert "hunter2" not in str(said)
-
-
-def test_the_documentation_is_the_argument_spec():
-    docs = yaml.safe_load(health_check.DOCUMENTATION)
-    assert documented(docs["options"]) == documented(health_check.ARGUMENT_SPEC)
 
 
 def test_every_value_that_is_returned_is_documented():

@@ -10,11 +10,10 @@ import sys
 
 import pytest
 import yaml
-from ansible_collections.evenkeel.flask.plugins.doc_fragments.run import ModuleDocFragment
 from ansible_collections.evenkeel.flask.plugins.module_utils import _lock, _postgres, _redis
 from ansible_collections.evenkeel.flask.plugins.module_utils._preflight import Doubt, Problem
 from ansible_collections.evenkeel.flask.plugins.modules import preflight
-from ansible_collections.evenkeel.flask.tests.unit.plugins.run_module import documented, run_module
+from ansible_collections.evenkeel.flask.tests.unit.plugins.run_module import run_module
 
 SERVER = _postgres.Server("15.18", max_connections=100, reserved=3)
 FLEET = {"workers": 5, "threads": 1, "pool_size": 20, "max_overflow": 40, "hosts": 8}
@@ -171,13 +170,6 @@ def test_check_mode_takes_no_lock():
 def test_urls_are_never_shown():
     said = check(redis_url=REDIS, database_url=DATABASE)
     assert "hunter2" not in str(said)
-
-
-def test_the_documentation_is_the_argument_spec():
-    options = yaml.safe_load(preflight.DOCUMENTATION)["options"]
-    for fragment in (ModuleDocFragment.DOCUMENTATION, ModuleDocFragment.LOCK):
-        options.update(yaml.safe_load(fragment)["options"])
-    assert documented(options) == documented(preflight.ARGUMENT_SPEC)
 
 
 def test_every_value_that_is_returned_is_documented(warned):

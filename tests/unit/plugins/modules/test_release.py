@@ -13,11 +13,10 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.evenkeel.flask.plugins.doc_fragments.run import ModuleDocFragment
 from ansible_collections.evenkeel.flask.plugins.module_utils import _lock, _release, _slots, _stage
 from ansible_collections.evenkeel.flask.plugins.module_utils._archive import ArchiveError
 from ansible_collections.evenkeel.flask.plugins.modules import release
-from ansible_collections.evenkeel.flask.tests.unit.plugins.run_module import documented, run_module
+from ansible_collections.evenkeel.flask.tests.unit.plugins.run_module import run_module
 
 STAGED: dict[str, Any] = {
     "state": "staged",
@@ -471,12 +470,6 @@ class TestSecrets:
         said = host(**STAGED, environment={"VALUE": value})
         assert said["release"] == staged[0].release_id
         assert said["steps"] == [f"stage {said['release']}"]
-
-
-def test_the_documentation_is_the_argument_spec():
-    options = yaml.safe_load(release.DOCUMENTATION)["options"]
-    options.update(yaml.safe_load(ModuleDocFragment.DOCUMENTATION)["options"])
-    assert documented(options) == documented(release.ARGUMENT_SPEC)
 
 
 def test_every_value_that_is_returned_is_documented(host):

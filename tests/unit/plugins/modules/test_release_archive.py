@@ -10,7 +10,7 @@ import yaml
 from ansible_collections.evenkeel.flask.plugins.module_utils import _build
 from ansible_collections.evenkeel.flask.plugins.module_utils._archive import ArchiveError, Manifest
 from ansible_collections.evenkeel.flask.plugins.modules import release_archive
-from ansible_collections.evenkeel.flask.tests.unit.plugins.run_module import documented, run_module
+from ansible_collections.evenkeel.flask.tests.unit.plugins.run_module import run_module
 
 TARGET = {
     "python_version": "3.11.2",
@@ -106,11 +106,6 @@ def test_values_of_the_environment_are_never_shown(monkeypatch):
 def test_a_value_that_is_part_of_a_path_by_chance_does_not_spoil_it(value):
     said = build(environment={"VALUE": value})
     assert {name: said[name] for name in BUILT} == BUILT
-
-
-def test_the_documentation_is_the_argument_spec():
-    docs = yaml.safe_load(release_archive.DOCUMENTATION)
-    assert documented(docs["options"]) == documented(release_archive.ARGUMENT_SPEC)
 
 
 def test_every_value_that_is_returned_is_documented():

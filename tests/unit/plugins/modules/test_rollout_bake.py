@@ -8,11 +8,10 @@ from __future__ import annotations
 import json
 
 import pytest
-import yaml
 from ansible_collections.evenkeel.flask.plugins.module_utils import _slots
 from ansible_collections.evenkeel.flask.plugins.modules import rollout_bake
 from ansible_collections.evenkeel.flask.tests.unit.plugins.loopback import ok, serving
-from ansible_collections.evenkeel.flask.tests.unit.plugins.run_module import documented, run_module
+from ansible_collections.evenkeel.flask.tests.unit.plugins.run_module import run_module
 
 
 @pytest.fixture(name="bake")
@@ -59,8 +58,3 @@ def test_a_bad_argument_is_no_verdict(bake):
     said, _server = bake(ok(), base_url="127.0.0.1")
     assert said["failed"] is True
     assert "before" not in said
-
-
-def test_the_documentation_is_the_argument_spec():
-    options = yaml.safe_load(rollout_bake.DOCUMENTATION)["options"]
-    assert documented(options) == documented(rollout_bake.ARGUMENT_SPEC)

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import pytest
 import yaml
-from ansible_collections.evenkeel.flask.plugins.doc_fragments.checks import ModuleDocFragment
 from ansible_collections.evenkeel.flask.plugins.modules import rollout_gate
 from ansible_collections.evenkeel.flask.tests.unit.plugins.loopback import serving
-from ansible_collections.evenkeel.flask.tests.unit.plugins.run_module import documented, run_module
+from ansible_collections.evenkeel.flask.tests.unit.plugins.run_module import run_module
 from ansible_collections.evenkeel.flask.tests.unit.plugins.shop import Shop
 
 COUNTS = {"passed", "failed_checks", "skipped_checks", "inconclusive_checks"}
@@ -82,12 +81,6 @@ def test_a_bad_argument_is_no_verdict(params, message):
     assert said["failed"] is True
     assert message in said["msg"]
     assert "verdict" not in said
-
-
-def test_the_documentation_is_the_argument_spec():
-    options = yaml.safe_load(rollout_gate.DOCUMENTATION)["options"]
-    options.update(yaml.safe_load(ModuleDocFragment.DOCUMENTATION)["options"])
-    assert documented(options) == documented(rollout_gate.ARGUMENT_SPEC)
 
 
 def test_every_value_that_is_returned_is_documented():

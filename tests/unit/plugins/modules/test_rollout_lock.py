@@ -9,11 +9,9 @@ import contextlib
 import threading
 
 import pytest
-import yaml
-from ansible_collections.evenkeel.flask.plugins.doc_fragments.run import ModuleDocFragment
 from ansible_collections.evenkeel.flask.plugins.module_utils import _lock
 from ansible_collections.evenkeel.flask.plugins.modules import rollout_lock
-from ansible_collections.evenkeel.flask.tests.unit.plugins.run_module import documented, run_module
+from ansible_collections.evenkeel.flask.tests.unit.plugins.run_module import run_module
 
 ALICE = {"run": "a/1/1", "who": "alice", "controller": "ci-7"}
 BOB = {"run": "b/2/2", "who": "bob", "controller": "laptop"}
@@ -137,10 +135,3 @@ def test_of_many_at_once_one_holds_it(tmp_path):
         thread.join()
     assert len(held) == 1
     assert _lock.Lock.from_text((tmp_path / "lock").read_text()).run == str(held[0])
-
-
-def test_the_documentation_is_the_argument_spec():
-    options = yaml.safe_load(rollout_lock.DOCUMENTATION)["options"]
-    for fragment in (ModuleDocFragment.DOCUMENTATION, ModuleDocFragment.LOCK):
-        options.update(yaml.safe_load(fragment)["options"])
-    assert documented(options) == documented(rollout_lock.ARGUMENT_SPEC)
