@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.module_utils.common.yaml import yaml_load
 from ansible_collections.evenkeel.flask.plugins.module_utils._checks import suite as suite_check
 from ansible_collections.evenkeel.flask.plugins.module_utils._gate import CHECKS_SPEC
 from ansible_collections.evenkeel.flask.plugins.module_utils._http import ArgumentError
@@ -64,7 +64,8 @@ def load_specs(roles_folder: str, roles: Iterable[str]) -> dict[str, Options]:
     for role in roles:
         path = os.path.join(roles_folder, role, "meta", "argument_specs.yml")
         with open(path, encoding="utf-8") as stream:
-            entry_points = yaml.safe_load(stream)["argument_specs"].values()
+            # In C where that can be had: it is read anew for each host, in a process of its own.
+            entry_points = yaml_load(stream)["argument_specs"].values()
         specs[role] = {
             name: option
             for entry in entry_points
