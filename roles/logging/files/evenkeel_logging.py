@@ -18,6 +18,7 @@ import logging
 import os
 import re
 import sys
+import time
 import uuid
 from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
@@ -57,11 +58,11 @@ class JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         line = {
             "time": _iso(record.created),
-            **self.facts(record),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": _message(record),
             "request_id": _request_id(record),
-            "release": self.settings.release,
-            "slot": self.settings.slot,
-            "worker": os.getpid(),
+            **_origin(self.settings),
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
@@ -70,15 +71,10 @@ class JsonFormatter(logging.Formatter):
                 line.setdefault(name, value)
         return _dump(line)
 
-    def facts(self, record: logging.LogRecord) -> dict[str, Any]:
-        return {"level": record.levelname, "logger": record.name, "message": _message(record)}
 
-
-class AccessFormatter(JsonFormatter):
-    """The line of a request, whose facts all come by extra=."""
-
-    def facts(self, record: logging.LogRecord) -> dict[str, Any]:
-        return {}
+def _origin(settings: LogSettings) -> dict[str, Any]:
+    """Who writes the line."""
+    return {"release": settings.release, "slot": settings.slot, "worker": os.getpid()}
 
 
 def _iso(created: float) -> str:
@@ -102,7 +98,7 @@ def _message(record: logging.LogRecord) -> str:
 
 def _dump(line: dict[str, Any]) -> str:
     try:
-        return json.dumps(line, default=_text, allow_nan=False)
+        return _encode(line)
     except (TypeError, ValueError, RecursionError):
         return json.dumps(
             {_text(name): _plain(value) for name, value in line.items()}, default=_text
@@ -111,7 +107,7 @@ def _dump(line: dict[str, Any]) -> str:
 
 def _plain(value: Any) -> Any:
     try:
-        json.dumps(value, default=_text, allow_nan=False)
+        _encode(value)
     except (TypeError, ValueError, RecursionError):
         return _text(value)
     return value
@@ -122,6 +118,10 @@ def _text(value: Any) -> str:
         return str(value)
     except Exception:
         return f"<a {type(value).__name__} that cannot be shown>"
+
+
+# Made once: it costs as much as a line.
+_encode = json.JSONEncoder(default=_text, allow_nan=False).encode
 
 
 class WholeLineHandler(logging.Handler):
@@ -140,8 +140,13 @@ class WholeLineHandler(logging.Handler):
         self._lost = 0
 
     def emit(self, record: logging.LogRecord) -> None:
+        self.write(lambda: self.format(record))
+
+    def write(self, make: Callable[[], str]) -> None:
+        """Make a line and append it. Whatever goes wrong is told, once, and raises nothing."""
+        self.acquire()
         try:
-            self._append(self.format(record).encode() + b"\n")
+            self._append(make().encode() + b"\n")
         except Exception as error:
             self._lost += 1
             if self._lost == 1:
@@ -150,6 +155,8 @@ class WholeLineHandler(logging.Handler):
             if self._lost:
                 _tell(f"{self.path}: is written again; {self._lost} lines were lost.")
                 self._lost = 0
+        finally:
+            self.release()
 
     def _append(self, line: bytes) -> None:
         if self._lost:
@@ -209,19 +216,14 @@ def install(settings: LogSettings) -> None:
     global _installed
     _installed = _Installed(
         settings,
-        app=_handler(settings, "app.log", JsonFormatter(settings)),
-        access=_handler(settings, "access.log", AccessFormatter(settings)),
+        app=WholeLineHandler(os.path.join(settings.directory, "app.log")),
+        access=WholeLineHandler(os.path.join(settings.directory, "access.log")),
     )
+    _installed.app.setFormatter(JsonFormatter(settings))
     root = logging.getLogger()
     root.handlers[:] = [_installed.app]
     root.setLevel(settings.level)
     logging.captureWarnings(True)
-
-
-def _handler(settings: LogSettings, name: str, formatter: logging.Formatter) -> WholeLineHandler:
-    handler = WholeLineHandler(os.path.join(settings.directory, name))
-    handler.setFormatter(formatter)
-    return handler
 
 
 class JsonLogger(glogging.Logger):  # type: ignore[misc]
@@ -243,8 +245,7 @@ class JsonLogger(glogging.Logger):  # type: ignore[misc]
         # Not known to logging, so that no dictConfig() of an app can disable them.
         self.error_log = logging.Logger("gunicorn.error", self.loglevel)
         self.error_log.addHandler(_installed.app)
-        self.access_log = logging.Logger("gunicorn.access", logging.INFO)
-        self.access_log.addHandler(_installed.access)
+        self.installed = _installed
 
     def exception(self, msg: Any, *args: Any, **kwargs: Any) -> None:
         """Log it without the query strings of addresses: that is where secrets stand."""
@@ -255,16 +256,21 @@ class JsonLogger(glogging.Logger):  # type: ignore[misc]
         self, resp: Any, req: Any, environ: dict[str, Any], request_time: datetime.timedelta
     ) -> None:
         try:
-            self.access_log.info("", extra=_request_facts(resp, environ, request_time))
+            # Without a LogRecord, which takes twice as long as all else of the line.
+            line = _dump(_request_line(self.installed.settings, resp, environ, request_time))
         except Exception:
             self.exception("A request could not be logged")
+        else:
+            self.installed.access.write(lambda: line)
 
 
-def _request_facts(
-    resp: Any, environ: dict[str, Any], request_time: datetime.timedelta
+def _request_line(
+    settings: LogSettings, resp: Any, environ: dict[str, Any], request_time: datetime.timedelta
 ) -> dict[str, Any]:
     return {
-        "request_id": environ.get(_ENVIRON_KEY),
+        "time": _iso(time.time()),
+        "request_id": environ.get(_ENVIRON_KEY) or request_id.get(),
+        **_origin(settings),
         "method": environ.get("REQUEST_METHOD"),
         # Neither query string nor referer: that is where secrets stand.
         "path": _utf8(environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")),
