@@ -529,9 +529,11 @@ class Report:
                  self.ratio((ours, 20, "update"), (ours, 8, "update"))),
             Goal("rerun of 8 hosts with nothing to do, against plain", "an eighth", 1 / 8,
                  self.ratio((ours, 8, "rerun"), (PLAIN.name, 8, "rerun"))),
-            Goal("way back of 8 hosts", "10 s", 10, rollback.seconds if rollback else None, " s"),
-            Goal("from a verdict to the old release, a host", "1 s", 1,
-                 max(back) if back else None, " s"),
+            Goal("way back in a rollout, from the last of 8 hosts' verdict until the seven before it serve "
+                 "the old release", "10 s", 10, max(back, default=None), " s"),
+            Goal("the same, the first host", "1 s", 1, min(back, default=None), " s"),
+            Goal("way back of 8 hosts later, by the playbook `rollback`, through all checks", "10 s", 10,
+                 rollback.seconds if rollback else None, " s"),
             Goal(f"lost of {sent} requests, through the balancer and directly", "0", 0, lost),
             Goal("p99 during the rollout against before", "1.5 times", 1.5, slowest),
         ]  # fmt: skip
