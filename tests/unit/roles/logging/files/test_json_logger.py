@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import datetime
 import importlib.metadata
+import logging
 import types
 
 import evenkeel_logging
@@ -192,6 +194,19 @@ def test_a_request_that_makes_no_sense_is_no_trouble(settings, untouched_root, l
     logger = evenkeel_logging.JsonLogger(types.SimpleNamespace())
     logger.access(types.SimpleNamespace(status="odd"), None, {}, None)
     assert [line["message"] for line in lines("app.log")] == ["A request could not be logged"]
+
+
+def test_an_app_that_switches_logging_off_logs_no_requests_either(
+    settings, untouched_root, lines, monkeypatch
+):
+    """So that a rollout, which looks for the line of what it asks, refuses a release that says nothing."""
+    evenkeel_logging.install(settings)
+    logger = evenkeel_logging.JsonLogger(types.SimpleNamespace())
+    asked = types.SimpleNamespace(status="200 OK"), None, {}, datetime.timedelta()
+    logger.access(*asked)
+    monkeypatch.setattr(logging.root.manager, "disable", logging.CRITICAL)
+    logger.access(*asked)
+    assert len(lines("access.log")) == 1
 
 
 def test_gunicorn_s_logger_says_what_is_missing_when_nothing_is_installed(monkeypatch):
