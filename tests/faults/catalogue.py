@@ -37,6 +37,7 @@ class Fault:
     @param paths: what the users ask for
     @param rate: how many requests a second each address of the fleet gets
     @param host: shell commands that bring the fault to a host and take it away
+    @param hangs: whether users get no answer from it, which tells no release
     @param in_short: whether it is among those that C(make test) releases
     """
 
@@ -48,6 +49,7 @@ class Fault:
     paths: tuple[str, ...] = PATHS
     rate: float = 15
     host: tuple[str, str] | None = None
+    hangs: bool = False
     in_short: bool = False
 
     @property
@@ -155,7 +157,7 @@ FAULTS = [
     bake("leak-files", r"each worker takes \S+ open files more", seconds=40),
     # Its pools fit the database, or it could take what the good release needs (flask_app_pool_max_overflow).
     bake("leak-connections", r"(each worker takes \S+ connections to port 5432 more|.*requests failed|/health: )",
-         seconds=40, settings={"flask_app_pool_size": 4, "flask_app_pool_max_overflow": 0}),
+         seconds=40, settings={"flask_app_pool_size": 4, "flask_app_pool_max_overflow": 0}, hangs=True),
     bake("fills-the-disk", r"\d+ KiB are logged for each request"),
     # It is released, and harms nobody: a slot is stopped when its last request is answered.
     Fault("drops-in-flight", "drain", "", paths=("/reports/sales?delay=1",), rate=3),
