@@ -531,7 +531,7 @@ class Report:
                  self.ratio((ours, 8, "rerun"), (PLAIN.name, 8, "rerun"))),
             Goal("way back in a rollout, from the last of 8 hosts' verdict until the seven before it serve "
                  "the old release", "10 s", 10, max(back, default=None), " s"),
-            Goal("the same, the first host", "1 s", 1, min(back, default=None), " s"),
+            Goal("the same, wanted of each host", "1 s", 1, max(back, default=None), " s"),
             Goal("way back of 8 hosts later, by the playbook `rollback`, through all checks", "10 s", 10,
                  rollback.seconds if rollback else None, " s"),
             Goal(f"lost of {sent} requests, through the balancer and directly", "0", 0, lost),
