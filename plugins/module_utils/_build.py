@@ -21,9 +21,15 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
+
+try:
+    import tomllib
+except ImportError:
+    # Python 3.10, where pip installs what a project is built with each time.
+    tomllib = None  # type: ignore[assignment]
 
 from ansible_collections.evenkeel.flask.plugins.module_utils import _archive, _venv
 from ansible_collections.evenkeel.flask.plugins.module_utils._archive import ArchiveError, Manifest
@@ -267,7 +273,7 @@ def _fill(
 ) -> Manifest:
     app, own = os.path.join(folder, "app"), os.path.join(work, "own")
     os.mkdir(own)
-    wheel = _own_wheel(recipe, app, own, work)
+    wheel = _own_wheel(recipe, app, own, work, cache)
     if wheel:
         _install_own(recipe, wheel, os.path.join(folder, "lib"))
     packed = os.path.join(cache, f"{recipe.name}-{_wheels_key(recipe, wheel)}.wheels.tar")
@@ -293,7 +299,7 @@ def _fill(
     code = _archive.tree_digest(app) if os.path.isdir(app) else _archive.tree_digest(own)
     if recipe.target.is_here():
         shutil.copy(os.path.join(folder, _archive.LOCK), unpacked)
-        venv = _proving_venv(packed, unpacked, work)
+        venv = _proving_venv(packed, unpacked)
         _prove_entry(recipe, venv, folder, work, environment)
     return Manifest(
         name=recipe.name,
@@ -324,27 +330,54 @@ def own_requirements(wheel: str) -> list[str]:
     return [str(metadata["Name"]), *map(str, metadata.get_all("Requires-Dist", []))]
 
 
-def _keep(made: str, kept: str) -> None:
-    """Put a folder in its place whole or not at all; whoever was first has the place."""
-    partial = f"{kept}.{os.getpid()}"
-    shutil.copytree(made, partial, symlinks=True)
-    try:
-        os.rename(partial, kept)
-    except OSError:
-        shutil.rmtree(partial)
-
-
-def _own_wheel(recipe: Recipe, app: str, own: str, work: str) -> str | None:
+def _own_wheel(recipe: Recipe, app: str, own: str, work: str, cache: str) -> str | None:
     """The app itself as a wheel, if it is a Python project or already a wheel."""
     if recipe.source and os.path.isfile(recipe.source):
         return shutil.copy(recipe.source, own)
     if not any(os.path.exists(os.path.join(app, name)) for name in ("pyproject.toml", "setup.py")):
         return None
-    # Build backends leave build/ and *.egg-info in the tree they build from.
-    copy = os.path.join(work, "source")
-    shutil.copytree(app, copy, symlinks=True)
-    _pip(["wheel", "--no-deps", "--wheel-dir", own, copy], recipe, "flask_app_source")
+    requires = build_requires(os.path.join(app, "pyproject.toml"))
+    if not requires or not _built_by_kept(recipe, requires, app, own, work, cache):
+        # Build backends leave build/ and *.egg-info in the tree they build from.
+        copy = shutil.copytree(app, os.path.join(work, "source"), symlinks=True)
+        _pip(["wheel", "--no-deps", "--wheel-dir", own, copy], recipe, "flask_app_source")
     return os.path.join(own, os.listdir(own)[0])
+
+
+def build_requires(pyproject: str) -> list[str]:
+    """What a project names to be built with (PEP 518); nothing where pip has to find that out."""
+    if tomllib is None:
+        return []
+    try:
+        with open(pyproject, "rb") as stream:
+            wanted = tomllib.load(stream)["build-system"]["requires"]
+    except (OSError, KeyError, TypeError, ValueError):
+        return []
+    return wanted if isinstance(wanted, list) and all(isinstance(it, str) for it in wanted) else []
+
+
+def _built_by_kept(
+    recipe: Recipe, requires: Sequence[str], app: str, own: str, work: str, cache: str
+) -> bool:
+    """Whether it could be built with what was installed for an earlier release; pip takes longer for that than to build.
+
+    What went wrong here is not told: pip tells it when it builds in a place of its own.
+    """
+
+    def pip(venv: str, *args: str) -> None:
+        python = os.path.join(venv, "bin", "python")
+        _pip(["--python", python, *args], recipe, "flask_app_source")
+
+    def create(venv: str) -> None:
+        _venv.make(sys.executable, venv, lambda: pip(venv, "install", *requires))
+
+    try:
+        venv = _kept_venv(cache, recipe.name, [*requires, *recipe.pip_args], create)
+        copy = shutil.copytree(app, os.path.join(work, "kept"), symlinks=True)
+        pip(venv, "wheel", "--no-build-isolation", "--no-deps", "--wheel-dir", own, copy)
+    except ArchiveError:
+        return False
+    return True
 
 
 def _install_own(recipe: Recipe, wheel: str, lib: str) -> None:
@@ -432,18 +465,26 @@ def pip_reason(output: str) -> str:
     )
 
 
-def _proving_venv(packed: str, unpacked: str, work: str) -> str:
+def _proving_venv(packed: str, unpacked: str) -> str:
     """A venv of the wheels for our own Python, kept beside their archive."""
     cache, archive = os.path.split(packed)
     name, _hyphen, _rest = archive.rpartition("-")
-    key = hashlib.sha256(f"{archive} {sys.version} {sys.executable}".encode()).hexdigest()[:16]
-    kept = os.path.join(cache, f"{name}-{key}.venv")
-    if not os.path.isdir(kept):
-        made = os.path.join(work, "venv")
-        _venv.create(sys.executable, made, unpacked)
-        _keep(made, kept)
-    os.utime(kept)
-    return kept
+    return _kept_venv(
+        cache, name, [archive], lambda venv: _venv.create(sys.executable, venv, unpacked)
+    )
+
+
+def _kept_venv(cache: str, name: str, content: Sequence[str], create: Callable[[str], None]) -> str:
+    """A venv of our own Python, kept for later builds.
+
+    @param content: all that decides what is in it
+    """
+    key = json.dumps([*content, sys.version, sys.executable])
+    venv = os.path.join(cache, f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.venv")
+    if not _venv.is_complete(venv):
+        create(venv)
+    os.utime(venv)
+    return venv
 
 
 def _prove_entry(

@@ -12,7 +12,7 @@ import glob
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from ansible_collections.evenkeel.flask.plugins.module_utils import _archive
 
@@ -55,19 +55,21 @@ def create(python: str, venv: str, unpacked: str) -> None:
 
     @raises ArchiveError: with what pip or venv said
     """
+    wheels, lock = os.path.join(unpacked, "wheels"), os.path.join(unpacked, _archive.LOCK)
+    options = ["--require-hashes", "--find-links", wheels, "--requirement", lock]
+    make(python, venv, lambda: _pip(venv, unpacked, *options))
+
+
+def make(python: str, venv: str, fill: Callable[[], None]) -> None:
+    """Make C(venv) without pip, and have it filled.
+
+    @raises ArchiveError: with what venv said
+    """
     if os.path.isdir(venv):
         shutil.rmtree(venv)
     try:
         _check(run([python, "-m", "venv", "--without-pip", venv]), f"{python} cannot make a venv")
-        _pip(
-            venv,
-            unpacked,
-            "--require-hashes",
-            "--find-links",
-            os.path.join(unpacked, "wheels"),
-            "--requirement",
-            os.path.join(unpacked, _archive.LOCK),
-        )
+        fill()
         with open(os.path.join(venv, DONE), "w", encoding="utf-8"):
             pass
     except BaseException:

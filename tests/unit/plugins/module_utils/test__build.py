@@ -31,6 +31,10 @@ from ansible_collections.evenkeel.flask.tests.unit.plugins.wheels import make_pi
 
 ELSEWHERE = Target("3.9.2", "cp39", "x86_64", "glibc-2.31")
 run = _venv.run
+# A project that says what it is built with, and what pip is asked for then.
+NAMED = 'requires = ["setuptools>=68"]'
+INSTALL = ["--python", "install", "setuptools>=68"]
+BY_KEPT = ["--python", "wheel", "--no-build-isolation"]
 
 
 class Pip:
@@ -41,6 +45,7 @@ class Pip:
         self.asked: list[list[str]] = []
         self.folders: list[str | None] = []
         self.refusal = ""
+        self.refuses = ""
         shelf.mkdir()
         make_wheel(shelf, "flask")
 
@@ -49,8 +54,11 @@ class Pip:
             return run(command, environment, folder, timeout)
         self.asked.append(list(command[5:]))
         self.folders.append(folder)
+        if self.refuses in command:
+            return subprocess.CompletedProcess(command, 1, f"ERROR: no {self.refuses}")
         if "--target" in command:
-            self.install(Path(command[-1]), Path(command[command.index("--target") + 1]))
+            place = command.index("--target") + 1
+            self.install(Path(command[place + 1]), Path(command[place]))
         for option in ("--dest", "--wheel-dir"):
             if option in command:
                 self.give(list(command), Path(command[command.index(option) + 1]))
@@ -67,7 +75,7 @@ class Pip:
             make_pip(place)
         elif place.name == "own":
             # As a build backend does, it writes in the tree it builds from, and never twice the same.
-            Path(command[-1], "build").write_text("left behind")
+            Path(command[command.index("--wheel-dir") + 2], "build").write_text("left behind")
             make_wheel(place, "shop", "2.0", {"shop.py": "", "time": str(len(self.asked))})
         else:
             wheels = [arg for arg in command if arg.endswith(".whl")]
@@ -134,8 +142,10 @@ def digest(archive):
     return _archive.Manifest.read(archive).digest
 
 
-def project(source):
-    (source / "pyproject.toml").write_text('[project]\nname = "shop"\nversion = "2.0"\n')
+def project(source, requires=""):
+    (source / "pyproject.toml").write_text(
+        f'[project]\nname = "shop"\nversion = "2.0"\n[build-system]\n{requires}\n'
+    )
     return source
 
 
@@ -241,14 +251,61 @@ class TestWheels:
         wheel = make_wheel(tmp_path, "shop", requires=requires)
         assert _build.own_requirements(str(wheel)) == ["shop", *requires]
 
-    def test_whoever_kept_them_first_has_the_place(self, tmp_path):
-        first, second = tmp_path / "first", tmp_path / "second"
-        for folder in (first, second):
-            folder.mkdir()
-            (folder / "a.whl").write_text(folder.name)
-            _build._keep(str(folder), str(tmp_path / "kept"))
-        assert (tmp_path / "kept" / "a.whl").read_text() == "first"
-        assert list(tmp_path.glob("kept.*")) == []
+
+class TestBackend:
+    """What a project names to be built with is installed once, not for each release."""
+
+    @pytest.fixture(name="asked")
+    def _asked(self, build, recipe, source, pip):
+        def asked(requires=NAMED, **change):
+            """What pip was asked to make the project's wheel, once its code changed."""
+            project(source, requires)
+            (source / "shop.py").write_text(f"app = {len(pip.asked)}\n")
+            before = len(pip.asked)
+            build(replace(recipe, **change))
+            return [
+                [args[0], *args[2:4]] if args[0] == "--python" else args[:1]
+                for args in pip.asked[before:]
+                if args[0] in ("--python", "wheel")
+            ]
+
+        return asked
+
+    def test_it_is_kept_while_only_code_changes(self, asked):
+        assert asked() == [INSTALL, BY_KEPT]
+        assert asked() == [BY_KEPT]
+
+    def test_another_wish_is_installed(self, asked):
+        asked()
+        assert asked('requires = ["setuptools<80"]')[0] == ["--python", "install", "setuptools<80"]
+        assert asked(pip_args=("--pre",))[0] == INSTALL
+
+    def test_half_of_it_is_not_kept(self, asked, pip):
+        pip.refuses = "install"
+        with pytest.raises(ArchiveError):
+            asked()
+        pip.refuses = ""
+        assert asked() == [INSTALL, BY_KEPT]
+
+    def test_a_project_that_wants_more_than_it_names_is_built_by_pip_alone(self, asked, pip):
+        asked()
+        pip.refuses = "--no-build-isolation"
+        assert asked() == [BY_KEPT, ["wheel"]]
+
+    def test_what_pip_alone_finds_wrong_is_told(self, build, recipe, source, pip):
+        pip.refuses = "wheel"
+        with pytest.raises(ArchiveError, match="flask_app_source: no wheel"):
+            build(replace(recipe, source=str(project(source, NAMED))))
+
+    @pytest.mark.parametrize(
+        "requires",
+        ["", "requires = []", 'requires = "setuptools"', "requires = [68]", "requires = ["],
+    )
+    def test_pip_alone_knows_what_a_project_wants_that_names_nothing(self, asked, requires):
+        assert asked(requires) == [["wheel"]]
+
+    def test_a_project_without_a_pyproject_names_nothing(self, tmp_path):
+        assert _build.build_requires(str(tmp_path / "pyproject.toml")) == []
 
 
 def written(name, text):
