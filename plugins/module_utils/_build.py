@@ -25,11 +25,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-try:
+if sys.version_info >= (3, 11):
     import tomllib
-except ImportError:
-    # Python 3.10, where pip installs what a project is built with each time.
-    tomllib = None  # type: ignore[assignment]
 
 from ansible_collections.evenkeel.flask.plugins.module_utils import _archive, _venv
 from ansible_collections.evenkeel.flask.plugins.module_utils._archive import ArchiveError, Manifest
@@ -345,14 +342,17 @@ def _own_wheel(recipe: Recipe, app: str, own: str, work: str, cache: str) -> str
 
 
 def build_requires(pyproject: str) -> list[str]:
-    """What a project names to be built with (PEP 518); nothing where pip has to find that out."""
-    if tomllib is None:
-        return []
-    try:
-        with open(pyproject, "rb") as stream:
-            wanted = tomllib.load(stream)["build-system"]["requires"]
-    except (OSError, KeyError, TypeError, ValueError):
-        return []
+    """What a project names to be built with (PEP 518); nothing where pip has to find that out.
+
+    Python 3.10 cannot read it.
+    """
+    wanted = None
+    if sys.version_info >= (3, 11):
+        try:
+            with open(pyproject, "rb") as stream:
+                wanted = tomllib.load(stream)["build-system"]["requires"]
+        except (OSError, KeyError, TypeError, ValueError):
+            return []
     return wanted if isinstance(wanted, list) and all(isinstance(it, str) for it in wanted) else []
 
 
