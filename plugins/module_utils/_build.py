@@ -365,8 +365,9 @@ def _built_by_kept(
     """
 
     def pip(venv: str, *args: str) -> None:
-        python = os.path.join(venv, "bin", "python")
-        _pip(["--python", python, *args], recipe, "flask_app_source")
+        programs = os.path.join(venv, "bin")
+        python = os.path.join(programs, "python")
+        _pip(["--python", python, *args], recipe, "flask_app_source", programs)
 
     def create(venv: str) -> None:
         _venv.make(sys.executable, venv, lambda: pip(venv, "install", *requires))
@@ -442,10 +443,21 @@ def _for(target: Target) -> list[str]:
     return ["--only-binary", ":all:"] if target.is_here() else platform_args(target)
 
 
-def _pip(args: Sequence[str], recipe: Recipe, about: str = "flask_app_requirements") -> None:
+def _pip(
+    args: Sequence[str],
+    recipe: Recipe,
+    about: str = "flask_app_requirements",
+    programs: str = "",
+) -> None:
+    """Run the controller's pip.
+
+    @param programs: a folder that is looked in first for those that a build runs
+    """
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input"]
     folder = os.path.dirname(recipe.requirements_file) if recipe.requirements_file else None
-    done = _venv.run([*command, *args, *recipe.pip_args], folder=folder)
+    path = [*filter(None, [programs]), os.environ.get("PATH", os.defpath)]
+    environment = {**os.environ, "PATH": os.pathsep.join(path)}
+    done = _venv.run([*command, *args, *recipe.pip_args], environment, folder)
     if done.returncode != 0:
         raise ArchiveError(f"{about}: {pip_reason(done.stdout)}")
 

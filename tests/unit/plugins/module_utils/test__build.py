@@ -44,6 +44,7 @@ class Pip:
         self.shelf = shelf
         self.asked: list[list[str]] = []
         self.folders: list[str | None] = []
+        self.paths: list[str] = []
         self.refusal = ""
         self.refuses = ""
         shelf.mkdir()
@@ -54,6 +55,7 @@ class Pip:
             return run(command, environment, folder, timeout)
         self.asked.append(list(command[5:]))
         self.folders.append(folder)
+        self.paths.append(environment["PATH"])
         if self.refuses in command:
             return subprocess.CompletedProcess(command, 1, f"ERROR: no {self.refuses}")
         if "--target" in command:
@@ -274,6 +276,12 @@ class TestBackend:
     def test_it_is_kept_while_only_code_changes(self, asked):
         assert asked() == [INSTALL, BY_KEPT]
         assert asked() == [BY_KEPT]
+
+    def test_the_programs_that_were_installed_are_found(self, asked, pip, cache):
+        """maturin is one: its backend runs it by its name."""
+        assert asked()[1] == BY_KEPT
+        (venv,) = cache.glob("*.venv")
+        assert pip.paths[1] == f"{venv}/bin:{os.environ['PATH']}"
 
     def test_another_wish_is_installed(self, asked):
         asked()
