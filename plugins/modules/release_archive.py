@@ -40,7 +40,10 @@ options:
     type: str
     required: true
   source:
-    description: A directory with C(pyproject.toml) or C(requirements.txt), or a wheel.
+    description:
+      - A directory with C(pyproject.toml) or C(requirements.txt), or a wheel.
+      - What a C(pyproject.toml) names in C(build-system.requires) is installed once and kept in O(cache)
+        until it or O(pip_args) change; where that does not build the project, pip builds it by itself.
     type: path
   requirements:
     description:
@@ -97,7 +100,7 @@ options:
         type: str
         required: true
   cache:
-    description: The directory that keeps the archives.
+    description: The directory that keeps the archives, and the venvs that they are built and proven with.
     type: path
     required: true
 """
