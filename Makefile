@@ -41,7 +41,7 @@ bench-verdicts: setup ## how often the verdict on response times is right; half 
 	@PYTHONPATH=.cache/collections $(python) tests/bench/verdicts.py --busy 0
 	@PYTHONPATH=.cache/collections $(python) tests/bench/verdicts.py --busy 1
 
-bench-rollout: setup ## releases of 2, 8 and 20 hosts against other ways to deploy; half an hour
+bench-rollout: setup ## releases of 2, 8 and 20 hosts against other ways to deploy; over an hour
 	@$(python) tests/fleet/fleet.py install
 	@$(python) tests/bench/rollout/bench.py
 
