@@ -93,8 +93,9 @@ THIS_HOST = ("", "127.0.0.1", "::1")
 # What the app makes sooner, and without waiting for anything, Redis would not answer much sooner.
 WORTH_SECONDS = 0.001
 LARGEST_BODY = 1 << 20
-# So long one worker may take to make an answer that others wait for.
-MAKING_MILLISECONDS = 10_000
+# So long others wait for the worker that makes an answer, and then one of them makes it too: the first may have
+# been killed, and whoever waits keeps a thread from serving others.
+MAKING_MILLISECONDS = 2_000
 POLL_SECONDS = 0.01
 # How long an answer that is too old is kept: to be given away while a new one is made, and as the proof that
 # the app makes the same one twice.

@@ -312,11 +312,11 @@ def test_of_many_that_ask_at_once_one_has_it_made(app, site):
     assert (answers, len(made)) == ([b"slow"] * 10, 1)
 
 
-def being_made(client, path):
+def being_made(client, path, milliseconds=5000):
     """As if somebody else were at it."""
     environ = EnvironBuilder(path).get_environ()
     key = client.application._key(environ, ())
-    client.application.redis.redis.set(f"{key}:made", 1, px=5000)
+    client.application.redis.redis.set(f"{key}:made", 1, px=milliseconds)
     return key
 
 
@@ -334,6 +334,27 @@ def test_who_has_a_cookie_waits_for_nobody(site):
     being_made(client, "/page")
     client.set_cookie("seen", "1")
     assert told(client) == ("page ", "MISS")
+
+
+def test_a_maker_that_was_killed_is_waited_for_no_longer_than_users_wait(app, site):
+    client, left = site(), []
+
+    @app.get("/left")
+    def time_left():
+        (key,) = client.application.redis.redis.keys("*:made")
+        left.append(client.application.redis.redis.pttl(key))
+        return "left"
+
+    client.get("/left")
+    assert 0 < left[0] <= 2000
+
+
+def test_after_a_maker_that_was_killed_another_one_makes_it(site):
+    client = site()
+    being_made(client, "/page", milliseconds=30)
+    assert told(client) == ("page ", "MISS")
+    assert told(client) == ("page ", "MISS")
+    assert told(client) == ("page ", "HIT")
 
 
 def test_a_maker_that_fails_lets_the_next_one_try(app, site):
