@@ -62,6 +62,12 @@ IMPORT_SECONDS = 60.0
 ITSELF = re.compile(r"\s*(?:(?:-e|--editable)[\s=]+)?\./?(\[[^\]]*\])?\s*(?:#.*)?")
 # What a requirements file says to read another one.
 INCLUDE = re.compile(r"\s*(?:-r|-c|--requirement|--constraint)[\s=]*(\S+)")
+# What pip's output has of a cause: an error, the last line of what it ran, and what it says of a project. A traceback
+# is announced by an error that says nothing.
+ERROR = re.compile(r"^ *ERROR: (?!Exception:$)(.+)$", re.MULTILINE)
+INNER = re.compile(r"^(.+)\n *\[end of output\]$", re.MULTILINE)
+CONTEXT = re.compile(r"^╰─> (?!\[|See above)(.+(?:\n {4}.+)*)", re.MULTILINE)
+REMARKS = ("note: ", "hint: ")
 # Before PEP 600 a platform was called by a year, and many a wheel still is.
 OLD_PLATFORMS = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
 
@@ -345,14 +351,18 @@ def build_requires(pyproject: str) -> list[str]:
     """What a project names to be built with (PEP 518); nothing where pip has to find that out.
 
     Python 3.10 cannot read it.
+
+    @raises ArchiveError: for a file that is no TOML
     """
     wanted = None
     if sys.version_info >= (3, 11):
         try:
             with open(pyproject, "rb") as stream:
                 wanted = tomllib.load(stream)["build-system"]["requires"]
-        except (OSError, KeyError, TypeError, ValueError):
+        except (OSError, KeyError, TypeError):
             return []
+        except ValueError as exc:
+            raise ArchiveError(f"flask_app_source: its pyproject.toml is not TOML: {exc}.") from exc
     return wanted if isinstance(wanted, list) and all(isinstance(it, str) for it in wanted) else []
 
 
@@ -469,11 +479,17 @@ def pip_reason(output: str) -> str:
             "the controller's Python has no pip to resolve them with. Install it (Debian: "
             "apt install python3-pip, a venv: python -m ensurepip)."
         )
-    errors = [line[len("ERROR: ") :] for line in output.splitlines() if line.startswith("ERROR: ")]
+    errors = ERROR.findall(output)
     telling = [line for line in errors if "No matching distribution" in line or "conflict" in line]
-    reason = (telling or errors or [_venv.last_line(output)])[0].strip().rstrip(".")
+    # What pip ran for a build says why itself; pip's own words are only that it did.
+    inner = [*INNER.findall(output), *CONTEXT.findall(output)][-1:]
+    if not telling and errors and inner:
+        inner = [f"{errors[0]} ({inner[0].strip()})"]
+    rest = "".join(line for line in output.splitlines(True) if not line.startswith(REMARKS))
+    reason = (telling or inner or errors or [_venv.last_line(rest)])[0]
     return (
-        f"{reason}. pip on the controller must be able to resolve and build it; mend what it names."
+        f"{' '.join(reason.split()).rstrip('.')}. pip on the controller must be able to resolve "
+        "and build it; mend what it names."
     )
 
 

@@ -307,10 +307,16 @@ class TestBackend:
 
     @pytest.mark.parametrize(
         "requires",
-        ["", "requires = []", 'requires = "setuptools"', "requires = [68]", "requires = ["],
+        ["", "requires = []", 'requires = "setuptools"', "requires = [68]"],
     )
     def test_pip_alone_knows_what_a_project_wants_that_names_nothing(self, asked, requires):
         assert asked(requires) == [["wheel"]]
+
+    def test_a_pyproject_that_is_no_toml_is_told(self, asked):
+        with pytest.raises(
+            ArchiveError, match=r"flask_app_source: its pyproject\.toml is not TOML: Invalid value"
+        ):
+            asked("requires = [")
 
     def test_a_project_without_a_pyproject_names_nothing(self, tmp_path):
         assert _build.build_requires(str(tmp_path / "pyproject.toml")) == []
@@ -563,6 +569,37 @@ class TestPip:
             (
                 "error: subprocess-exited-with-error\nERROR: Failed to build psycopg2\n",
                 "Failed to build psycopg2. pip",
+            ),
+            (
+                "  error: subprocess-exited-with-error\n  ╰─> [8 lines of output]\n"
+                "      ERROR: No matching distribution found for setuptoolz\n      [end of output]\n"
+                "error: subprocess-exited-with-error\n\n╰─> See above for output.\n\n"
+                "note: This error originates from a subprocess, and is likely not a problem with pip.\n",
+                "No matching distribution found for setuptoolz. pip",
+            ),
+            (
+                "  ╰─> [50 lines of output]\n      Traceback (most recent call last):\n"
+                "      configuration error: `project.version` must be pep440\n      [end of output]\n"
+                "╰─> See above for output.\n\nnote: This error originates from a subprocess.\n",
+                "configuration error: `project.version` must be pep440. pip",
+            ),
+            (
+                "      error: command 'gcc' failed\n      [end of output]\n  note: This is from gcc.\n"
+                "  ERROR: Failed building wheel for shop\nERROR: Failed to build shop\n",
+                "Failed building wheel for shop (error: command 'gcc' failed). pip",
+            ),
+            (
+                "error: invalid-pyproject-build-system-requires\n\n"
+                "╰─> This package has an invalid `build-system.requires` key in pyproject.toml.\n"
+                "    It contains an invalid requirement: 'setup tools'\n\n"
+                "note: This is an issue with the package mentioned above, not pip.\nhint: See PEP 518.\n",
+                "This package has an invalid `build-system.requires` key in pyproject.toml. "
+                "It contains an invalid requirement: 'setup tools'. pip",
+            ),
+            (
+                'ERROR: Exception:\nTraceback (most recent call last):\n  File "x.py", line 1\n'
+                "ModuleNotFoundError: No module named 'setuptools.nope'\n\n",
+                "ModuleNotFoundError: No module named 'setuptools.nope'. pip",
             ),
             ("Killed\n", "Killed. pip"),
             ("", "it said nothing. pip"),
