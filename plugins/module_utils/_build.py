@@ -246,6 +246,11 @@ def _key(recipe: Recipe, folder: str) -> str:
     if recipe.source and os.path.isfile(recipe.source):
         content["source"] = _archive.file_digest(recipe.source)
     content["requirements_file"] = [_archive.file_digest(path) for path in _files_for_pip(recipe)]
+    return _digest(content)
+
+
+def _digest(content: Any) -> str:
+    """What C(_forget_old) knows our files by."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -322,7 +327,7 @@ def _wheels_key(recipe: Recipe, wheel: str | None) -> str:
         "files": [_archive.file_digest(path) for path in _files_for_pip(recipe)],
         "own": own_requirements(wheel) if wheel else None,
     }
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+    return _digest(content)
 
 
 def own_requirements(wheel: str) -> list[str]:
@@ -341,9 +346,7 @@ def _own_wheel(recipe: Recipe, app: str, own: str, work: str, cache: str) -> str
         return None
     requires = build_requires(os.path.join(app, "pyproject.toml"))
     if not requires or not _built_by_kept(recipe, requires, app, own, work, cache):
-        # Build backends leave build/ and *.egg-info in the tree they build from.
-        copy = shutil.copytree(app, os.path.join(work, "source"), symlinks=True)
-        _pip(["wheel", "--no-deps", "--wheel-dir", own, copy], recipe, "flask_app_source")
+        _build_wheel(recipe, app, own, work)
     return os.path.join(own, os.listdir(own)[0])
 
 
@@ -374,21 +377,27 @@ def _built_by_kept(
     What went wrong here is not told: pip tells it when it builds in a place of its own.
     """
 
-    def pip(venv: str, *args: str) -> None:
-        programs = os.path.join(venv, "bin")
-        python = os.path.join(programs, "python")
-        _pip(["--python", python, *args], recipe, "flask_app_source", programs)
-
     def create(venv: str) -> None:
-        _venv.make(sys.executable, venv, lambda: pip(venv, "install", *requires))
+        install = ["install", *requires]
+        _venv.make(sys.executable, venv, lambda: _pip(install, recipe, "flask_app_source", venv))
 
     try:
         venv = _kept_venv(cache, recipe.name, [*requires, *recipe.pip_args], create)
-        copy = shutil.copytree(app, os.path.join(work, "kept"), symlinks=True)
-        pip(venv, "wheel", "--no-build-isolation", "--no-deps", "--wheel-dir", own, copy)
+        _build_wheel(recipe, app, own, work, "--no-build-isolation", venv=venv)
     except ArchiveError:
         return False
     return True
+
+
+def _build_wheel(
+    recipe: Recipe, app: str, own: str, work: str, *options: str, venv: str = ""
+) -> None:
+    # Build backends leave build/ and *.egg-info in the tree they build from.
+    copy = os.path.join(work, "source")
+    shutil.rmtree(copy, ignore_errors=True)
+    shutil.copytree(app, copy, symlinks=True)
+    command = ["wheel", *options, "--no-deps", "--wheel-dir", own, copy]
+    _pip(command, recipe, "flask_app_source", venv)
 
 
 def _install_own(recipe: Recipe, wheel: str, lib: str) -> None:
@@ -457,16 +466,20 @@ def _pip(
     args: Sequence[str],
     recipe: Recipe,
     about: str = "flask_app_requirements",
-    programs: str = "",
+    venv: str = "",
 ) -> None:
     """Run the controller's pip.
 
-    @param programs: a folder that is looked in first for those that a build runs
+    @param venv: that it works in, and whose programs a build finds, instead of the controller's Python
     """
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input"]
     folder = os.path.dirname(recipe.requirements_file) if recipe.requirements_file else None
-    path = [*filter(None, [programs]), os.environ.get("PATH", os.defpath)]
-    environment = {**os.environ, "PATH": os.pathsep.join(path)}
+    environment = None
+    if venv:
+        programs = os.path.join(venv, "bin")
+        command += ["--python", os.path.join(programs, "python")]
+        path = os.environ.get("PATH", os.defpath)
+        environment = {**os.environ, "PATH": f"{programs}{os.pathsep}{path}"}
     done = _venv.run([*command, *args, *recipe.pip_args], environment, folder)
     if done.returncode != 0:
         raise ArchiveError(f"{about}: {pip_reason(done.stdout)}")
@@ -482,11 +495,12 @@ def pip_reason(output: str) -> str:
     errors = ERROR.findall(output)
     telling = [line for line in errors if "No matching distribution" in line or "conflict" in line]
     # What pip ran for a build says why itself; pip's own words are only that it did.
-    inner = [*INNER.findall(output), *CONTEXT.findall(output)][-1:]
-    if not telling and errors and inner:
-        inner = [f"{errors[0]} ({inner[0].strip()})"]
+    causes = [*INNER.findall(output), *CONTEXT.findall(output)][-1:]
     rest = "".join(line for line in output.splitlines(True) if not line.startswith(REMARKS))
-    reason = (telling or inner or errors or [_venv.last_line(rest)])[0]
+    if not telling and errors and causes:
+        reason = f"{errors[0]} ({causes[0].strip()})"
+    else:
+        reason = (telling or causes or errors or [_venv.last_line(rest)])[0]
     return (
         f"{' '.join(reason.split()).rstrip('.')}. pip on the controller must be able to resolve "
         "and build it; mend what it names."
@@ -507,8 +521,8 @@ def _kept_venv(cache: str, name: str, content: Sequence[str], create: Callable[[
 
     @param content: all that decides what is in it
     """
-    key = json.dumps([*content, sys.version, sys.executable])
-    venv = os.path.join(cache, f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.venv")
+    key = _digest([*content, sys.version, sys.executable])
+    venv = os.path.join(cache, f"{name}-{key}.venv")
     if not _venv.is_complete(venv):
         create(venv)
     os.utime(venv)

@@ -55,7 +55,7 @@ class Pip:
             return run(command, environment, folder, timeout)
         self.asked.append(list(command[5:]))
         self.folders.append(folder)
-        self.paths.append(environment["PATH"])
+        self.paths.append((environment or os.environ)["PATH"])
         if self.refuses in command:
             return subprocess.CompletedProcess(command, 1, f"ERROR: no {self.refuses}")
         if "--target" in command:
