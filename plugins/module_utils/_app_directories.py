@@ -191,17 +191,17 @@ def _make_below(
         folders = path.split("/")
         if file:
             name = folders.pop()
-        folder = os.dup(top)
+        folder: int | None = os.dup(top)
         place = where
         try:
             for depth, part in enumerate(folders):
+                if folder is None:
+                    break
                 place = os.path.join(place, part)
                 is_last = depth == len(folders) - 1 and not file
                 below = _enter(folder, part, place, is_last, owner, check_mode, outcome)
                 os.close(folder)
                 folder = below
-                if folder is None:
-                    break
             if file and folder is not None:
                 _look_at_file(folder, name, os.path.join(place, name), outcome)
         finally:
@@ -261,8 +261,8 @@ def _in_the_way(folder: int, name: str, place: str) -> UntrustedError:
         target = _untrusted.printable(os.readlink(name, dir_fd=folder))
         return UntrustedError(
             f"{place} is a symbolic link to {target}, made by {_untrusted.user(found.st_uid)}, where a directory is "
-            "expected; nothing was changed through it. Find out who made it, and remove it. A data disk is "
-            "mounted there, or is what the directory above all of them is a link of root to."
+            "expected, and root does not follow it; find out who made it, and remove it. To keep this on a data "
+            "disk, mount the disk there, or have root make the app's whole directory a link."
         )
     return UntrustedError(
         f"{place} is {_untrusted.kind(found.st_mode)} where a directory is expected; move it away, and run this "

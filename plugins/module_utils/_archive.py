@@ -232,10 +232,10 @@ def unpack(archive: str, folder: str) -> None:
 
 def _filtered(members: Iterable[tarfile.TarInfo], folder: str) -> str | None:
     """What Python's own filter has against a member (PEP 706), where there is one."""
-    judged = getattr(tarfile, "data_filter", None)
+    data_filter = getattr(tarfile, "data_filter", lambda member, _folder: member)
     try:
-        for member in members if judged else ():
-            judged(member, folder)
+        for member in members:
+            data_filter(member, folder)
     except tarfile.TarError as exc:
         return str(exc).rstrip(".")
     return None

@@ -81,11 +81,10 @@ def keep_archive(layout: _release.Layout, archive: str, uploads: str | None) -> 
         partial = f"{kept}.new"
         with contextlib.suppress(FileNotFoundError):
             os.unlink(partial)
-        # 0600 from the first moment.
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
-            with open(descriptor, "wb") as target, open(upload, "rb") as source:
-                shutil.copyfileobj(source, target, 1 << 20)
+            # 0600 from the first moment.
+            os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+            shutil.copyfile(upload, partial)
         except BaseException:
             # Half of one would keep a full disk full.
             os.unlink(partial)

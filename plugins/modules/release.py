@@ -197,7 +197,7 @@ live_slot:
   sample: green
 replaced:
   description: Whether a kept archive was not the one that was built and was removed, so that another run copies it again.
-  returned: failure
+  returned: always
   type: bool
   sample: false
 healthy:
@@ -396,6 +396,7 @@ def main() -> None:
     steps = [" ".join(filter(None, vars(step).values())) for step in done.pop("steps")]
     module.exit_json(
         changed=bool(steps),
+        replaced=False,
         **timing.told(),
         steps=steps,
         diff={
