@@ -24,12 +24,23 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         result: dict[str, Any] = super().run(tmp, task_vars)
         args = {**_run.identity(task_vars or {}), **self._task.args}
         try:
-            if args.get("state") == "staged" and not self._task.check_mode:
-                args["uploads"] = self._upload(args)
-            result.update(self._execute_module(module_args=args, task_vars=task_vars))
+            said = self._attempt(args, task_vars)
+            # Once for each of the two archives: what another controller left under the same name is replaced.
+            for _archive in range(2):
+                if not said.get("replaced"):
+                    break
+                self._remove_tmp_path(self._connection._shell.tmpdir)
+                said = self._attempt(args, task_vars)
+            result.update(said)
         finally:
             self._remove_tmp_path(self._connection._shell.tmpdir)
         return result
+
+    def _attempt(self, args: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
+        if args.get("state") == "staged" and not self._task.check_mode:
+            args["uploads"] = self._upload(args)
+        said: dict[str, Any] = self._execute_module(module_args=args, task_vars=task_vars)
+        return said
 
     def _upload(self, args: dict[str, Any]) -> str | None:
         """Copy the archives that the host lacks, and return the folder on it that holds them."""

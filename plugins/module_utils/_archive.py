@@ -17,16 +17,20 @@ This file is private to the collection.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
 import os
 import posixpath
 import re
+import shutil
 import tarfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Callable
+
+from ansible_collections.evenkeel.flask.plugins.module_utils import _untrusted
 
 MANIFEST = "archive.json"
 LOCK = "requirements.lock"
@@ -49,7 +53,7 @@ class Manifest:
     @classmethod
     def read(cls, archive: str) -> Manifest:
         try:
-            with tarfile.open(archive) as tar:
+            with tarfile.open(archive, "r:") as tar:
                 member = tar.extractfile(MANIFEST)
                 if member is None:
                     raise KeyError(MANIFEST)
@@ -127,6 +131,8 @@ def _anonymous(info: tarfile.TarInfo) -> tarfile.TarInfo:
 def refusal(name: str, kind: str, target: str = "") -> str | None:
     """Say why a member of an archive must not be unpacked, or V(None) when it may.
 
+    It is judged by itself; C(judge) knows the others.
+
     @param kind: C(file), C(dir), C(link) for a symbolic link, or anything else
     @param target: what a symbolic link points to
     """
@@ -134,6 +140,8 @@ def refusal(name: str, kind: str, target: str = "") -> str | None:
         return f"{name} is neither file, directory nor symbolic link"
     if posixpath.isabs(name) or ".." in name.split("/"):
         return f"{name} leaves the release"
+    if "\0" in name + target or posixpath.normpath(name) != name or name == ".":
+        return f"{name!r} is not a normalized name"
     if kind == "link":
         place = posixpath.normpath(posixpath.join(posixpath.dirname(name), target))
         if posixpath.isabs(target) or place == ".." or place.startswith("../"):
@@ -141,30 +149,130 @@ def refusal(name: str, kind: str, target: str = "") -> str | None:
     return None
 
 
+def judge(members: Sequence[tuple[str, str, str]]) -> str | None:
+    """Say why members must not be unpacked together, or V(None) when they may.
+
+    A path is walked as the kernel walks it: a part that is a link leads elsewhere than its text says, and
+    so does C(..) behind a part that is not a directory yet.
+
+    @param members: name, kind and target of each, as C(refusal) takes them
+    """
+    kinds: dict[str, str] = {}
+    for name, kind, target in members:
+        why = refusal(name, kind, target)
+        if why:
+            return why
+        if name in kinds:
+            return f"{name} is in it twice"
+        kinds[name] = kind
+    folders = {name for name, kind in kinds.items() if kind == "dir"}
+    for name in kinds:
+        for parent in _parents(name):
+            if kinds.get(parent, "dir") != "dir":
+                what = "a symbolic link" if kinds[parent] == "link" else "a file"
+                return f"{name} lies behind {what}, {parent}"
+            folders.add(parent)
+    for name, kind, target in members:
+        why = _led_astray(name, target, kinds, folders) if kind == "link" else None
+        if why:
+            return why
+    return None
+
+
+def _parents(name: str) -> list[str]:
+    return [name[:at] for at, char in enumerate(name) if char == "/"]
+
+
+def _led_astray(
+    name: str, target: str, kinds: Mapping[str, str], folders: Collection[str]
+) -> str | None:
+    """Why the target of a link is not where its text says."""
+    place = name.split("/")[:-1]
+    steps = [step for step in target.split("/") if step not in ("", ".")]
+    for number, step in enumerate(steps):
+        here = "/".join(place)
+        if step == "..":
+            if place and here not in folders:
+                return f"{name} points to {target}, and {here} is not a directory of it"
+            if not place:
+                return f"{name} points out of the release, to {target}"
+            place.pop()
+            continue
+        place.append(step)
+        here = "/".join(place)
+        if kinds.get(here) == "link" and number < len(steps) - 1:
+            return f"{name} points to {target}, through the symbolic link {here}"
+    return None
+
+
 def unpack(archive: str, folder: str) -> None:
-    """Unpack into C(folder), all or nothing of it: every member is judged before the first is written."""
+    """Unpack into C(folder), all or nothing of it: every member is judged before the first is written.
+
+    Nothing outside of it changes, whatever the archive holds: each file is made anew below a descriptor
+    of its directory, no link is followed, and links are made last.
+    """
     try:
-        with tarfile.open(archive) as tar:
+        # As C(write) makes it. A compressed one may be of any size unpacked.
+        with tarfile.open(archive, "r:") as tar:
             members = tar.getmembers()
-            links: set[str] = set()
-            for member in members:
-                why = refusal(member.name, _kind(member), member.linkname)
-                parents = {member.name[:i] for i, c in enumerate(member.name) if c == "/"}
-                if why is None and parents & links:
-                    why = f"{member.name} lies behind a symbolic link"
-                if why:
-                    raise ArchiveError(f"{archive} was refused: {why}.")
-                if member.issym():
-                    links.add(member.name)
-            for member in members:
-                tar.extract(_anonymous(member), folder, set_attrs=not member.issym())
+            why = judge([(member.name, _kind(member), member.linkname) for member in members])
+            why = why or _filtered(members, folder)
+            if why:
+                raise ArchiveError(f"{archive} was refused: {why}.")
+            os.makedirs(folder, exist_ok=True)
+            root = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                for member in sorted(members, key=tarfile.TarInfo.issym):
+                    _put(tar, _anonymous(member), root)
+            finally:
+                os.close(root)
     except (OSError, tarfile.TarError) as exc:
         raise ArchiveError(f"{archive} cannot be unpacked: {exc}") from exc
 
 
+def _filtered(members: Iterable[tarfile.TarInfo], folder: str) -> str | None:
+    """What Python's own filter has against a member (PEP 706), where there is one."""
+    data_filter = getattr(tarfile, "data_filter", lambda member, _folder: member)
+    try:
+        for member in members:
+            data_filter(member, folder)
+    except tarfile.TarError as exc:
+        return str(exc).rstrip(".")
+    return None
+
+
+def _put(tar: tarfile.TarFile, member: tarfile.TarInfo, root: int) -> None:
+    """Make one member below an open directory."""
+    *parents, name = member.name.split("/")
+    folder = os.dup(root)
+    try:
+        for part in [*parents, name] if member.isdir() else parents:
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(part, 0o755, dir_fd=folder)
+            below = os.open(part, _untrusted.FOLDER, dir_fd=folder)
+            os.close(folder)
+            folder = below
+        if member.isdir():
+            os.fchmod(folder, member.mode)
+        elif member.issym():
+            os.symlink(member.linkname, name, dir_fd=folder)
+        else:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            source = tar.extractfile(member)
+            with open(os.open(name, flags, 0o600, dir_fd=folder), "wb") as stream:
+                if source is not None:
+                    shutil.copyfileobj(source, stream, 1 << 20)
+                stream.flush()
+                os.fchmod(stream.fileno(), member.mode)
+                os.utime(stream.fileno(), (member.mtime, member.mtime))
+    finally:
+        os.close(folder)
+
+
 def _kind(member: tarfile.TarInfo) -> str:
     tests: list[tuple[str, Callable[[], bool]]] = [
-        ("file", member.isreg),
+        # Of a sparse one, the archive does not have what it takes up on a disk.
+        ("file", lambda: member.isreg() and not member.issparse()),
         ("dir", member.isdir),
         ("link", member.issym),
     ]

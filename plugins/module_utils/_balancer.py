@@ -11,7 +11,6 @@ This file is private to the collection.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import tempfile
 import time
@@ -19,12 +18,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Callable, Protocol
 
+from ansible_collections.evenkeel.flask.plugins.module_utils import _untrusted
+
 SERVING = "serving"
 DRAINED = "drained"
 # A person took it out, and only a person puts it back.
 MAINTENANCE = "maintenance"
 # It would get users, but it does not answer the balancer.
 DOWN = "down"
+# All hosts of a batch may come at once, and each reload of nginx takes up to half a minute.
+TURN_SECONDS = 600.0
 
 
 @dataclass(frozen=True)
@@ -146,10 +149,12 @@ def move(
 @contextlib.contextmanager
 def _alone() -> Iterator[None]:
     """Keep other calls of the same user on this machine away."""
-    path = os.path.join(tempfile.gettempdir(), f"evenkeel-balancer-{os.getuid()}.lock")
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    uid = os.getuid()
+    # In a directory for all, others could make the file first.
+    folder = "/run" if uid == 0 and os.path.isdir("/run") else tempfile.gettempdir()
+    path = os.path.join(folder, f"evenkeel-balancer-{uid}.lock")
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
+        with _untrusted.locked(path, TURN_SECONDS):
+            yield
+    except _untrusted.UntrustedError as error:
+        raise BalancerError(str(error)) from error

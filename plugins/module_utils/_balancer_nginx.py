@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Callable
 
+from ansible_collections.evenkeel.flask.plugins.module_utils import _untrusted
 from ansible_collections.evenkeel.flask.plugins.module_utils._balancer import (
     DOWN,
     DRAINED,
@@ -35,6 +36,10 @@ PORT = re.compile(r":\d+$")
 CONNECT_SECONDS = 1.0
 RELOAD_SECONDS = 30.0
 RELOAD_POLL_SECONDS = 0.05
+# A test of the configuration looks up the names in it.
+COMMAND_SECONDS = 120.0
+# Longer than the title of a worker. Any process may give itself a title of megabytes.
+TITLE_BYTES = 64
 
 
 @dataclass(frozen=True)
@@ -116,7 +121,7 @@ def workers() -> dict[int, int]:
         # What ends while it is looked at is none.
         with contextlib.suppress(OSError):
             with open(f"/proc/{pid}/cmdline", "rb") as stream:
-                title = stream.read().rstrip(b"\0")
+                title = stream.read(TITLE_BYTES).rstrip(b"\0")
             if title == b"nginx: worker process":
                 with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as stream:
                     found[int(pid)] = int(stream.read().rpartition(")")[2].split()[1])
@@ -213,18 +218,19 @@ def _state(entry: Entry) -> str:
 
 def _nginx(*args: str) -> None:
     try:
-        done = subprocess.run(
+        done = _untrusted.run(
             ["nginx", "-q", *args],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-            env={
+            {
                 **os.environ,
                 "PATH": f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/usr/local/sbin",
             },
+            timeout=COMMAND_SECONDS,
         )
+    except subprocess.TimeoutExpired as error:
+        raise BalancerError(
+            f"nginx {' '.join(args)} did not end within {COMMAND_SECONDS:g} s; see whether a name in its "
+            "configuration cannot be looked up."
+        ) from error
     except OSError as error:
         raise BalancerError(f"nginx cannot be run: {error.strerror}.") from error
     if done.returncode != 0:

@@ -17,6 +17,7 @@ import json
 import os
 import re
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -224,17 +225,20 @@ def _copy_source(source: str, folder: str) -> None:
         return [name for name in names if any(fnmatch.fnmatch(name, p) for p in patterns)]
 
     shutil.copytree(source, folder, symlinks=True, ignore=ignore)
-    for place, folders, files in os.walk(folder):
+    why = _archive.judge(list(_entries(folder)))
+    if why:
+        raise ArchiveError(f"flask_app_source: {why}. A release holds all it needs; mend the link.")
+
+
+def _entries(top: str) -> Iterator[tuple[str, str, str]]:
+    """What C(_archive.judge) takes, of all that is below a directory."""
+    for place, folders, files in os.walk(top):
         for name in folders + files:
             full = os.path.join(place, name)
-            path = os.path.relpath(full, folder)
-            kind = "link" if os.path.islink(full) else "dir" if os.path.isdir(full) else "file"
-            target = os.readlink(full) if kind == "link" else ""
-            why = _archive.refusal(path, kind, target)
-            if why:
-                raise ArchiveError(
-                    f"flask_app_source: {why}. A release holds all it needs; mend the link."
-                )
+            mode = os.lstat(full).st_mode
+            kinds = {stat.S_IFLNK: "link", stat.S_IFDIR: "dir", stat.S_IFREG: "file"}
+            kind = kinds.get(stat.S_IFMT(mode), "other")
+            yield os.path.relpath(full, top), kind, os.readlink(full) if kind == "link" else ""
 
 
 def _key(recipe: Recipe, folder: str) -> str:

@@ -21,7 +21,7 @@ KINDS: dict[str, tuple[type, ...]] = {
 }
 
 
-def parse(body: bytes) -> Any:
+def parse(body: bytes | str) -> Any:
     """The document in C(body); ValueError if there is none, however deep it is nested."""
     try:
         return json.loads(body)

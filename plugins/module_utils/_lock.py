@@ -8,7 +8,6 @@ This file is private to the collection.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import time
@@ -16,8 +15,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Callable
 
-from ansible_collections.evenkeel.flask.plugins.module_utils import _timing
+from ansible_collections.evenkeel.flask.plugins.module_utils import _timing, _untrusted
 
+MAX_BYTES = 1 << 16
 # The options that say whose lock it is; what they mean is in plugins/doc_fragments/run.py.
 RUN_SPEC: dict[str, Any] = {name: {"type": "str"} for name in ("run", "who", "controller")}
 # Those of a module that takes a lock which another run may have.
@@ -50,7 +50,7 @@ class Lock:
                 float(told["since"]),
                 float(told["until"]),
             )
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             return None
 
     def to_text(self) -> str:
@@ -124,7 +124,7 @@ def hold(
     path: str, app: str, wanted: Lock, gone: str = "", force: bool = False, check_mode: bool = False
 ) -> tuple[Lock | None, Lock | None]:
     """Take a lock as C(take) does; return what there was and what there is."""
-    return _change(path, lambda found: take(app, found, wanted, gone, force), check_mode)
+    return _change(path, lambda found: take(app, found, wanted, gone, force), check_mode, force)
 
 
 def ask(
@@ -142,35 +142,41 @@ def give_back(path: str, run: str, check_mode: bool = False) -> tuple[Lock | Non
 
 
 def _change(
-    path: str, decide: Callable[[Lock | None], Lock | None], check_mode: bool
+    path: str,
+    decide: Callable[[Lock | None], Lock | None],
+    check_mode: bool,
+    force: bool = False,
 ) -> tuple[Lock | None, Lock | None]:
     try:
-        return _change_file(path, decide, check_mode)
+        return _change_file(path, decide, check_mode, force)
+    except _untrusted.UntrustedError as error:
+        raise LockError(f"The lock cannot be had: {error}") from error
     except OSError as error:
         raise LockError(f"The lock {path} cannot be kept: {error.strerror}.") from error
 
 
 def _change_file(
-    path: str, decide: Callable[[Lock | None], Lock | None], check_mode: bool
+    path: str,
+    decide: Callable[[Lock | None], Lock | None],
+    check_mode: bool,
+    force: bool,
 ) -> tuple[Lock | None, Lock | None]:
     if check_mode:
         found = _read(path)
         return found, decide(found)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    with open(descriptor, "r+", encoding="utf-8") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        found = Lock.from_text(stream.read())
+    remedy = ", or take the lock from it: -e rollout_break_lock=true"
+    with _untrusted.locked(path, force=force, remedy=remedy) as descriptor:
+        found = Lock.from_text(_untrusted.read_on(descriptor, MAX_BYTES).decode("utf-8", "replace"))
         lock = decide(found)
         if lock != found:
-            stream.seek(0)
-            stream.truncate()
-            stream.write(lock.to_text() if lock else "")
+            os.lseek(descriptor, 0, os.SEEK_SET)
+            os.truncate(descriptor, 0)
+            os.write(descriptor, lock.to_text().encode() if lock else b"")
         return found, lock
 
 
 def _read(path: str) -> Lock | None:
     try:
-        with open(path, encoding="utf-8") as stream:
-            return Lock.from_text(stream.read())
+        return Lock.from_text(_untrusted.read(path, MAX_BYTES).decode("utf-8", "replace"))
     except FileNotFoundError:
         return None

@@ -13,6 +13,10 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 
+from ansible_collections.evenkeel.flask.plugins.module_utils import _untrusted
+
+# A script is written by hand.
+MAX_SCRIPT_BYTES = 1 << 20
 # https://alembic.sqlalchemy.org/en/latest/ops.html: what takes away, by its name alone.
 TAKES_AWAY = {"drop_table", "drop_column", "rename_table"}
 # What op.execute() is given is SQL; a comment or a string in it may mislead us, on the safe side.
@@ -23,11 +27,13 @@ def scripts(*folders: str) -> dict[str, str]:
     """The Alembic scripts below C(folders), text by file name: those in C(versions) beside an C(env.py).
 
     A name stands for its script: Alembic puts the revision into it.
+
+    @raises UntrustedError: for one that lies out of the folders, behind a link
     """
     found = {}
     for path in _script_paths(folders):
-        with open(path, encoding="utf-8", errors="replace") as stream:
-            found[os.path.basename(path)] = stream.read()
+        text = _untrusted.read(path, MAX_SCRIPT_BYTES).decode("utf-8", "replace")
+        found[os.path.basename(path)] = text
     return found
 
 
@@ -35,9 +41,22 @@ def _script_paths(folders: tuple[str, ...]) -> Iterator[str]:
     for folder in folders:
         for place, subfolders, files in os.walk(folder):
             if "env.py" in files and "versions" in subfolders:
+                versions = _inside(os.path.join(place, "versions"), folder)
                 # Alembic looks below C(versions) too, where recursive_version_locations is set.
-                for below, _subfolders, names in os.walk(os.path.join(place, "versions")):
-                    yield from (os.path.join(below, n) for n in names if n.endswith(".py"))
+                for below, _subfolders, names in os.walk(versions):
+                    paths = (os.path.join(below, n) for n in names if n.endswith(".py"))
+                    yield from (_inside(path, folder) for path in paths)
+
+
+def _inside(path: str, folder: str) -> str:
+    """Where a path of a release leads, which must be in the release: the app can change what is elsewhere."""
+    real = os.path.realpath(path)
+    if not real.startswith(os.path.realpath(folder) + os.sep):
+        raise _untrusted.UntrustedError(
+            f"{path} leads out of the release, to {real}, so it is not read; keep the migrations in the source, "
+            "and out of flask_app_shared_paths."
+        )
+    return real
 
 
 def new(known: Mapping[str, str], found: Mapping[str, str]) -> list[str]:

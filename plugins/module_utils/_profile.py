@@ -9,7 +9,6 @@ This file is private to the collection.
 from __future__ import annotations
 
 import contextlib
-import json
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +18,7 @@ from ansible_collections.evenkeel.flask.plugins.module_utils import (
     _endpoints,
     _http,
     _http_stream,
+    _json_shape,
     _load,
     _statistics,
     _waits,
@@ -155,8 +155,11 @@ def read_routes(status: int, output: str) -> list[str]:
     """
     for line in output.splitlines():
         if line.startswith(MARK):
-            paths: list[str] = json.loads(line[len(MARK) :])
-            if paths:
+            try:
+                paths = _json_shape.parse(line[len(MARK) :])
+            except ValueError:
+                continue
+            if paths and isinstance(paths, list) and all(isinstance(it, str) for it in paths):
                 return paths
             raise ArgumentError(
                 "The app has no route for GET without arguments; name what to measure in endpoints."

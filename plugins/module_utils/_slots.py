@@ -9,11 +9,10 @@ This file is private to the collection.
 from __future__ import annotations
 
 import contextlib
-import http.client
 import json
 import os
+import re
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,9 +20,12 @@ from typing import Callable, NoReturn
 
 from ansible_collections.evenkeel.flask.plugins.module_utils import (
     _drift,
+    _http,
+    _json_shape,
     _proc,
     _static,
     _timing,
+    _untrusted,
     _venv,
 )
 from ansible_collections.evenkeel.flask.plugins.module_utils._release import (
@@ -43,6 +45,15 @@ LINE_SECONDS = 5.0
 # Linux' states of a stream socket in /proc/net/unix: one that waits in a
 # listener's backlog, and one that was accepted (include/uapi/linux/net.h).
 OPEN_STATES = {"02", "03"}
+# systemd answers in milliseconds; it reads the journal in some seconds on a slow disk.
+SYSTEMD_SECONDS = 60.0
+# Where a unit has no end to its stop.
+STOP_SECONDS = 600.0
+# What a log is searched for was written last. An app may write without end.
+LOG_BYTES = 16 * 1024 * 1024
+REASON_BYTES = 64 * 1024
+# systemd.time(7) names the units of a time span.
+UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 
 
 def observe(layout: Layout) -> Host:
@@ -95,11 +106,33 @@ def _history(layout: Layout) -> tuple[Switch, ...]:
 
 
 def _systemctl(*args: str, timeout: float | None = None) -> subprocess.CompletedProcess[str]:
-    return _venv.run(
-        ["systemctl", "--no-ask-password", *args],
-        {"PATH": os.defpath, "LC_ALL": "C.UTF-8"},
-        timeout=timeout,
-    )
+    """Run systemctl.
+
+    @param timeout: seconds that it may take, where the caller knows what to do then
+    @raises TimeoutExpired: when it took longer
+    @raises ReleaseError: when systemd does not answer at all
+    """
+    try:
+        return _venv.run(
+            ["systemctl", "--no-ask-password", *args],
+            {"PATH": os.defpath, "LC_ALL": "C.UTF-8"},
+            timeout=SYSTEMD_SECONDS if timeout is None else timeout,
+        )
+    except subprocess.TimeoutExpired as error:
+        if timeout is not None:
+            raise
+        raise ReleaseError(
+            f"systemctl {' '.join(args)} did not end within {SYSTEMD_SECONDS:g} s; see what systemd waits "
+            "for: systemctl list-jobs"
+        ) from error
+
+
+def seconds_of(span: str) -> float | None:
+    """A time span as systemd shows it, such as C(1min 30s); V(None) for one without an end."""
+    found = re.findall(r"(\d+(?:\.\d+)?)([a-z]+)", span)
+    if not found or any(unit not in UNITS for _number, unit in found):
+        return None
+    return sum(float(number) * UNITS[unit] for number, unit in found)
 
 
 def _state(layout: Layout, slot: str) -> str:
@@ -124,20 +157,16 @@ def open_connections(table: str, path: str) -> int:
 def ask(path: str, url: str, timeout: float) -> tuple[int, str | None]:
     """Ask the gunicorn behind the UNIX socket C(path); return status and the release that answered.
 
+    @param timeout: seconds for all of it, however slowly the app answers
     @raises OSError: when nobody answers
     """
-    connection = http.client.HTTPConnection("localhost", timeout=timeout)
-    connection.sock = socket.socket(socket.AF_UNIX)
-    connection.sock.settimeout(timeout)
     try:
-        connection.sock.connect(path)
-        connection.request("GET", url, headers={"Connection": "close"})
-        answer = connection.getresponse()
-        return answer.status, answer.getheader("X-Release")
-    except http.client.HTTPException as exc:
-        raise OSError(f"no HTTP answer: {exc!r}") from exc
-    finally:
-        connection.close()
+        target = _http.Url.parse(f"http://localhost/{url.lstrip('/')}")
+        answer = _http.fetch(_http.Request(target, unix_socket=path, timeout=timeout))
+    except (_http.HttpError, _http.ArgumentError) as exc:
+        raise OSError(f"no HTTP answer: {exc}") from exc
+    release = answer.headers.get("X-Release")
+    return answer.status, release and _untrusted.printable(release)
 
 
 def try_ask(path: str, url: str, timeout: float) -> tuple[int | None, str | None]:
@@ -236,9 +265,15 @@ class Slots:
             self.sleep(POLL_SECONDS)
 
     def _log_size(self) -> int:
+        """Bytes in the log of requests, which is looked at before anything is started.
+
+        @raises UntrustedError: when something else lies there
+        """
+        if not self.log_directory:
+            return 0
         try:
-            return os.stat(self._access_log()).st_size
-        except OSError:
+            return _untrusted.size(self._access_log())
+        except FileNotFoundError:
             return 0
 
     def _access_log(self) -> str:
@@ -250,14 +285,20 @@ class Slots:
             return
         release = _base(_readlink(self.layout.slot(slot)))
         deadline = self.clock() + LINE_SECONDS
+        why = f"it answers, and {self._access_log()} has no line of it"
         while self.clock() < deadline:
-            with contextlib.suppress(FileNotFoundError), open(self._access_log(), "rb") as stream:
+            try:
                 # A log that was rotated meanwhile begins anew.
-                stream.seek(logged if self._log_size() >= logged else 0)
-                if str(release).encode() in stream.read():
+                start = logged if self._log_size() >= logged else 0
+                if str(release).encode() in _untrusted.read(self._access_log(), LOG_BYTES, start):
                     return
+            except FileNotFoundError:
+                pass
+            except _untrusted.UntrustedError as error:
+                why = str(error)
+                break
             self.sleep(POLL_SECONDS)
-        self._give_up(slot, f"it answers, and {self._access_log()} has no line of it")
+        self._give_up(slot, why)
 
     def _give_up(self, slot: str, why: str) -> NoReturn:
         release = _base(_readlink(self.layout.slot(slot)))
@@ -270,20 +311,25 @@ class Slots:
 
     def _last_error(self, slot: str, release: str | None) -> str:
         """What the app said last: from its own log, else from the journal."""
+        said = ""
         if self.log_directory:
+            log = os.path.join(self.log_directory, "app.log")
             try:
-                with open(os.path.join(self.log_directory, "app.log"), "rb") as stream:
-                    stream.seek(0, os.SEEK_END)
-                    stream.seek(max(0, stream.tell() - 65536))
-                    lines = stream.read().decode("utf-8", "replace").splitlines()
+                text = _untrusted.read(log, REASON_BYTES).decode("utf-8", "replace")
+                error = last_error(text.splitlines(), slot, release)
+                if error:
+                    return f"Its log says: {error}. "
+            except _untrusted.UntrustedError as refused:
+                said = f"{str(refused).rstrip('.')}. "
             except OSError:
-                lines = []
-            error = last_error(lines, slot, release)
-            if error:
-                return f"Its log says: {error}. "
+                pass
         unit = self.layout.unit(slot)
-        journal = _venv.run(["journalctl", "-u", unit, "-n", "20", "-o", "json", "--no-pager"])
-        return f"Its journal says: {journal_error(journal.stdout.splitlines())}. "
+        command = ["journalctl", "-u", unit, "-n", "20", "-o", "json", "--no-pager"]
+        try:
+            journal = _venv.run(command, timeout=SYSTEMD_SECONDS).stdout.splitlines()
+        except (OSError, subprocess.TimeoutExpired):
+            return f"{said}Its journal cannot be read. "
+        return f"{said}Its journal says: {journal_error(journal)}. "
 
     def stop(self, step: Step, drain: bool = True) -> None:
         slot = _given(step.subject)
@@ -291,9 +337,21 @@ class Slots:
             self._drain(slot)
         # The socket too, and in one call: a socket that outlives its service starts it again.
         units = [self.layout.unit(slot, kind) for kind in ("socket", "service")]
-        done = _systemctl("stop", *units)
+        try:
+            done = _systemctl("stop", *units, timeout=self._stop_seconds(slot))
+        except subprocess.TimeoutExpired:
+            # The app may have its stop extended again and again (sd_notify(3), EXTEND_TIMEOUT_USEC).
+            self.warnings.append(f"{units[-1]} did not stop within its time, and was killed.")
+            _systemctl("kill", "--signal=SIGKILL", units[-1])
+            done = _systemctl("stop", *units)
         if done.returncode != 0:
             raise ReleaseError(f"{' and '.join(units)} cannot be stopped: {done.stdout.strip()}")
+
+    def _stop_seconds(self, slot: str) -> float:
+        """How long systemd itself may take: once until it kills, and once more until all are gone."""
+        shown = _systemctl("show", "-p", "TimeoutStopUSec", self.layout.unit(slot)).stdout
+        span = seconds_of(shown.partition("=")[2])
+        return (STOP_SECONDS if span is None else 2 * span) + SYSTEMD_SECONDS
 
     def _drain(self, slot: str) -> None:
         """Wait until every connection to the slot is answered, the ones in the backlog too."""
@@ -398,8 +456,8 @@ def journal_error(lines: Sequence[str]) -> str:
     """
     said = []
     for line in lines:
-        with contextlib.suppress(ValueError):
-            record = json.loads(line)
+        with contextlib.suppress(ValueError, AttributeError):
+            record = _json_shape.parse(line)
             said.append((record.get("_PID") != "1", str(record.get("MESSAGE")).rstrip(".")))
     own = [message for is_own, message in said if is_own]
     return (own or [message for _is_own, message in said] or ["nothing"])[-1]
@@ -409,7 +467,7 @@ def last_error(lines: list[str], slot: str, release: str | None) -> str | None:
     """The last error that C(release) in C(slot) logged, as one line."""
     for line in reversed(lines):
         try:
-            record = json.loads(line)
+            record = _json_shape.parse(line)
         except ValueError:
             continue
         if not isinstance(record, dict) or (record.get("slot"), record.get("release")) != (

@@ -8,6 +8,7 @@ This file is private to the collection.
 
 from __future__ import annotations
 
+import contextlib
 import grp
 import hashlib
 import itertools
@@ -17,12 +18,16 @@ import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ansible_collections.evenkeel.flask.plugins.module_utils import (
+    _app_directories,
     _archive,
     _drift,
+    _json_shape,
     _release,
     _static,
+    _untrusted,
     _venv,
 )
 from ansible_collections.evenkeel.flask.plugins.module_utils._archive import ArchiveError
@@ -32,6 +37,8 @@ STOP_SECONDS = 5
 # What the last line of evenkeel_preload.py begins with; what it knows of the app follows as JSON.
 MARK = "evenkeel: "
 OPTIMIZATIONS = "optimizations.json"
+# Characters of the app's own words in a message.
+MOST_REASON = 2000
 
 
 @dataclass(frozen=True)
@@ -51,6 +58,9 @@ class Wanted:
     environment: Mapping[str, str]
     shared: tuple[str, ...]
     start_timeout: float
+    # SHA-256 of both archives as they were built; nothing is compared without one.
+    archive_sha256: str = ""
+    wheels_sha256: str = ""
 
 
 def keep_archive(layout: _release.Layout, archive: str, uploads: str | None) -> str:
@@ -69,15 +79,37 @@ def keep_archive(layout: _release.Layout, archive: str, uploads: str | None) -> 
     upload = os.path.join(uploads or "", name)
     if uploads and os.path.exists(upload):
         partial = f"{kept}.new"
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(partial)
         try:
+            # 0600 from the first moment.
+            os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
             shutil.copyfile(upload, partial)
-            os.chmod(partial, 0o600)
         except BaseException:
             # Half of one would keep a full disk full.
             os.unlink(partial)
             raise
         os.replace(partial, kept)
     return kept
+
+
+class ReplacedError(ArchiveError):
+    """A kept archive was not the one that was built, and was removed; the next run copies it again."""
+
+
+def verify(archive: str, sha256: str) -> None:
+    """Compare a kept archive with the one that was built, before anything of it is used.
+
+    @raises ReplacedError: when it is another one
+    """
+    found = _archive.file_digest(archive) if sha256 and os.path.exists(archive) else sha256
+    if found == sha256:
+        return
+    os.unlink(archive)
+    raise ReplacedError(
+        f"{archive} was not the archive that was built: its SHA-256 is {found[:16]}... instead of "
+        f"{sha256[:16]}...; it was removed. Run it again to have it copied."
+    )
 
 
 def stage(wanted: Wanted) -> None:
@@ -88,6 +120,7 @@ def stage(wanted: Wanted) -> None:
         shutil.rmtree(folder)
     os.makedirs(folder, mode=0o750)
     try:
+        verify(wanted.archive, wanted.archive_sha256)
         manifest = _archive.Manifest.read(wanted.archive)
         if manifest.digest != wanted.digest:
             raise ArchiveError(
@@ -96,14 +129,16 @@ def stage(wanted: Wanted) -> None:
         _archive.unpack(wanted.archive, folder)
         venv = layout.path("venvs", venv_name(wanted.python, folder))
         if not _venv.is_complete(venv):
+            verify(wanted.wheels, wanted.wheels_sha256)
             _archive.unpack(wanted.wheels, folder)
             _venv.create(wanted.python, venv, folder)
             shutil.rmtree(os.path.join(folder, "wheels"))
         os.symlink(os.path.relpath(venv, folder), os.path.join(folder, "venv"))
         _write_configuration(wanted, folder)
-        _share(wanted, folder)
         places = [os.path.join(folder, place) for place in _drift.CODE]
         _venv.run([wanted.python, "-m", "compileall", "-q", *places])
+        # From here on a path in the release may lead to what the app controls.
+        _share(wanted, folder)
         _own(folder, wanted.user)
         _prove(wanted, folder)
     except BaseException:
@@ -152,17 +187,34 @@ def _write_configuration(wanted: Wanted, folder: str) -> None:
 
 
 def _share(wanted: Wanted, folder: str) -> None:
-    """Link the app's own writable folders, so that what it keeps there survives every release.
+    """Link what the app itself writes, so that what it keeps there survives every release.
 
     Flask looks for C(instance) beside the package, which is in C(lib) where the source has a src/
-    layout or is a wheel.
+    layout or is a wheel. A path below another shared one is reached through that one's link.
+
+    @raises ArchiveError: for a path that leaves the source, or lies behind a link of it
     """
     places = [place for place in ("app", "lib") if os.path.isdir(os.path.join(folder, place))]
-    for place, path in itertools.product(places, wanted.shared):
+    try:
+        shared = _app_directories.outermost(map(_app_directories.relative, wanted.shared))
+    except _app_directories.PathProblem as problem:
+        raise ArchiveError(f"flask_app_shared_paths: {problem}.") from problem
+    for place, path in itertools.product(places, shared):
+        above = os.path.join(folder, place)
+        for part in path.split("/")[:-1]:
+            above = os.path.join(above, part)
+            if os.path.islink(above):
+                raise ArchiveError(
+                    f"flask_app_shared_paths: {path} lies behind {os.path.relpath(above, folder)}, which is a "
+                    "symbolic link of the source; name where it leads."
+                )
+            if not os.path.isdir(above):
+                os.mkdir(above, 0o755)
         link = os.path.join(folder, place, path)
         if os.path.isdir(link) and not os.path.islink(link):
             shutil.rmtree(link)
-        os.makedirs(os.path.dirname(link), exist_ok=True)
+        elif os.path.lexists(link):
+            os.unlink(link)
         os.symlink(wanted.layout.path("shared", path), link)
 
 
@@ -190,17 +242,39 @@ def _prove(wanted: Wanted, folder: str) -> None:
     said = _venv.last_line(output)
     if status != 0 or not said.startswith(MARK):
         raise ArchiveError(
-            f"flask_app_entry: {wanted.entry} cannot be loaded: {said}. "
+            f"flask_app_entry: {wanted.entry} cannot be loaded: {said[:MOST_REASON]}. "
             "Nothing was released; mend the app or its environment (flask_app_env, flask_app_secrets)."
         )
-    told = json.loads(said[len(MARK) :])
+    told = _told(said[len(MARK) :], wanted.entry)
     if told["forkable"]:
         with open(os.path.join(folder, "preload"), "w", encoding="utf-8"):
             pass
-    _static.publish(wanted.layout, folder, told.get("static", []))
+    _static.publish(wanted.layout, folder, told["static"])
     with open(os.path.join(folder, OPTIMIZATIONS), "w", encoding="utf-8") as stream:
-        json.dump(told.get("measures", []), stream, indent=2)
+        json.dump(told["measures"], stream, indent=2)
         stream.write("\n")
+
+
+def _told(text: str, entry: str) -> dict[str, Any]:
+    """What the app's process printed of itself; it may have printed anything.
+
+    @raises ArchiveError: when it is not what evenkeel_preload.py prints
+    """
+    try:
+        told = _json_shape.parse(text)
+        measures, files = told.get("measures", []), told.get("static", [])
+        if (
+            isinstance(told["forkable"], bool)
+            and all(isinstance(word, str) for one in measures for word in one.values())
+            and all(isinstance(one[name], str) for one in files for name in _static.FIELDS)
+        ):
+            return {"forkable": told["forkable"], "measures": measures, "static": files}
+    except (ValueError, LookupError, TypeError, AttributeError):
+        pass
+    raise ArchiveError(
+        f"flask_app_entry: {entry} printed {_untrusted.printable(text)} where the collection's own report was "
+        "expected; see what of the app writes to its output when it is loaded."
+    )
 
 
 def optimizations(folder: str) -> list[dict[str, str]]:

@@ -20,10 +20,15 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from ansible_collections.evenkeel.flask.plugins.module_utils import _untrusted
 from ansible_collections.evenkeel.flask.plugins.module_utils._archive import ArchiveError
 from ansible_collections.evenkeel.flask.plugins.module_utils._release import Layout
 
 LIST = "static.json"
+# Those of a listed file that decide where it is read and written.
+FIELDS = ("url", "path", "version")
+# Where a release has files for everybody; its environment, say, is beside them.
+HOMES = ("app", "lib", "venv")
 VERSION = re.compile(r"[0-9a-f]{16}")
 # nginx has them compressed once and for all; pictures, fonts and films are already.
 COMPRESSIBLE = (".css", ".html", ".js", ".json", ".map", ".mjs", ".svg", ".txt", ".xml")
@@ -42,9 +47,13 @@ def publish(layout: Layout, folder: str, listed: Iterable[Mapping[str, Any]]) ->
     umask = os.umask(0o022)
     try:
         for found in listed:
-            place = _place(layout, found["version"], found["url"])
-            if not os.path.exists(place):
-                _write(place, _content(folder, found["path"], found["version"]))
+            try:
+                place = _place(layout, found["version"], found["url"])
+                if not os.path.exists(place):
+                    _write(place, _content(folder, found["path"], found["version"]))
+            except ValueError as exc:
+                # A NUL byte, or half of a character.
+                raise ArchiveError(f"{found['url']!r} is no place for a static file.") from exc
             files.append({name: value for name, value in found.items() if name != "path"})
     finally:
         os.umask(umask)
@@ -63,11 +72,10 @@ def _place(layout: Layout, version: str, url: str) -> str:
 def _content(folder: str, path: str, version: str) -> bytes:
     """What the app named is read as root, so it must be the release's own, and what it was said to be."""
     real = os.path.realpath(path)
-    homes = [os.path.realpath(folder), os.path.realpath(os.path.join(folder, "venv"))]
+    homes = [os.path.realpath(os.path.join(folder, home)) for home in HOMES]
     if not any(real.startswith(home + os.sep) for home in homes):
         raise ArchiveError(f"{path} is no file of the release, and is not given to everybody.")
-    with open(real, "rb") as stream:
-        content = stream.read()
+    content = _untrusted.read(real, _untrusted.size(real))
     if not hashlib.sha256(content).hexdigest().startswith(version):
         raise ArchiveError(f"{path} is another file than a moment ago.")
     return content

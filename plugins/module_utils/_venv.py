@@ -14,7 +14,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 
-from ansible_collections.evenkeel.flask.plugins.module_utils import _archive
+from ansible_collections.evenkeel.flask.plugins.module_utils import _archive, _untrusted
 
 DONE = ".complete"
 
@@ -25,25 +25,8 @@ def run(
     folder: str | None = None,
     timeout: float | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command and keep all that it says, in one string.
-
-    @param environment: instead of our own
-    @param folder: to run it in
-    @param timeout: seconds that it may take
-    @raises TimeoutExpired: when it took longer, and was killed
-    """
-    return subprocess.run(
-        command,
-        env=environment,
-        cwd=folder,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        encoding="utf-8",
-        errors="replace",
-        timeout=timeout,
-        check=False,
-    )
+    """Run a command as C(_untrusted.run) does."""
+    return _untrusted.run(command, environment, folder, timeout)
 
 
 def is_complete(venv: str) -> bool:

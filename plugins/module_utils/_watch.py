@@ -8,22 +8,28 @@ This file is private to the collection.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from ansible_collections.evenkeel.flask.plugins.module_utils import _bake, _leaks
+from ansible_collections.evenkeel.flask.plugins.module_utils import _bake, _leaks, _untrusted
 
 # As far back as a log is read for what the release before it did.
 MOST_BYTES = 16 * 1024 * 1024
 BEFORE_SECONDS = 600
+# A log that grows by more between two looks is not one that a release may be judged by.
+MOST_GROWTH_BYTES = 64 * 1024 * 1024
 INTERVAL = 1.0
 
 
 class Tail:
-    """The lines that are added to a log, from C(back) bytes before its end on; a rotation loses none."""
+    """The lines that are added to a log, from C(back) bytes before its end on; a rotation loses none.
+
+    @raises UntrustedError: when it is not a regular file, or grows without bounds
+    """
 
     def __init__(self, path: str, back: int = 0) -> None:
         self.path = path
@@ -35,7 +41,7 @@ class Tail:
 
     def _open(self) -> int | None:
         try:
-            return os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+            return _untrusted.open_file(self.path)
         except FileNotFoundError:
             return None
 
@@ -53,16 +59,23 @@ class Tail:
             else:
                 os.close(current)
         whole, _newline, self._rest = data.rpartition(b"\n")
+        if len(self._rest) > MOST_BYTES:
+            raise _untrusted.UntrustedError(
+                f"{self.path} has a line of more than {MOST_BYTES >> 20} MiB; find out what writes to it, "
+                "and move it away."
+            )
         return whole.decode("utf-8", "replace").splitlines()
 
     def _read(self) -> bytes:
-        chunks = []
-        while self._file is not None:
-            chunk = os.read(self._file, 1 << 20)
-            if not chunk:
-                break
-            chunks.append(chunk)
-        return b"".join(chunks)
+        if self._file is None:
+            return b""
+        data = _untrusted.read_on(self._file, MOST_GROWTH_BYTES + 1)
+        if len(data) > MOST_GROWTH_BYTES:
+            raise _untrusted.UntrustedError(
+                f"{self.path} grew by more than {MOST_GROWTH_BYTES >> 20} MiB since the last look at it; have "
+                "the app log less, or find out what writes to it."
+            )
+        return data
 
     def close(self) -> None:
         if self._file is not None:
@@ -98,33 +111,39 @@ class Watch:
 
     def problems(self, seconds: float) -> list[str]:
         """Watch for so long, or until something speaks against the release; return what does."""
+        back = MOST_BYTES if self.against else 0
+        with contextlib.ExitStack() as stack:
+            try:
+                access, app = (
+                    stack.enter_context(
+                        contextlib.closing(Tail(os.path.join(self.directory, name), back))
+                    )
+                    for name in ("access.log", "app.log")
+                )
+                return self._problems(access, app, seconds)
+            except _untrusted.UntrustedError as error:
+                return [str(error).rstrip(".")]
+
+    def _problems(self, access: Tail, app: Tail, seconds: float) -> list[str]:
         end = self.clock() + seconds
-        access, app = self._past()
+        self._past(access, app)
         self._see()
         since, restarts = stamp(self.now()), self.unit().get("NRestarts")
-        try:
-            while True:
-                found = self._look(access, app, since, restarts)
-                left = end - self.clock()
-                if found or left <= 0:
-                    return found
-                self.sleep(min(INTERVAL, left))
-        finally:
-            access.close()
-            app.close()
+        while True:
+            found = self._look(access, app, since, restarts)
+            left = end - self.clock()
+            if found or left <= 0:
+                return found
+            self.sleep(min(INTERVAL, left))
 
-    def _past(self) -> tuple[Tail, Tail]:
+    def _past(self, access: Tail, app: Tail) -> None:
         """Read what the other release did, and leave the logs at their ends."""
-        back = MOST_BYTES if self.against else 0
-        access = Tail(os.path.join(self.directory, "access.log"), back)
-        app = Tail(os.path.join(self.directory, "app.log"), back)
         if self.against:
             since = stamp(self.now() - BEFORE_SECONDS)
             asked = _bake.requests(access.lines(), self.against, since)
             self.before.add(asked, _bake.route(self.health_path))
             self.before.hear(app.lines(), self.against, since)
             self.before.held = _leaks.most(self.warm_workers())
-        return access, app
 
     def _look(self, access: Tail, app: Tail, since: str, restarts: str | None) -> list[str]:
         problem = self.health()

@@ -310,6 +310,8 @@ from ansible_collections.evenkeel.flask.plugins.module_utils import (
     _workers,
 )
 
+# An app that takes longer to load would not have been staged.
+LOAD_SECONDS = 300.0
 ARGUMENT_SPEC: dict[str, Any] = {
     **_release.APP_SPEC,
     "base_url": {"type": "str", "default": "http://127.0.0.1:8000"},
@@ -335,7 +337,7 @@ def routes(layout: _release.Layout, slot: str, user: str) -> list[str]:
         folder,
         _profile.MARK,
     ]
-    return _profile.read_routes(*_stage.run_in(folder, user, layout, command))
+    return _profile.read_routes(*_stage.run_in(folder, user, layout, command, LOAD_SECONDS))
 
 
 def watch(layout: _release.Layout, slot: str) -> _workers.Watch:

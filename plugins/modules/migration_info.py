@@ -86,7 +86,10 @@ def main() -> None:
         folder = layout.release(release)
         return _migrations.scripts(f"{folder}/app", f"{folder}/lib")
 
-    after, before = scripts(params["release"]), scripts(params["against"])
+    try:
+        after, before = scripts(params["release"]), scripts(params["against"])
+    except OSError as error:
+        module.fail_json(msg=str(error))
     new = _migrations.new(before, after)
     module.exit_json(
         changed=False,

@@ -53,6 +53,17 @@ options:
   wheels:
     description: The path of its wheels' archive, on the controller. It is copied where it is needed. Needed for V(staged).
     type: path
+  archive_sha256:
+    description:
+      - The SHA-256 of O(archive), as M(evenkeel.flask.release_archive) returned it. An archive that the host keeps is compared
+        with it before it is unpacked. One that differs is removed, and copied again.
+      - Without it nothing is compared.
+    type: str
+    default: ""
+  wheels_sha256:
+    description: The SHA-256 of O(wheels), likewise.
+    type: str
+    default: ""
   uploads:
     description: The directory on the host that new archives were copied to. By default that is found out.
     type: path
@@ -184,6 +195,11 @@ live_slot:
   returned: success
   type: str
   sample: green
+replaced:
+  description: Whether a kept archive was not the one that was built and was removed, so that another run copies it again.
+  returned: always
+  type: bool
+  sample: false
 healthy:
   description: Whether the live release answered O(health_path) with status 200, before anything was done.
   returned: when O(state=staged)
@@ -240,6 +256,8 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "drain_timeout": {"type": "float", "default": 30},
     "log_directory": {"type": "path"},
     "wheels": {"type": "path"},
+    "archive_sha256": {"type": "str", "default": ""},
+    "wheels_sha256": {"type": "str", "default": ""},
     "uploads": {"type": "path"},
     "lock_seconds": {"type": "float"},
     **_lock.RUN_SPEC,
@@ -283,6 +301,8 @@ def stage(params: dict[str, Any], layout: _release.Layout, check_mode: bool) -> 
                 environment=params["environment"],
                 shared=tuple(params["shared"]),
                 start_timeout=params["start_timeout"],
+                archive_sha256=params["archive_sha256"],
+                wheels_sha256=params["wheels_sha256"],
             )
         )
     return {
@@ -367,7 +387,8 @@ def main() -> None:
             _lock.give_back(lock, params["run"], module.check_mode)
     except (_release.ReleaseError, _lock.LockError, ArchiveError, OSError) as exc:
         module.no_log_values = secrets
-        module.fail_json(msg=explained(str(exc), layout), **timing.told())
+        replaced = isinstance(exc, _stage.ReplacedError)
+        module.fail_json(msg=explained(str(exc), layout), replaced=replaced, **timing.told())
     for doubt in done.pop("doubts", []):
         module.warn(doubt)
     before = done.pop("before", {})
@@ -375,6 +396,7 @@ def main() -> None:
     steps = [" ".join(filter(None, vars(step).values())) for step in done.pop("steps")]
     module.exit_json(
         changed=bool(steps),
+        replaced=False,
         **timing.told(),
         steps=steps,
         diff={

@@ -140,6 +140,16 @@ digest:
   returned: success
   type: str
   sample: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+archive_sha256:
+  description: The SHA-256 of the file at RV(path), for M(evenkeel.flask.release) to compare.
+  returned: success
+  type: str
+  sample: 6ae8a75555209fd6c44157c0aed8016e763ff435a19cf186f76863140143ff72
+wheels_sha256:
+  description: The SHA-256 of the file at RV(wheels), likewise.
+  returned: success
+  type: str
+  sample: c147efcfc2d7ea666a9e4f5187b115c90903f0fc896a56df9a6ef5d8f3fc9f31
 commit:
   description: The commit that the source is of, with a C(+) if it was changed since; empty if git does not know.
   returned: success
@@ -155,7 +165,11 @@ version:
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.evenkeel.flask.plugins.module_utils import _build, _environment
+from ansible_collections.evenkeel.flask.plugins.module_utils import (
+    _archive,
+    _build,
+    _environment,
+)
 from ansible_collections.evenkeel.flask.plugins.module_utils._archive import ArchiveError
 
 ARGUMENT_SPEC = {
@@ -186,13 +200,19 @@ def main() -> None:
     try:
         recipe = _build.recipe(params)
         path, manifest, built = _build.build(recipe, params["cache"], environment)
+        wheels = os.path.join(os.path.dirname(path), manifest.wheels)
+        digests = {
+            "archive_sha256": _archive.file_digest(path),
+            "wheels_sha256": _archive.file_digest(wheels),
+        }
     except (ArchiveError, OSError) as exc:
         module.no_log_values = secrets
         module.fail_json(msg=str(exc))
     module.exit_json(
         changed=built,
         path=path,
-        wheels=os.path.join(os.path.dirname(path), manifest.wheels),
+        wheels=wheels,
+        **digests,
         digest=manifest.digest,
         version=manifest.version,
         commit=_build.commit(recipe.source),

@@ -42,6 +42,10 @@ options:
   user:
     description: The app's user. Defaults to O(name).
     type: str
+  timeout:
+    description: Seconds that the command may take before it is stopped.
+    type: float
+    default: 7200
 """
 
 EXAMPLES = r"""
@@ -55,7 +59,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 output:
-  description: What the command printed.
+  description: What the command printed, at most the last million characters.
   returned: always
   type: list
   elements: str
@@ -73,11 +77,14 @@ import shlex
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.evenkeel.flask.plugins.module_utils import _release, _stage, _venv
 
+# Characters. A command may print without end.
+MAX_OUTPUT = 1 << 20
 ARGUMENT_SPEC = {
     **_release.APP_SPEC,
     "release": {"type": "str", "required": True},
     "command": {"type": "str", "required": True},
     "user": {"type": "str"},
+    "timeout": {"type": "float", "default": 7200},
 }
 
 
@@ -91,9 +98,13 @@ def main() -> None:
     if not os.path.isdir(folder):
         module.fail_json(msg=f"{folder} is not there. Stage the release first.", output=[])
     rc, output = _stage.run_in(
-        folder, params["user"] or params["name"], layout, shlex.split(params["command"])
+        folder,
+        params["user"] or params["name"],
+        layout,
+        shlex.split(params["command"]),
+        params["timeout"],
     )
-    result = {"rc": rc, "output": output.splitlines()}
+    result = {"rc": rc, "output": output[-MAX_OUTPUT:].splitlines()}
     if rc != 0:
         module.fail_json(
             msg=f"{params['command']!r} ended with status {rc} in release {params['release']}: "

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.yaml import yaml_load
+from ansible_collections.evenkeel.flask.plugins.module_utils import _app_directories
 from ansible_collections.evenkeel.flask.plugins.module_utils._checks import suite as suite_check
 from ansible_collections.evenkeel.flask.plugins.module_utils._gate import CHECKS_SPEC
 from ansible_collections.evenkeel.flask.plugins.module_utils._http import ArgumentError
@@ -251,6 +252,14 @@ def _networks(value: Sequence[str]) -> None:
             raise ValueProblem(f"{error}; wanted e.g. 10.0.0.0/8 or 192.0.2.7.") from error
 
 
+def _shared_paths(value: Sequence[str]) -> None:
+    for path in value:
+        try:
+            _app_directories.relative(path)
+        except _app_directories.PathProblem as problem:
+            raise ValueProblem(f"{problem}.") from problem
+
+
 def _share(value: Any) -> None:
     text = str(value)
     if not SHARE.fullmatch(text) or (text.endswith("%") and int(text[:-1]) > 100):
@@ -273,6 +282,7 @@ JUDGEMENTS: Mapping[str, Callable[[Any], None]] = {
     "flask_app_port": _between(1, 65535, "no port; wanted 1 to 65535"),
     "flask_app_rate_limit": _between(0, float("inf"), "no limit; wanted 0, for none, or more"),
     "flask_app_rate_limit_exempt": _networks,
+    "flask_app_shared_paths": _shared_paths,
     "gunicorn_umask": _matches(UMASK, 'is no umask; wanted octal digits in quotes, e.g. "0027"'),
     "gunicorn_workers": _between(1, float("inf"), "too few; wanted 1 or more"),
     "nginx_candidate_port": _between(1, 65535, "no port; wanted 1 to 65535"),
@@ -402,6 +412,9 @@ def inputs(
     if source:
         paths["flask_app_source"] = find(source)
         problems += _wrong_source(paths["flask_app_source"], bool(wanted))
+        problems += _wrong_shared(
+            paths["flask_app_source"], values.get("flask_app_shared_paths") or []
+        )
     if isinstance(wanted, str):
         beside = os.path.join(paths.get("flask_app_source", ""), wanted)
         paths["flask_app_requirements"] = beside if os.path.isfile(beside) else find(wanted)
@@ -435,6 +448,24 @@ def _wrong_source(path: str, has_requirements: bool) -> list[str]:
         f"flask_app_source: {path} has none of {', '.join(PROJECT_FILES)}; add one that says what the "
         "app needs, or list it in flask_app_requirements."
     ]
+
+
+def _wrong_shared(source: str, shared: Sequence[str]) -> list[str]:
+    """Name the shared paths that are files in the source and directories by their names, or the reverse."""
+    problems = []
+    for path in shared:
+        place, is_file = os.path.join(source, path.strip("/")), _app_directories.is_file(path)
+        if os.path.isfile(place) and not is_file:
+            problems.append(
+                f"flask_app_shared_paths: {path} is a file in the source, and a name without an extension is made a "
+                "directory on the hosts; give the file an extension, or share the directory that it is in."
+            )
+        elif os.path.isdir(place) and is_file:
+            problems.append(
+                f"flask_app_shared_paths: {path} is a directory in the source, and a name with an extension is taken "
+                f"for a file; write {path}/"
+            )
+    return problems
 
 
 def claimed_twice(addresses: Mapping[str, tuple[str, str]]) -> list[str]:

@@ -22,6 +22,8 @@ class Host:
         self.kept = place / "srv" / "shop" / "archives"
         self.kept.mkdir(parents=True)
         self.told: dict = {}
+        self.runs = 0
+        self.foreign: list[str] = []
         self.copied: list[str] = []
 
     def __call__(self, check_mode=False, **args):
@@ -45,7 +47,12 @@ class Host:
         def execute(module_args, task_vars):
             self.told = dict(module_args)
             self.copied = sorted(path.name for path in self.place.glob("tmp/*"))
-            return {"changed": True}
+            self.runs += 1
+            if self.foreign:
+                # As the module does with an archive that is not the one that was built.
+                (self.kept / self.foreign.pop()).unlink()
+                return {"failed": True, "replaced": True}
+            return {"changed": True, "replaced": False}
 
         def command(line, sudoable):
             done = subprocess.run(line, shell=True, text=True, capture_output=True, check=False)
@@ -80,6 +87,17 @@ def test_the_archives_that_a_host_lacks_are_copied(host, archives, kept):
     assert host(state="staged", **archives)["changed"] is True
     assert host.copied == sorted({"shop-1.tar", "shop-2.wheels.tar"} - set(kept))
     assert host.told["uploads"] == (str(host.place / "tmp") if host.copied else None)
+    assert not (host.place / "tmp").exists()
+
+
+@pytest.mark.parametrize("foreign", [["shop-1.tar"], ["shop-1.tar", "shop-2.wheels.tar"]])
+def test_what_a_host_kept_of_another_build_is_copied_again(host, archives, foreign):
+    for name in ("shop-1.tar", "shop-2.wheels.tar"):
+        (host.kept / name).touch()
+    host.foreign = list(foreign)
+    assert host(state="staged", **archives)["changed"] is True
+    assert host.copied == foreign
+    assert host.runs == len(foreign) + 1
     assert not (host.place / "tmp").exists()
 
 

@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import socket
+import subprocess
 import threading
 
 import pytest
@@ -48,7 +51,7 @@ def line(**record):
     ("lines", "error"),
     [
         ([], None),
-        (["no json", "[]"], None),
+        (["no json", "[]", "[" * 100000], None),
         ([line(level="INFO", message="fine")], None),
         ([line(level="ERROR", message="away")], "away"),
         (
@@ -101,6 +104,85 @@ def test_an_answer_that_is_none_is_an_oserror(tmp_path, text):
     answer_once(path, text)
     with pytest.raises(OSError, match="no HTTP answer"):
         _slots.ask(path, "/health", 5)
+
+
+def test_an_answer_that_comes_drop_by_drop_is_not_waited_for(tmp_path):
+    """Each drop comes in time, and all of them never."""
+    path = str(tmp_path / "s.sock")
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(path)
+    listener.listen()
+    over = threading.Event()
+
+    def serve():
+        with listener, listener.accept()[0] as connection, contextlib.suppress(OSError):
+            connection.sendall(b"HTTP/1.1 200 OK\r\n")
+            while not over.wait(0.02):
+                connection.sendall(b"X-More: 1\r\n")
+
+    server = threading.Thread(target=serve, daemon=True)
+    server.start()
+    with pytest.raises(OSError, match=r"no HTTP answer: headers not complete within 0\.3 s"):
+        _slots.ask(path, "/health", 0.3)
+    over.set()
+    server.join()
+
+
+@pytest.mark.parametrize(
+    ("span", "seconds"),
+    [("40s", 40), ("1min 30s", 90), ("2h 5min 500ms", 7500.5), ("infinity", None), ("", None)],
+)
+def test_a_time_span_of_systemd_is_understood(span, seconds):
+    assert _slots.seconds_of(span) == seconds
+
+
+class Systemd:
+    """Stands for systemctl, of which a part never ends."""
+
+    def __init__(self, *never):
+        self.never, self.asked, self.limits = never, [], []
+
+    def __call__(self, command, _environment=None, timeout=None):
+        verb = command[2]
+        self.asked.append(verb)
+        self.limits.append(timeout)
+        if verb in self.never and self.asked.count(verb) == 1:
+            raise subprocess.TimeoutExpired(command, timeout)
+        said = "TimeoutStopUSec=1min 30s\n" if verb == "show" else ""
+        return subprocess.CompletedProcess(command, 0, said)
+
+
+def test_an_app_that_never_stops_is_killed(slots, monkeypatch):
+    """It may have its time extended again and again (sd_notify(3))."""
+    systemd = Systemd("stop")
+    monkeypatch.setattr(_slots._venv, "run", systemd)
+    slots.stop(_release.Step("stop", "green"), drain=False)
+    assert systemd.asked == ["show", "stop", "kill", "stop"]
+    assert systemd.limits[1] == 240
+    assert slots.warnings == ["shop@green.service did not stop within its time, and was killed."]
+
+
+@pytest.mark.parametrize(
+    ("verb", "ask"),
+    [
+        ("show", lambda layout: _slots.unit_state(layout, "blue")),
+        ("is-active", lambda layout: _slots.observe(layout)),
+    ],
+)
+def test_a_systemd_that_does_not_answer_is_named(slots, monkeypatch, verb, ask):
+    monkeypatch.setattr(_slots._venv, "run", Systemd(verb))
+    with pytest.raises(_release.ReleaseError, match=rf"systemctl {verb} .*did not end within 60 s"):
+        ask(slots.layout)
+
+
+def test_a_log_that_is_none_is_told_before_anything_is_started(slots, tmp_path, monkeypatch):
+    systemd = Systemd()
+    monkeypatch.setattr(_slots._venv, "run", systemd)
+    (tmp_path / "access.log").unlink()
+    os.mkfifo(tmp_path / "access.log")
+    with pytest.raises(OSError, match=r"access\.log is a FIFO"):
+        slots.start(_release.Step("start", "green"))
+    assert systemd.asked == []
 
 
 def test_nobody_there_is_no_answer(tmp_path):

@@ -126,6 +126,51 @@ def releases(wanted):
     return os.listdir(wanted.layout.path("releases"))
 
 
+@pytest.mark.parametrize(
+    "shared",
+    [
+        ("instance", "instance/uploads"),
+        ("instance/uploads", "instance"),
+        ("instance/", ".//instance"),
+    ],
+)
+def test_a_path_below_a_shared_one_is_reached_through_its_link(wanted, tmp_path, shared):
+    folder = Path(wanted.layout.path("shared", "instance"))
+    folder.mkdir(parents=True)
+    (tmp_path / "r" / "app").mkdir(parents=True)
+    _stage._share(replace(wanted, shared=shared), str(tmp_path / "r"))
+    assert os.readlink(tmp_path / "r" / "app" / "instance") == str(folder)
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [
+        ("there/uploads", "lies behind app/there, which is a symbolic link of the source"),
+        ("../x", "leaves the source"),
+        (".", "is the source itself"),
+    ],
+)
+def test_a_shared_path_that_is_elsewhere_is_refused(wanted, tmp_path, path, why):
+    app = tmp_path / "r" / "app"
+    app.mkdir(parents=True)
+    (app / "there").symlink_to("instance")
+    with pytest.raises(ArchiveError, match=f"flask_app_shared_paths: .*{why}"):
+        _stage._share(replace(wanted, shared=("instance", path)), str(tmp_path / "r"))
+    assert not Path(wanted.layout.path("shared")).exists()
+
+
+@pytest.mark.parametrize(
+    "told",
+    ["[]", "{}", '{"forkable": 1}', '{"forkable": true, "static": [{"url": "/x"}]}', "[" * 10000,
+     '{"forkable": true, "measures": [["a"]]}', '{"forkable": true, "static": 7}', "{",
+     '{"forkable": true, "static": [{"url": 1, "path": "/x", "version": "0"}]}'],
+)  # fmt: skip
+def test_what_an_app_prints_in_our_name_is_believed_only_in_its_form(told):
+    with pytest.raises(ArchiveError, match="flask_app_entry: shop:app printed "):
+        _stage._told(told, "shop:app")
+
+
 @needs_root
 class TestStage:
     def test_a_release_is_all_that_the_app_needs(self, wanted):
@@ -204,6 +249,49 @@ class TestStage:
             "lib/instance": wanted.layout.path("shared", "instance"),
             "lib/media/uploads": wanted.layout.path("shared", "media/uploads"),
         }
+
+    def test_a_file_may_be_shared_and_root_does_not_compile_what_the_app_puts_there(self, wanted):
+        shared = Path(wanted.layout.path("shared"))
+        shared.mkdir()
+        os.mkfifo(shared / "shop.py")
+        release = staged(replace(wanted, shared=("shop.py", "new/app.db")))
+        assert os.readlink(release / "app" / "shop.py") == str(shared / "shop.py")
+        assert os.readlink(release / "app" / "new" / "app.db") == str(shared / "new/app.db")
+
+    @pytest.mark.parametrize("name", ["archive", "wheels"])
+    def test_an_archive_that_is_not_the_one_that_was_built_is_refused_and_removed(
+        self, wanted, name
+    ):
+        path = getattr(wanted, name)
+        digests = {
+            f"{one}_sha256": _archive.file_digest(getattr(wanted, one))
+            for one in ("archive", "wheels")
+        }
+        with open(path, "r+b") as stream:
+            stream.seek(-1, os.SEEK_END)
+            stream.write(b"x")
+        with pytest.raises(
+            _stage.ReplacedError, match="was not the archive that was built: its SHA-256 is"
+        ):
+            _stage.stage(replace(wanted, **digests))
+        assert not os.path.exists(path)
+        assert releases(wanted) == []
+        assert os.listdir(wanted.layout.path("venvs")) == []
+
+    def test_archives_that_are_those_that_were_built_are_unpacked(self, wanted):
+        digests = {
+            f"{one}_sha256": _archive.file_digest(getattr(wanted, one))
+            for one in ("archive", "wheels")
+        }
+        assert staged(replace(wanted, **digests)).is_dir()
+
+    def test_an_app_that_prints_something_in_our_name_is_named_and_not_released(
+        self, wanted, proof
+    ):
+        proof.says = (0, "evenkeel: []\n")
+        with pytest.raises(ArchiveError, match="flask_app_entry: shop:app printed \\[\\] where"):
+            _stage.stage(wanted)
+        assert releases(wanted) == []
 
     def test_releases_with_the_same_lock_share_a_venv(self, wanted):
         first = staged(wanted)

@@ -147,6 +147,22 @@ def test_a_file_that_is_another_one_by_now_is_refused(layout, release):
         _static.publish(layout, release.path, [found])
 
 
+@pytest.mark.parametrize("name", ["env", "release.json", "config/production_optimized.py"])
+def test_what_a_release_has_beside_its_code_is_not_given_to_everybody(layout, release, name):
+    found = release.has("shop.css", CSS)
+    path = os.path.join(release.path, name)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    os.rename(found["path"], path)
+    with pytest.raises(ArchiveError, match="no file of the release"):
+        _static.publish(layout, release.path, [{**found, "path": path}])
+
+
+@pytest.mark.parametrize("url", ["/static/\0", "/static/%00", "/static/\ud800", "http://["])
+def test_a_url_that_is_none_is_refused(layout, release, url):
+    with pytest.raises(ArchiveError, match="no place for a static file"):
+        _static.publish(layout, release.path, [release.has("shop.css", CSS, url)])
+
+
 def test_what_no_release_refers_to_goes(layout, release):
     old, new = release.has("shop.css", CSS), release.has("logo.png", b"x")
     _static.publish(layout, release.path, [old])

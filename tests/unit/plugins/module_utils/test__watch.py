@@ -185,3 +185,38 @@ def test_a_log_is_read_from_so_far_back(tmp_path):
     tail = _watch.Tail(str(tmp_path / "access.log"), back=7)
     assert tail.lines() == ["4", "5678"]
     tail.close()
+
+
+@pytest.mark.parametrize("name", ["access.log", "app.log"])
+@pytest.mark.parametrize("second", [0, 2])
+def test_a_log_that_is_none_ends_the_watch(world, name, second):
+    path = world.directory / name
+
+    def scene():
+        path.unlink(missing_ok=True)
+        os.mkfifo(path)
+
+    world.scenes[second] = scene
+    world.sleep(0)
+    (problem,) = world.watch().problems(60)
+    assert problem.startswith(f"{path} is a FIFO")
+    assert world.seconds == second
+
+
+def test_a_log_that_grows_without_end_is_not_read_to_its_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(_watch, "MOST_GROWTH_BYTES", 2 << 20)
+    (tmp_path / "app.log").touch()
+    tail = _watch.Tail(str(tmp_path / "app.log"))
+    os.truncate(tmp_path / "app.log", 1 << 40)
+    with pytest.raises(OSError, match=r"app\.log grew by more than 2 MiB since the last look"):
+        tail.lines()
+    tail.close()
+
+
+def test_a_line_without_an_end_is_not_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(_watch, "MOST_BYTES", 1000)
+    (tmp_path / "app.log").write_text("x" * 1001)
+    tail = _watch.Tail(str(tmp_path / "app.log"), back=2000)
+    with pytest.raises(OSError, match=r"app\.log has a line of more than"):
+        tail.lines()
+    tail.close()

@@ -72,7 +72,7 @@ def test_without_endpoints_the_app_s_own_routes_are_measured(profile, monkeypatc
     monkeypatch.setattr(_stage, "run_in", run_in)
     said, _server = profile(endpoints=[], user="web")
     assert [endpoint["name"] for endpoint in said["endpoints"]] == ["/", "/about"]
-    folder, user, _layout, command = asked[0]
+    folder, user, _layout, command, _timeout = asked[0]
     assert (os.path.basename(folder), user) == (RELEASE, "web")
     assert command[0] == f"{folder}/venv/bin/python"
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 import yaml
-from ansible_collections.evenkeel.flask.plugins.module_utils import _build
+from ansible_collections.evenkeel.flask.plugins.module_utils import _archive, _build
 from ansible_collections.evenkeel.flask.plugins.module_utils._archive import ArchiveError, Manifest
 from ansible_collections.evenkeel.flask.plugins.modules import release_archive
 from ansible_collections.evenkeel.flask.tests.unit.plugins.run_module import run_module
@@ -23,6 +23,8 @@ BUILT = {
     "wheels": "/cache/shop-3c4d.wheels.tar",
     "digest": "9f86d081",
     "version": "2.0",
+    "archive_sha256": "sha256 of /cache/shop-1a2b.tar",
+    "wheels_sha256": "sha256 of /cache/shop-3c4d.wheels.tar",
 }
 
 
@@ -39,6 +41,7 @@ def _builds(monkeypatch):
         return BUILT["path"], manifest, len(builds) == 1
 
     monkeypatch.setattr(_build, "build", build)
+    monkeypatch.setattr(_archive, "file_digest", lambda path: f"sha256 of {path}")
     return builds
 
 

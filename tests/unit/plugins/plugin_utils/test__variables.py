@@ -303,6 +303,42 @@ def test_a_source_that_is_no_project_is_refused(tmp_path, find, make, said):
     assert f"{tmp_path}/shop {said}" in problem
 
 
+@pytest.mark.parametrize(
+    ("path", "word"),
+    [
+        ("app.db", None),
+        ("uploads.d/", None),
+        (
+            "uploads.d",
+            "is a directory in the source, and a name with an extension is taken for a file",
+        ),
+        (
+            "database",
+            "is a file in the source, and a name without an extension is made a directory",
+        ),
+        ("app.db/", "is a file in the source"),
+        ("instance", None),
+        ("not/there.yet", None),
+        ("instance/deep/", None),
+    ],
+)
+def test_a_shared_path_is_in_the_source_what_it_will_be_on_the_hosts(tmp_path, find, path, word):
+    source = tmp_path / "shop"
+    for name in ("uploads.d", "instance/deep"):
+        (source / name).mkdir(parents=True)
+    for name in ("requirements.txt", "app.db", "database"):
+        (source / name).touch()
+    values = {"flask_app_source": "shop", "flask_app_shared_paths": [path]}
+    problems = _variables.inputs(values, find)[1]
+    assert problems == [] if word is None else word in problems[0]
+
+
+@pytest.mark.parametrize("path", ["/etc", "../x", "", ".", "a/../../b", "a\n"])
+def test_a_shared_path_that_leaves_the_source_is_refused(path):
+    with pytest.raises(_variables.ValueProblem, match=r"leaves the source|is the source itself"):
+        _variables.judge("flask_app_shared_paths", ["instance", path])
+
+
 def test_requirements_are_found_beside_the_source_first(tmp_path, find):
     (tmp_path / "shop").mkdir()
     (tmp_path / "shop" / "prod.txt").touch()

@@ -1,0 +1,110 @@
+#!/usr/bin/python
+# Copyright (c) 2026, the evenkeel.flask authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Make the directories that an app writes to."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: app_directories
+short_description: Make the directories that an app writes to, and follow nothing that it put there
+version_added: "0.1.0"
+author:
+  - The evenkeel.flask authors (@evenkeel)
+description:
+  - Root makes O(path) and gives it to the app's user. What is below is made with the rights of that user, since the app can
+    replace it. So a link that a compromised app left there gives it nothing.
+  - A link that root made in a directory of root is followed, such as O(path) itself to a data disk. Any other link, and any
+    file where a directory is expected, fails the task with its name.
+extends_documentation_fragment:
+  - evenkeel.flask.attributes
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+options:
+  path:
+    description: The directory that the app owns, with mode 0750. Directories above it that do not exist are made for root.
+    type: path
+    required: true
+  user:
+    description: The app's user, which has a group of the same name.
+    type: str
+    required: true
+  below:
+    description:
+      - Paths in O(path). One whose last part has an extension, such as V(app.db), names a file, which the app makes itself;
+        only the directories above it are made. With a slash at its end it names a directory.
+    type: list
+    elements: str
+    default: []
+"""
+
+EXAMPLES = r"""
+- name: Make the directories that survive every release
+  evenkeel.flask.app_directories:
+    path: /srv/shop/shared
+    user: shop
+    below: [instance, media/uploads, shop.db]
+"""
+
+RETURN = r"""
+changes:
+  description: What was done, or would be in check mode.
+  returned: success
+  type: list
+  elements: str
+  sample: ["create /srv/shop/shared/instance"]
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.evenkeel.flask.plugins.module_utils import _app_directories
+
+ARGUMENT_SPEC = {
+    "path": {"type": "path", "required": True},
+    "user": {"type": "str", "required": True},
+    "below": {"type": "list", "elements": "str", "default": []},
+}
+
+
+def make(params: dict[str, Any], check_mode: bool) -> _app_directories.Outcome:
+    path, user = params["path"], params["user"]
+    if not path.startswith("/"):
+        raise _app_directories.PathProblem(f"{path} is not absolute; write it from the root on")
+    owner = _app_directories.Owner.find(user)
+    if owner is not None:
+        return _app_directories.make(path, params["below"], owner, check_mode)
+    if check_mode:
+        # An earlier task would have made the user, and so nothing is there yet.
+        return _app_directories.Outcome([f"create {path}"])
+    raise _app_directories.PathProblem(
+        f"user: this host has no user {user} with a group of that name; run the playbook "
+        "evenkeel.flask.site, which makes both"
+    )
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
+    try:
+        outcome = make(module.params, module.check_mode)
+    except _app_directories.PathProblem as problem:
+        module.fail_json(msg=f"{problem}.")
+    except OSError as error:
+        module.fail_json(msg=f"{error}")
+    for warning in outcome.warnings:
+        module.warn(warning)
+    module.exit_json(
+        changed=bool(outcome.changes),
+        changes=outcome.changes,
+        diff={"before": "", "after": "".join(f"{change}\n" for change in outcome.changes)},
+    )
+
+
+if __name__ == "__main__":
+    main()
