@@ -309,6 +309,7 @@ from ansible_collections.evenkeel.flask.plugins.module_utils import (
     _waits,
     _workers,
 )
+from ansible_collections.evenkeel.flask.plugins.module_utils._archive import ArchiveError
 
 ARGUMENT_SPEC: dict[str, Any] = {
     **_release.APP_SPEC,
@@ -335,7 +336,11 @@ def routes(layout: _release.Layout, slot: str, user: str) -> list[str]:
         folder,
         _profile.MARK,
     ]
-    return _profile.read_routes(*_stage.run_in(folder, user, layout, command))
+    try:
+        ran = _stage.run_in(folder, user, layout, command)
+    except ArchiveError as exc:
+        raise _http.ArgumentError(str(exc)) from exc
+    return _profile.read_routes(*ran)
 
 
 def watch(layout: _release.Layout, slot: str) -> _workers.Watch:
