@@ -15,6 +15,7 @@ library, gunicorn and evenkeel_fork.py.
 from __future__ import annotations
 
 import _random
+import base64
 import fcntl
 import gc
 import itertools
@@ -39,7 +40,8 @@ PACKAGES = re.compile(r"/(site|dist)-packages/")
 # These read the id of the process and compare it later, so they notice a fork. Any other module that
 # reads it while the app loads may keep it. Names, and the beginnings of names.
 FORK_AWARE = (
-    *("logging", "tempfile", "multiprocessing.", "concurrent.futures."),
+    *("logging", "tempfile", "concurrent.futures.", "multiprocessing.util", "multiprocessing.heap"),
+    *("multiprocessing.pool", "multiprocessing.queues", "multiprocessing.resource_"),
     *("gunicorn", "evenkeel_", "redis", "valkey", "pymongo", "bson", "psycopg", "sqlalchemy"),
 )
 # Their generators are outside of Python's heap, where nobody can look whether they were seeded.
@@ -67,15 +69,16 @@ def open_files() -> dict[str, str]:
 
 
 class Watched:
-    """A function that notes which module calls it; no descriptor, as the built-in ones that it stands for."""
+    """A function whose results are noted. It is no descriptor, as the built-in ones that it stands for."""
 
-    def __init__(self, function: Callable[..., Any], note: Callable[[], None]) -> None:
+    def __init__(self, function: Callable[..., Any], note: Callable[[Any], None]) -> None:
         self._function = function
         self._note = note
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        self._note()
-        return self._function(*args, **kwargs)
+        result = self._function(*args, **kwargs)
+        self._note(result)
+        return result
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._function, name)
@@ -85,7 +88,8 @@ class Loading:
     """What the app takes from this process while it loads, and may keep."""
 
     def __init__(self) -> None:
-        self.notes: set[str] = set()
+        self._notes: set[str] = set()
+        self._draws: list[tuple[str, Any]] = []
 
     def watch(self) -> None:
         os.getpid = Watched(os.getpid, self._pid)  # type: ignore[assignment]
@@ -100,22 +104,40 @@ class Loading:
             if getattr(function, "__self__", None) is random._inst:  # type: ignore[attr-defined]
                 setattr(random, name, Watched(function, self._drawn))
 
-    def _pid(self) -> None:
+    def notes(self, config: Iterable[Any] = ()) -> set[str]:
+        """What each worker must take by itself, in words.
+
+        @param config: the values of the app's configuration. A key there must be the same in all
+            workers, so one that was drawn is better copied.
+        """
+        keys = {value for value in config if isinstance(value, (str, bytes))}
+        drawn = {module for module, value in self._draws if not keys & set(_written(value))}
+        return self._notes | {f"{module} draws random values while it loads" for module in drawn}
+
+    def _pid(self, _result: int) -> None:
         for module, _file in callers():
-            if module.startswith(FORK_AWARE):
-                return
-            self.notes.add(f"{module} reads the id of its process")
+            if not module.startswith(FORK_AWARE):
+                self._notes.add(f"{module} reads the id of its process")
             return
 
-    def _uuid1(self) -> None:
-        self.notes.add("uuid.uuid1() was called")
+    def _uuid1(self, _result: object) -> None:
+        self._notes.add("uuid.uuid1() was called")
 
-    def _drawn(self) -> None:
+    def _drawn(self, result: object) -> None:
         # Libraries draw for many reasons. What the app's own modules draw while they load is kept.
         for module, file in callers():
             if not PACKAGES.search(file) and not module.startswith(FORK_AWARE):
-                self.notes.add(f"{module} draws random values while it loads")
+                self._draws.append((module, result))
             return
+
+
+def _written(value: Any) -> Iterator[str | bytes]:
+    """The ways to write random bytes as a key."""
+    if isinstance(value, bytes):
+        yield from (value, value.hex(), base64.urlsafe_b64encode(value).rstrip(b"=").decode())
+        if len(value) == 16:
+            own = uuid.UUID(bytes=value, version=4)
+            yield from (own.hex, str(own))
 
 
 def callers() -> Iterator[tuple[str, str]]:
@@ -218,7 +240,9 @@ def main() -> None:
     ]
     # What the app froze is not among the objects.
     gc.unfreeze()
-    same = sorted({*loading.notes, *copied(gc.get_objects())})
+    wsgi = sys.modules.get("evenkeel_wsgi")
+    config = getattr(sys.modules["evenkeel_optimize"].flask_app(wsgi.app), "config", {}) if wsgi else {}
+    same = sorted(loading.notes(config.values()) | set(copied(gc.get_objects())))
     told: dict[str, Any] = {
         "forkable": not opened and not threads and not same,
         "opened": opened,
@@ -231,7 +255,6 @@ def main() -> None:
         *same,
     ]
     # An app that answers may open what it had not.
-    wsgi = sys.modules.get("evenkeel_wsgi")
     if wsgi:
         told.update(wsgi.optimizer.describe(wsgi.app, wsgi.application))
         told["measures"].append(measure(gunicorn, reasons))
