@@ -235,6 +235,12 @@ def optimizations(folder: str) -> list[dict[str, str]]:
     return measures
 
 
+def scheduler(folder: str) -> str | None:
+    """What staging saw of a scheduler in a release, in words; V(None) for one without."""
+    rows = (row for row in optimizations(folder) if row.get("measure") == "scheduler")
+    return next((row["detail"] for row in rows), None)
+
+
 def run_in(
     folder: str,
     user: str,

@@ -223,6 +223,16 @@ def measure(gunicorn: Any, reasons: list[str]) -> dict[str, str]:
     return {"measure": "preload", "state": state, "detail": detail}
 
 
+def scheduler(threads: list[str]) -> list[dict[str, str]]:
+    """What an app that runs jobs should be told, as a row beside the measures."""
+    detail = (
+        "the app starts APScheduler when it is loaded: each worker runs it, both slots do during a "
+        "rollout, and staging does once; EVENKEEL_SLOT is none while it is staged"
+    )
+    runs = any(name.startswith("APScheduler") for name in threads)
+    return [{"measure": "scheduler", "state": "present", "detail": detail}] if runs else []
+
+
 def main() -> None:
     config = os.path.join(os.path.dirname(os.path.realpath(__file__)), "gunicorn.conf.py")
     sys.argv = ["gunicorn", "--config", config]
@@ -257,7 +267,7 @@ def main() -> None:
     # An app that answers may open what it had not.
     if wsgi:
         told.update(wsgi.optimizer.describe(wsgi.app, wsgi.application))
-        told["measures"].append(measure(gunicorn, reasons))
+        told["measures"] += [measure(gunicorn, reasons), *scheduler(threads)]
     print(f"\n{MARK}{json.dumps(told)}", flush=True)
     # Threads that an app leaves running would keep this process.
     os._exit(0)
