@@ -297,9 +297,7 @@ def plan_pruned(host: Host, keep: int) -> list[Step]:
     return [Step("remove", release) for release in host.releases if release not in kept]
 
 
-def plan_settled(
-    host: Host, keep: int, is_as_left: bool, guards: Sequence[str] = ()
-) -> list[Step]:
+def plan_settled(host: Host, keep: int, is_as_left: bool, guards: Sequence[str] = ()) -> list[Step]:
     """Tidy up after a run: only what is live runs, and it is remembered how the host was left.
 
     @param guards: what the slot that is to be stopped holds, and the live one lacks

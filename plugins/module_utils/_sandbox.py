@@ -15,7 +15,10 @@ IN_RELEASE = re.compile(r"/releases/[^/]+/(?:app|lib)/(?P<path>.+)")
 # systemd.exec(5). The first match wins, so the more specific ones come first.
 RESTRICTIONS: tuple[tuple[re.Pattern[str], str], ...] = (
     (
-        re.compile(r"write\+execute|executable (stack|memory)|failed to map segment|^MemoryError"),
+        re.compile(
+            r"write\+execute|executable (stack|memory)|failed to map segment|^MemoryError"
+            r"|mmap.*(\n.*)?Operation not permitted"
+        ),
         "MemoryDenyWriteExecute=no",
     ),
     (re.compile(r"'/proc/\d+"), "ProtectProc=default"),
@@ -51,7 +54,12 @@ def remedy(output: str, app: str) -> str | None:
                 f"flask_app_shared_paths (here: {own['path']} or a folder above it)."
             )
         return _drop_in(app, f"ReadWritePaths={path or '<folder>'}")
-    line = next((line for pattern, line in RESTRICTIONS if pattern.search(error)), None)
+    # The line of the code that failed stands before it.
+    told = "\n".join(output.rstrip().splitlines()[-2:-1] + [error])
+    line = next(
+        (line for pattern, line in RESTRICTIONS if pattern.search(error) or pattern.search(told)),
+        None,
+    )
     return _drop_in(app, line) if line else None
 
 

@@ -341,9 +341,7 @@ def move(params: dict[str, Any], layout: _release.Layout, check_mode: bool) -> d
     }
 
 
-def lacking_guards(
-    layout: _release.Layout, host: _release.Host
-) -> dict[_guards.Guard, int]:
+def lacking_guards(layout: _release.Layout, host: _release.Host) -> dict[_guards.Guard, int]:
     """What ends with the slot that is not live, and the live one did not take."""
     if host.live not in host.running or host.idle not in host.running:
         return {}

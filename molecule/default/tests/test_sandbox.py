@@ -61,7 +61,9 @@ def test_a_command_in_a_release_has_the_sandbox_of_a_slot(host, execute):
 
 
 def test_a_process_that_a_command_leaves_behind_is_killed_and_the_command_succeeds(host, execute):
-    left = "import subprocess; subprocess.Popen(['sh', '-c', 'trap : TERM; exec -a left sleep 999'])"
+    left = (
+        "import subprocess; subprocess.Popen(['sh', '-c', 'trap : TERM; exec -a left sleep 999'])"
+    )
     process = execute(f'python -c "{left}"')
     said, _none = process.communicate()
     assert process.returncode == 0, said

@@ -90,6 +90,7 @@ class Loading:
     def __init__(self) -> None:
         self._notes: set[str] = set()
         self._draws: list[tuple[str, Any]] = []
+        self._references = sys.getrefcount(_random.Random)
 
     def watch(self) -> None:
         os.getpid = Watched(os.getpid, self._pid)  # type: ignore[assignment]
@@ -113,6 +114,10 @@ class Loading:
         keys = {value for value in config if isinstance(value, (str, bytes))}
         drawn = {module for module, value in self._draws if not keys & set(_written(value))}
         return self._notes | {f"{module} draws random values while it loads" for module in drawn}
+
+    def hides_generators(self) -> bool:
+        """Whether there can be generators that the garbage collector does not know: those of C itself."""
+        return sys.getrefcount(_random.Random) > self._references
 
     def _pid(self, _result: int) -> None:
         for module, _file in callers():
@@ -154,37 +159,40 @@ def callers() -> Iterator[tuple[str, str]]:
         frame = frame.f_back  # type: ignore[assignment]
 
 
-def copied(objects: list[Any]) -> list[str]:
+def copied(objects: list[Any], hidden: bool = True) -> list[str]:
     """What a fork would copy into all workers, in words.
 
-    @param objects: all that the garbage collector knows; the rest is what these refer to
+    @param objects: all that the garbage collector knows
+    @param hidden: whether to look too at what only these refer to
     """
-    # Two lists and no chain: what the collector knows may be in both.
-    every = {id(each): each for each in (*objects, *gc.get_referents(*objects)) if _is_copied(each)}
+    every = [*objects, *(gc.get_referents(*objects) if hidden else ())]
+    # Some hundred thousand objects and few types: the types are judged first.
+    kinds = {kind for kind in {*map(type, every)} if _is_stateful(kind)}
+    stateful = {
+        id(each): each
+        for each in every
+        if type(each) in kinds
+        and each is not random._inst  # type: ignore[attr-defined]
+        and (type(each) is not itertools.count or _position(each) >= SEEDED)
+    }
     # It makes a new generator in each process.
     aware = {
         id(getattr(each, "_rng", None))
         for each in objects
         if type(each) is tempfile._RandomNameSequence  # type: ignore[attr-defined]
     }
-    found = [each for known, each in every.items() if known not in aware]
+    found = [each for known, each in stateful.items() if known not in aware]
     names = dict(_names(found))
     told = {f"{names.get(id(each), 'an object')} is {_kind(each)}" for each in found}
-    foreign = {f"{name} has a generator" for module, name in FOREIGN.items() if module in sys.modules}
+    foreign = {
+        f"{name} has a generator" for module, name in FOREIGN.items() if module in sys.modules
+    }
     return sorted(told | foreign)
 
 
-_KINDS: dict[type, bool] = {}
-
-
-def _is_copied(each: Any) -> bool:
-    kind = type(each)
-    if kind not in _KINDS:
-        generator = issubclass(kind, _random.Random) and not issubclass(kind, random.SystemRandom)
-        _KINDS[kind] = generator or kind is itertools.count
-    if not _KINDS[kind] or each is random._inst:  # type: ignore[attr-defined]
-        return False
-    return kind is not itertools.count or _position(each) >= SEEDED
+def _is_stateful(kind: type) -> bool:
+    generator = issubclass(kind, _random.Random) and not issubclass(kind, random.SystemRandom)
+    return generator or kind is itertools.count
 
 
 def _position(counter: Any) -> float:
@@ -251,8 +259,12 @@ def main() -> None:
     # What the app froze is not among the objects.
     gc.unfreeze()
     wsgi = sys.modules.get("evenkeel_wsgi")
-    config = getattr(sys.modules["evenkeel_optimize"].flask_app(wsgi.app), "config", {}) if wsgi else {}
-    same = sorted(loading.notes(config.values()) | set(copied(gc.get_objects())))
+    config = (
+        getattr(sys.modules["evenkeel_optimize"].flask_app(wsgi.app), "config", {}) if wsgi else {}
+    )
+    same = sorted(
+        loading.notes(config.values()) | set(copied(gc.get_objects(), loading.hides_generators()))
+    )
     told: dict[str, Any] = {
         "forkable": not opened and not threads and not same,
         "opened": opened,

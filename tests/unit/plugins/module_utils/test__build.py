@@ -708,7 +708,9 @@ class TestEntry:
         assert not list(cache.glob(f"shop-{'?' * 16}.tar"))
 
     def test_one_that_leaves_a_process_behind_is_proven(self, build, recipe, source):
-        (source / "shop.py").write_text("import subprocess\nsubprocess.Popen(['sleep', '999'])\napp = 1\n")
+        (source / "shop.py").write_text(
+            "import subprocess\nsubprocess.Popen(['sleep', '999'])\napp = 1\n"
+        )
         assert build(replace(recipe, target=here()))[1]
 
     def test_one_that_waits_for_ever_is_told(self, build, recipe, source, monkeypatch):

@@ -53,7 +53,10 @@ GUARDS = {
     "listens": ("s = socket.create_server(('127.0.0.1', 0))", "port"),
     "bound, and does not listen": ("s = socket.socket(); s.bind(('127.0.0.1', 0))", "port"),
     "listens by IPv6": ("s = socket.create_server(('::1', 0), family=socket.AF_INET6)", "port"),
-    "abstract name": ("s = socket.socket(socket.AF_UNIX); s.bind(chr(0) + 'evenkeel-guard')", "socket"),
+    "abstract name": (
+        "s = socket.socket(socket.AF_UNIX); s.bind(chr(0) + 'evenkeel-guard')",
+        "socket",
+    ),
     "named socket": ("s = socket.socket(socket.AF_UNIX); s.bind('guard.sock')", "socket"),
 }
 NO_GUARDS = {

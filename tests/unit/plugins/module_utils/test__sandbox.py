@@ -20,6 +20,10 @@ from ansible_collections.evenkeel.flask.plugins.module_utils import _sandbox
             "ImportError: libjit.so: cannot enable executable stack as shared object requires",
             "MemoryDenyWriteExecute=no",
         ),
+        (
+            "    page = mmap.mmap(-1, 4096, prot=7)\nPermissionError: [Errno 1] Operation not permitted",
+            "MemoryDenyWriteExecute=no",
+        ),
         ("FileNotFoundError: [Errno 2] No such file: '/proc/cpuinfo'", "ProcSubset=all"),
         ("PermissionError: [Errno 13] Permission denied: '/proc/1/stat'", "ProtectProc=default"),
         ("PermissionError: [Errno 13] Permission denied: '/home/me/.key'", "ProtectHome=read-only"),

@@ -180,7 +180,9 @@ class TestRecycle:
         monkeypatch.setattr(_slots.os, "kill", lambda *args: ended.append(args))
 
         def recycled(takes):
-            monkeypatch.setattr(_slots, "guards", lambda *_: {self.GUARD: 9} if takes(ended) else {})
+            monkeypatch.setattr(
+                _slots, "guards", lambda *_: {self.GUARD: 9} if takes(ended) else {}
+            )
             slots.recycle(_release.Step("recycle", "green"))
             return ended
 

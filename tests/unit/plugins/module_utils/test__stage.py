@@ -248,7 +248,10 @@ class TestStage:
         [
             ("OSError: [Errno 30] Read-only file system: 'X/app/logs/a'", "flask_app_shared_paths"),
             ("MemoryError", "MemoryDenyWriteExecute=no"),
-            ("FileNotFoundError: [Errno 2] No such file or directory: '/proc/meminfo'", "ProcSubset=all"),
+            (
+                "FileNotFoundError: [Errno 2] No such file or directory: '/proc/meminfo'",
+                "ProcSubset=all",
+            ),
         ],
     )
     def test_an_app_that_the_sandbox_breaks_is_told_what_to_change(
@@ -411,6 +414,9 @@ class TestRunIn:
             "ProtectSystem=strict",
         }
         # Of two, the later one counts.
-        assert [item for item in properties if item.startswith("User=")] == ["User=shop", "User=web"]
+        assert [item for item in properties if item.startswith("User=")] == [
+            "User=shop",
+            "User=web",
+        ]
         (path,) = (item for item in properties if item.startswith("Environment=PATH="))
         assert path.startswith("Environment=PATH=/srv/shop/releases/a/venv/bin:")

@@ -102,7 +102,9 @@ def test_the_sandbox_is_never_among_what_a_command_does_not_get():
 
 
 def test_a_drop_in_of_the_team_counts_for_commands_too(command):
-    drop_in = "# /etc/systemd/system/shop@.service.d/jit.conf\n[Service]\nMemoryDenyWriteExecute=no\n"
+    drop_in = (
+        "# /etc/systemd/system/shop@.service.d/jit.conf\n[Service]\nMemoryDenyWriteExecute=no\n"
+    )
     properties = command(f"{rendered()}\n{drop_in}")
     said = [item for item in properties if item.startswith("MemoryDenyWriteExecute=")]
     assert said == ["MemoryDenyWriteExecute=yes", "MemoryDenyWriteExecute=no"]

@@ -55,7 +55,9 @@ LEFT = {
 }
 LEAVES = "import os, subprocess, time\nCHILD = ['sh', '-c', 'echo $$ > pid; exec sleep 999']\n"
 # It does not end before the process that it leaves is there.
-WAITS = "\nwhile not (os.path.exists('pid') and open('pid').read()): time.sleep(0.01)\nprint('done')\n"
+WAITS = (
+    "\nwhile not (os.path.exists('pid') and open('pid').read()): time.sleep(0.01)\nprint('done')\n"
+)
 
 
 def is_alive(pid):
@@ -82,7 +84,9 @@ class TestRunAndCleanUp:
         command = [sys.executable, "-c", f"{LEAVES}{LEFT['child']}{WAITS}\ntime.sleep(999)"]
         with pytest.raises(subprocess.TimeoutExpired):
             _venv.run_and_clean_up(command, os.environ, str(tmp_path), 1)
-        assert not (tmp_path / "pid").exists() or not is_alive((tmp_path / "pid").read_text().strip())
+        assert not (tmp_path / "pid").exists() or not is_alive(
+            (tmp_path / "pid").read_text().strip()
+        )
 
 
 class TestRun:

@@ -180,7 +180,10 @@ OWN_POOLS = {
         3,
     ),
     "constructor": (f"db = SQLAlchemy(app, engine_options={THREE})", 3),
-    "constructor, no pool": ("db = SQLAlchemy(app, engine_options={'poolclass': NullPool})", "NullPool"),
+    "constructor, no pool": (
+        "db = SQLAlchemy(app, engine_options={'poolclass': NullPool})",
+        "NullPool",
+    ),
     "constructor, one connection": (
         "db = SQLAlchemy(app, engine_options={'poolclass': StaticPool})",
         "StaticPool",
@@ -271,7 +274,11 @@ def test_an_app_that_sets_no_pool_gets_ours(optimized, tmp_path, lines):
 
 def test_engines_of_binds_are_told_too(optimized):
     lines = "app.config['SQLALCHEMY_BINDS'] = {'other': URL}\ndb = SQLAlchemy(app)"
-    (row,) = [each for each in optimized(app=APP + DATABASE + lines)["measures"] if each["measure"] == "pool"]
+    (row,) = [
+        each
+        for each in optimized(app=APP + DATABASE + lines)["measures"]
+        if each["measure"] == "pool"
+    ]
     assert row["detail"] == "20 + 40 a worker; other: 5 + 10 a worker"
 
 

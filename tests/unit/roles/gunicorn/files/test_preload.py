@@ -184,12 +184,18 @@ COPIED = {
         "random.Random",
     ),
     "frozen": ("import gc, random; vouchers = random.Random(); gc.freeze()", "random.Random"),
-    "counter of the time": ("import itertools, time; ids = itertools.count(time.time_ns())", "a counter at"),
+    "counter of the time": (
+        "import itertools, time; ids = itertools.count(time.time_ns())",
+        "a counter at",
+    ),
     "counter at random": (
         "import itertools, random; ids = itertools.count(random.getrandbits(64))",
         "a counter at",
     ),
-    "id of the process": ("import os; WORKER = os.getpid() & 31", "shop reads the id of its process"),
+    "id of the process": (
+        "import os; WORKER = os.getpid() & 31",
+        "shop reads the id of its process",
+    ),
     "its own name of it": ("from os import getpid; WORKER = getpid()", "shop reads the id of"),
     "id through a class": (
         "import os\nclass Node:\n    pid = os.getpid\nnode = Node(); WORKER = node.pid()",
@@ -201,9 +207,18 @@ COPIED = {
     ),
     "id in a library": (LIBRARY + "import snow", "snow reads the id of its process"),
     "prefix of uuid4": ("import uuid; PREFIX = uuid.uuid4().hex", "shop draws random values"),
-    "prefix of secrets": ("import secrets; PREFIX = secrets.token_hex(4)", "shop draws random values"),
-    "number at random": ("import random; NODE = random.randrange(1024)", "shop draws random values"),
-    "its own name of that": ("from random import choice; NODE = choice('abc')", "shop draws random"),
+    "prefix of secrets": (
+        "import secrets; PREFIX = secrets.token_hex(4)",
+        "shop draws random values",
+    ),
+    "number at random": (
+        "import random; NODE = random.randrange(1024)",
+        "shop draws random values",
+    ),
+    "its own name of that": (
+        "from random import choice; NODE = choice('abc')",
+        "shop draws random",
+    ),
     "of the system": ("import random; NODE = random.SystemRandom().random()", "shop draws random"),
     "clock sequence": ("import uuid; first = uuid.uuid1()", "uuid.uuid1() was called"),
     "of an extension": (LIBRARY + "import torch", "torch has a generator"),
@@ -262,7 +277,15 @@ def test_an_app_that_may_be_forked_gives_no_two_workers_the_same_values(load, tm
     report = told(load(UNIQUE))
     assert report["forkable"] is True, report
     path = str(tmp_path / "shop.sock")
-    options = ["--preload", "--workers", "3", "--bind", f"unix:{path}", "--pythonpath", str(tmp_path)]
+    options = [
+        "--preload",
+        "--workers",
+        "3",
+        "--bind",
+        f"unix:{path}",
+        "--pythonpath",
+        str(tmp_path),
+    ]
     command = [sys.executable, "-m", "gunicorn", *options, "shop:app"]
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL) as process:
         try:
