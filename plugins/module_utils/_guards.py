@@ -118,7 +118,7 @@ def _of(pid: int, named: dict[str, Guard | None], proc: str) -> Iterator[Guard]:
 def _bound(pid: int, descriptor: int) -> Guard | None:
     """The address of a socket that is in no table; V(None) where it has none, or nobody may look."""
     with contextlib.suppress(OSError, AttributeError):
-        process = os.pidfd_open(pid)  # type: ignore[attr-defined]
+        process = os.pidfd_open(pid)
         try:
             copy = ctypes.CDLL(None, use_errno=True).syscall(
                 SYS_PIDFD_GETFD, process, descriptor, 0

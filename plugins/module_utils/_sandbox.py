@@ -55,7 +55,8 @@ def remedy(output: str, app: str) -> str | None:
             )
         return _drop_in(app, f"ReadWritePaths={path or '<folder>'}")
     # The line of the code that failed stands before it.
-    told = "\n".join(output.rstrip().splitlines()[-2:-1] + [error])
+    lines = [line for line in output.splitlines() if line.strip(" ^~")]
+    told = "\n".join([*lines[-2:-1], error])
     line = next(
         (line for pattern, line in RESTRICTIONS if pattern.search(error) or pattern.search(told)),
         None,

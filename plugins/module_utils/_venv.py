@@ -60,8 +60,8 @@ def run_and_clean_up(
 
     @raises TimeoutExpired: when the command took longer, and was killed
     """
-    mark = f"EVENKEEL_RUN={uuid.uuid4().hex}"
-    variables = dict([mark.split("="), *environment.items()])
+    mark = uuid.uuid4().hex
+    variables = {"EVENKEEL_RUN": mark, **environment}
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(
             command,
@@ -88,7 +88,7 @@ def _kill_all(group: int, mark: str) -> None:
     for path in glob.glob("/proc/[0-9]*/environ"):
         # Others' processes may not be read, and some end meanwhile.
         with contextlib.suppress(OSError), open(path, "rb") as stream:
-            if mark.encode() in stream.read().split(b"\0"):
+            if f"EVENKEEL_RUN={mark}".encode() in stream.read().split(b"\0"):
                 os.kill(int(path.split("/")[2]), signal.SIGKILL)
 
 

@@ -21,7 +21,7 @@ from ansible_collections.evenkeel.flask.plugins.module_utils import _sandbox
             "MemoryDenyWriteExecute=no",
         ),
         (
-            "    page = mmap.mmap(-1, 4096, prot=7)\nPermissionError: [Errno 1] Operation not permitted",
+            "    page = mmap.mmap(-1, 4096, prot=7)\n        ^^^^^^^~~~~^^^\nPermissionError: [Errno 1] Operation not permitted",
             "MemoryDenyWriteExecute=no",
         ),
         ("FileNotFoundError: [Errno 2] No such file: '/proc/cpuinfo'", "ProcSubset=all"),

@@ -221,7 +221,7 @@ OWN_POOLS = {
     ),
     "bind": (
         "app.config['SQLALCHEMY_DATABASE_URI'] = None\n"
-        f"app.config['SQLALCHEMY_BINDS'] = {{None: {{'url': URL, 'pool_size': 3}}}}\n"
+        "app.config['SQLALCHEMY_BINDS'] = {None: {'url': URL, 'pool_size': 3}}\n"
         "db = SQLAlchemy(app)",
         3,
     ),
