@@ -559,7 +559,7 @@ def _prove_entry(
     }
     python = os.path.join(venv, "bin", "python")
     try:
-        done = _venv.run([python, "-c", code], variables, place, IMPORT_SECONDS)
+        done = _venv.run_and_clean_up([python, "-c", code], variables, place, IMPORT_SECONDS)
         problem = _venv.last_line(done.stdout) if done.returncode != 0 else None
     except subprocess.TimeoutExpired:
         problem = f"it was not done within {IMPORT_SECONDS:g} s"

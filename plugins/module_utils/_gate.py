@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
 from ansible_collections.evenkeel.flask.plugins.module_utils._checks import (
@@ -125,6 +125,12 @@ def result_of(
     except Ruling as ruling:
         return result(ruling.outcome, ruling, measured=ruling.measured)
     return result("passed", finding.detail, warnings=finding.warnings, measured=finding.measured)
+
+
+def with_warnings(results: Sequence[Result], warnings: Sequence[str]) -> list[Result]:
+    """Add what was seen on the host itself to the first check; it is no verdict on the candidate."""
+    first, *others = results
+    return [replace(first, warnings=[*first.warnings, *warnings]), *others]
 
 
 def count(results: Sequence[Result], outcome: str) -> int:

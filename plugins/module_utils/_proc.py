@@ -101,10 +101,10 @@ def _peers(table: str) -> Iterator[tuple[str, tuple[str, int]]]:
         row = line.split()
         host, _sep, port = row[2].rpartition(":")
         if int(port, 16):
-            yield row[9], (_address(host), int(port, 16))
+            yield row[9], (address(host), int(port, 16))
 
 
-def _address(digits: str) -> str:
+def address(digits: str) -> str:
     """An address as C(/proc/net/tcp) has it: words of four bytes, each in the machine's own order."""
     words = [int(digits[at : at + 8], 16) for at in range(0, len(digits), 8)]
     address = ipaddress.ip_address(struct.pack(f"={len(words)}I", *words))

@@ -297,9 +297,14 @@ def plan_pruned(host: Host, keep: int) -> list[Step]:
     return [Step("remove", release) for release in host.releases if release not in kept]
 
 
-def plan_settled(host: Host, keep: int, is_as_left: bool) -> list[Step]:
-    """Tidy up after a run: only what is live runs, and it is remembered how the host was left."""
+def plan_settled(host: Host, keep: int, is_as_left: bool, guards: Sequence[str] = ()) -> list[Step]:
+    """Tidy up after a run: only what is live runs, and it is remembered how the host was left.
+
+    @param guards: what the slot that is to be stopped holds, and the live one lacks
+    """
     steps = plan_retired(host)
+    if guards and Step("stop", host.idle) in steps and host.live:
+        steps.append(Step("recycle", host.live, ", ".join(guards)))
     steps += plan_pruned(foresee(host, steps), keep)
     switch = host.unrecorded
     if switch:

@@ -13,13 +13,15 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Callable, NoReturn
 
 from ansible_collections.evenkeel.flask.plugins.module_utils import (
     _drift,
+    _guards,
     _http,
     _json_shape,
     _proc,
@@ -38,6 +40,8 @@ from ansible_collections.evenkeel.flask.plugins.module_utils._release import (
 )
 
 POLL_SECONDS = 0.05
+# So long a new worker may take to load the app and what its predecessor in the other slot held.
+RECYCLE_SECONDS = 30.0
 # What a unit is that died and will be started again, or is on its way otherwise.
 RESTLESS = ("activating", "deactivating")
 # A request is logged when it is answered.
@@ -146,6 +150,12 @@ def unit_state(layout: Layout, slot: str) -> dict[str, str]:
     return dict(line.split("=", 1) for line in shown.stdout.splitlines() if "=" in line)
 
 
+def guards(layout: Layout, slot: str) -> dict[_guards.Guard, int]:
+    """Return what only one slot can hold, as far as this slot holds it."""
+    main = int(unit_state(layout, slot).get("MainPID") or 0)
+    return _guards.held(main, layout.socket(slot))
+
+
 def open_connections(table: str, path: str) -> int:
     """Count the connections to the listening socket C(path) that are accepted or wait to be.
 
@@ -206,6 +216,7 @@ class Slots:
         drain_timeout: float = 30.0,
         log_directory: str | None = None,
         details: Mapping[str, object] | None = None,
+        guards: Collection[_guards.Guard] = (),
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -216,6 +227,7 @@ class Slots:
         self.drain_timeout = drain_timeout
         self.log_directory = log_directory
         self.details = details or {}
+        self.guards = frozenset(guards)
         self.clock = clock
         self.sleep = sleep
         self.warnings: list[str] = []
@@ -352,6 +364,29 @@ class Slots:
         shown = _systemctl("show", "-p", "TimeoutStopUSec", self.layout.unit(slot)).stdout
         span = seconds_of(shown.partition("=")[2])
         return (STOP_SECONDS if span is None else 2 * span) + SYSTEMD_SECONDS
+
+    def recycle(self, step: Step) -> None:
+        """Have gunicorn replace one worker, whose import can take what the slot that was stopped held."""
+        slot = _given(step.subject)
+        deadline = self.clock() + min(self.start_timeout, RECYCLE_SECONDS)
+        main = int(unit_state(self.layout, slot).get("MainPID") or 0)
+        workers = _proc.children(main)
+        if not self._lacking(slot) or not workers:
+            return
+        # A worker finishes its request first, and gunicorn starts another one.
+        os.kill(workers[0], signal.SIGTERM)
+        while self.clock() < deadline:
+            if not self._lacking(slot):
+                return
+            self.sleep(POLL_SECONDS)
+        names = ", ".join(map(str, self._lacking(slot)))
+        self.warnings.append(
+            f"The release does not hold {names}, which the one before it held, and a new worker did not "
+            f"take it. Jobs that this guards do not run; restart {self.layout.unit(slot)}."
+        )
+
+    def _lacking(self, slot: str) -> list[_guards.Guard]:
+        return sorted(self.guards - guards(self.layout, slot).keys())
 
     def _drain(self, slot: str) -> None:
         """Wait until every connection to the slot is answered, the ones in the backlog too."""

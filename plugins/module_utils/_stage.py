@@ -26,14 +26,15 @@ from ansible_collections.evenkeel.flask.plugins.module_utils import (
     _drift,
     _json_shape,
     _release,
+    _sandbox,
     _static,
-    _untrusted,
+    _unit,
     _venv,
 )
 from ansible_collections.evenkeel.flask.plugins.module_utils._archive import ArchiveError
 
-# So long an app that took too long to load may take to end.
-STOP_SECONDS = 5
+# What a unit without a PATH leaves to systemd, without the folders that only root needs.
+SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
 # What the last line of evenkeel_preload.py begins with; what it knows of the app follows as JSON.
 MARK = "evenkeel: "
 OPTIMIZATIONS = "optimizations.json"
@@ -239,13 +240,15 @@ def _prove(wanted: Wanted, folder: str) -> None:
     status, output = run_in(
         folder, wanted.user, wanted.layout, [python, load], wanted.start_timeout
     )
-    said = _venv.last_line(output)
-    if status != 0 or not said.startswith(MARK):
-        raise ArchiveError(
-            f"flask_app_entry: {wanted.entry} cannot be loaded: {said[:MOST_REASON]}. "
-            "Nothing was released; mend the app or its environment (flask_app_env, flask_app_secrets)."
+    told = report(output) if status == 0 else None
+    if told is None:
+        said = _venv.last_line(output)[:MOST_REASON]
+        remedy = _sandbox.remedy(output, wanted.layout.name) or (
+            "mend the app or its environment (flask_app_env, flask_app_secrets)."
         )
-    told = _told(said[len(MARK) :], wanted.entry)
+        raise ArchiveError(
+            f"flask_app_entry: {wanted.entry} cannot be loaded: {said}. Nothing was released; {remedy}"
+        )
     if told["forkable"]:
         with open(os.path.join(folder, "preload"), "w", encoding="utf-8"):
             pass
@@ -255,26 +258,32 @@ def _prove(wanted: Wanted, folder: str) -> None:
         stream.write("\n")
 
 
-def _told(text: str, entry: str) -> dict[str, Any]:
-    """What the app's process printed of itself; it may have printed anything.
+def report(output: str) -> dict[str, Any] | None:
+    """Return what evenkeel_preload.py reported, or V(None) where it did not.
 
-    @raises ArchiveError: when it is not what evenkeel_preload.py prints
+    It is the last line with the mark that has a report's shape. An app prints its own lines before, and
+    a process that it left behind can print others later.
     """
-    try:
-        told = _json_shape.parse(text)
-        measures, files = told.get("measures", []), told.get("static", [])
-        if (
-            isinstance(told["forkable"], bool)
-            and all(isinstance(word, str) for one in measures for word in one.values())
-            and all(isinstance(one[name], str) for one in files for name in _static.FIELDS)
-        ):
-            return {"forkable": told["forkable"], "measures": measures, "static": files}
-    except (ValueError, LookupError, TypeError, AttributeError):
-        pass
-    raise ArchiveError(
-        f"flask_app_entry: {entry} printed {_untrusted.printable(text)} where the collection's own report was "
-        "expected; see what of the app writes to its output when it is loaded."
-    )
+    for line in reversed(output.splitlines()):
+        if line.startswith(MARK):
+            with contextlib.suppress(ValueError, LookupError, TypeError, AttributeError):
+                return _report(_json_shape.parse(line[len(MARK) :]))
+    return None
+
+
+def _report(told: Any) -> dict[str, Any]:
+    """Check the shape of a report, since the app's process can print anything.
+
+    @raises ValueError: and the errors of a lookup, where it has another shape
+    """
+    measures, files = told.get("measures", []), told.get("static", [])
+    if not (
+        isinstance(told["forkable"], bool)
+        and all(isinstance(word, str) for one in measures for word in one.values())
+        and all(isinstance(one[name], str) for one in files for name in _static.FIELDS)
+    ):
+        raise ValueError("not a report")
+    return {**told, "measures": measures, "static": files}
 
 
 def optimizations(folder: str) -> list[dict[str, str]]:
@@ -287,37 +296,48 @@ def optimizations(folder: str) -> list[dict[str, str]]:
     return measures
 
 
+def scheduler(folder: str) -> str | None:
+    """What staging saw of a scheduler in a release, in words; V(None) for one without."""
+    rows = (row for row in optimizations(folder) if row.get("measure") == "scheduler")
+    return next((row["detail"] for row in rows), None)
+
+
 def run_in(
     folder: str,
     user: str,
     layout: _release.Layout,
     command: Sequence[str],
     timeout: float | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> tuple[int, str]:
-    """Run a command as the app's user in a release, with the environment the app has.
+    """Run a command as the app's user in a release, under the properties of the slot's unit.
 
-    systemd reads the environment file, as it does for the app itself, and the
-    secrets in it stand on no command line. It ends what takes too long, too: it alone knows all
-    the processes.
+    systemd reads the environment file, as it does for the app itself, so no command line has the
+    secrets. It also stops a command that takes too long, and kills what a command leaves behind:
+    only systemd knows all the processes.
 
     @param timeout: seconds that it may take
+    @param environment: variables that a slot does not have
+    @raises ArchiveError: on a host without the slot's unit
     """
-    app = os.path.join(folder, "app")
+    try:
+        inherited = _unit.properties(_unit.read(layout), layout, folder)
+    except _unit.UnitError as exc:
+        raise ArchiveError(str(exc)) from exc
     properties: list[str] = [
+        # A unit of an earlier version has no PATH. The unit's own comes later and replaces it.
+        f"Environment=PATH={folder}/venv/bin:{SYSTEM_PATH}",
+        *inherited,
         f"User={user}",
-        f"WorkingDirectory={app}",
-        f"EnvironmentFile={folder}/env",
-        "Environment=PYTHONDONTWRITEBYTECODE=1",
-        f"Environment=PYTHONPATH={app}:{folder}/lib",
-        f"Environment=PATH={folder}/venv/bin:/usr/local/bin:/usr/bin:/bin",
-        "Environment=EVENKEEL_SLOT=none",
-        "NoNewPrivileges=yes",
-        "PrivateTmp=yes",
-        "ProtectSystem=strict",
-        f"ReadWritePaths={layout.path('shared')}",
+        f"Group={user}",
+        *(f"Environment={name}={value}" for name, value in (environment or {}).items()),
+        # The main process decides. A process that it leaves behind holds the pipe, and can ignore TERM.
+        "KillSignal=SIGKILL",
+        # The slots use such folders too, and they must not go with the command.
+        "RuntimeDirectoryPreserve=yes",
     ]
     if timeout is not None:
-        properties += [f"RuntimeMaxSec={timeout:g}", f"TimeoutStopSec={STOP_SECONDS}"]
+        properties += [f"RuntimeMaxSec={timeout:g}"]
     begun = time.monotonic()
     options = [f"--property={item}" for item in properties]
     # systemd-run would look for the program in its own PATH, env looks in the release's.
@@ -327,6 +347,19 @@ def run_in(
             *options, "--", "/usr/bin/env", *command,
         ]
     )  # fmt: skip
+    if done.returncode == 1 and done.stdout.startswith("Unknown assignment: "):
+        raise ArchiveError(
+            f"{layout.name}@.service: systemd-run does not support a line of this unit or of its drop-ins "
+            f"({_venv.last_line(done.stdout)}); correct the line, or remove it."
+        )
     if done.returncode != 0 and timeout is not None and time.monotonic() - begun >= timeout:
         return done.returncode, f"it was not done within {timeout:g} s"
     return done.returncode, done.stdout
+
+
+def command_environment(folder: str) -> dict[str, str]:
+    """Return the only difference between a slot and a command of the team.
+
+    gunicorn's configuration names the folders of the app; other programs find them here.
+    """
+    return {"PYTHONPATH": f"{os.path.join(folder, 'app')}:{os.path.join(folder, 'lib')}"}

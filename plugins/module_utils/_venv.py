@@ -8,10 +8,14 @@ This file is private to the collection.
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import os
 import shutil
+import signal
 import subprocess
+import tempfile
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 
 from ansible_collections.evenkeel.flask.plugins.module_utils import _archive, _untrusted
@@ -27,6 +31,48 @@ def run(
 ) -> subprocess.CompletedProcess[str]:
     """Run a command as C(_untrusted.run) does."""
     return _untrusted.run(command, environment, folder, timeout)
+
+
+def run_and_clean_up(
+    command: Sequence[str], environment: Mapping[str, str], folder: str, timeout: float
+) -> subprocess.CompletedProcess[str]:
+    """As C(run), for a command that can leave processes behind: its own end counts, and they are killed.
+
+    Such a process holds a pipe open, so the output goes to a file. Most stay in the group of the
+    command. On Linux one that left the group is found by a variable that it inherited.
+
+    @raises TimeoutExpired: when the command took longer, and was killed
+    """
+    mark = uuid.uuid4().hex
+    variables = {"EVENKEEL_RUN": mark, **environment}
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen(
+            command,
+            env=variables,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            process.wait(timeout)
+        finally:
+            _kill_all(process.pid, mark)
+            process.wait()
+        output.seek(0)
+        said = output.read().decode("utf-8", "replace")
+    return subprocess.CompletedProcess(command, process.returncode, said)
+
+
+def _kill_all(group: int, mark: str) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGKILL)
+    for path in glob.glob("/proc/[0-9]*/environ"):
+        # Others' processes may not be read, and some end meanwhile.
+        with contextlib.suppress(OSError), open(path, "rb") as stream:
+            if f"EVENKEEL_RUN={mark}".encode() in stream.read().split(b"\0"):
+                os.kill(int(path.split("/")[2]), signal.SIGKILL)
 
 
 def is_complete(venv: str) -> bool:

@@ -309,6 +309,7 @@ from ansible_collections.evenkeel.flask.plugins.module_utils import (
     _waits,
     _workers,
 )
+from ansible_collections.evenkeel.flask.plugins.module_utils._archive import ArchiveError
 
 # An app that takes longer to load would not have been staged.
 LOAD_SECONDS = 300.0
@@ -337,7 +338,11 @@ def routes(layout: _release.Layout, slot: str, user: str) -> list[str]:
         folder,
         _profile.MARK,
     ]
-    return _profile.read_routes(*_stage.run_in(folder, user, layout, command, LOAD_SECONDS))
+    try:
+        ran = _stage.run_in(folder, user, layout, command, LOAD_SECONDS)
+    except ArchiveError as exc:
+        raise _http.ArgumentError(str(exc)) from exc
+    return _profile.read_routes(*ran)
 
 
 def watch(layout: _release.Layout, slot: str) -> _workers.Watch:

@@ -126,6 +126,13 @@ options:
   log_directory:
     description: Where the app logs, to tell why it does not start.
     type: path
+  guard_recovery:
+    description:
+      - Whether V(settled) has one worker of the live slot replaced where the slot that it stops held what only one slot can
+        hold (a lock, a port, a name of a socket), and the live one does not hold it. The import of the new worker can
+        take it.
+    type: bool
+    default: false
   lock_seconds:
     description:
       - How long the lock of this run lasts from now on, as with M(evenkeel.flask.rollout_lock). If another run has it, nothing
@@ -222,6 +229,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.evenkeel.flask.plugins.module_utils import (
     _drift,
     _environment,
+    _guards,
     _lock,
     _release,
     _slots,
@@ -255,6 +263,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "start_timeout": {"type": "float", "default": 60},
     "drain_timeout": {"type": "float", "default": 30},
     "log_directory": {"type": "path"},
+    "guard_recovery": {"type": "bool", "default": False},
     "wheels": {"type": "path"},
     "archive_sha256": {"type": "str", "default": ""},
     "wheels_sha256": {"type": "str", "default": ""},
@@ -318,11 +327,14 @@ def move(params: dict[str, Any], layout: _release.Layout, check_mode: bool) -> d
     host = _slots.observe(layout)
     if check_mode:
         host = _release.foresee_before(host, params["state"], params["release"])
+    guards = lacking_guards(layout, host) if params["guard_recovery"] else {}
     plans = {
         "candidate": lambda: _release.plan_candidate(host, params["release"]),
         "live": lambda: _release.plan_live(host, params["release"], params["action"]),
         "withdrawn": lambda: _release.plan_withdrawn(host, params["release"]),
-        "settled": lambda: _release.plan_settled(host, params["keep"], is_as_left(layout, host)),
+        "settled": lambda: _release.plan_settled(
+            host, params["keep"], is_as_left(layout, host), [str(guard) for guard in guards]
+        ),
     }
     steps: list[_release.Step] = plans[params["state"]]()
     warnings: list[str] = []
@@ -335,6 +347,7 @@ def move(params: dict[str, Any], layout: _release.Layout, check_mode: bool) -> d
             drain_timeout=params["drain_timeout"],
             log_directory=params["log_directory"],
             details=params["details"],
+            guards=guards,
         )
         slots.apply(steps)
         warnings = slots.warnings
@@ -346,6 +359,16 @@ def move(params: dict[str, Any], layout: _release.Layout, check_mode: bool) -> d
         "before": _release.summarise(host),
         "after": _release.summarise(after),
     }
+
+
+def lacking_guards(layout: _release.Layout, host: _release.Host) -> dict[_guards.Guard, int]:
+    """What ends with the slot that is not live, and the live one did not take."""
+    if host.live not in host.running or host.idle not in host.running:
+        return {}
+    return _guards.missing(
+        lambda: _slots.guards(layout, host.idle),
+        lambda: _slots.guards(layout, host.live or ""),
+    )
 
 
 def is_as_left(layout: _release.Layout, host: _release.Host) -> bool:

@@ -15,6 +15,8 @@ author:
 description:
   - For database migrations and the like. The command runs in the release's source directory, finds
     the programs of its venv first, and has the environment that the app itself gets.
+  - It runs under the properties of the slot's unit C(<name>@.service), its sandbox and its drop-ins included. The
+    only difference is C(PYTHONPATH), which names the folders of the app. C(EVENKEEL_SLOT) is V(none).
   - The secrets of the app stand on no command line.
 extends_documentation_fragment:
   - evenkeel.flask.attributes
@@ -76,6 +78,7 @@ import shlex
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.evenkeel.flask.plugins.module_utils import _release, _stage, _venv
+from ansible_collections.evenkeel.flask.plugins.module_utils._archive import ArchiveError
 
 # Characters. A command may print without end.
 MAX_OUTPUT = 1 << 20
@@ -97,13 +100,12 @@ def main() -> None:
         module.exit_json(changed=True, output=[])
     if not os.path.isdir(folder):
         module.fail_json(msg=f"{folder} is not there. Stage the release first.", output=[])
-    rc, output = _stage.run_in(
-        folder,
-        params["user"] or params["name"],
-        layout,
-        shlex.split(params["command"]),
-        params["timeout"],
-    )
+    user, command = params["user"] or params["name"], shlex.split(params["command"])
+    environment = _stage.command_environment(folder)
+    try:
+        rc, output = _stage.run_in(folder, user, layout, command, params["timeout"], environment)
+    except ArchiveError as exc:
+        module.fail_json(msg=str(exc), output=[])
     result = {"rc": rc, "output": output[-MAX_OUTPUT:].splitlines()}
     if rc != 0:
         module.fail_json(

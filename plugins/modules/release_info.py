@@ -142,6 +142,14 @@ optimizations:
       description: In words, may be empty.
       type: str
   sample: [{measure: json, state: applied, detail: orjson}]
+guards:
+  description:
+    - What the live slot holds and only one slot can hold, which can be locks, ports and names of sockets. An app can use
+      one to let a single process run a scheduler.
+  returned: success
+  type: list
+  elements: str
+  sample: ["port 127.0.0.1:47200"]
 releases:
   description: All releases on the host, the newest first.
   returned: success
@@ -179,6 +187,7 @@ def main() -> None:
     layout = _release.Layout(params["name"], params["root"])
     host = _slots.observe(layout)
     status, answering = _slots.try_ask(layout.live, params["health_path"], params["timeout"])
+    guards = sorted(_slots.guards(layout, host.live)) if host.live in host.running else []
     module.exit_json(
         changed=False,
         answering=answering,
@@ -188,7 +197,11 @@ def main() -> None:
             _drift.read(layout), _drift.fingerprint(layout, host.live_release)
         ),
         history=[switch.told() for switch in host.history[-10:]],
-        optimizations=_stage.optimizations(layout.release(host.live_release or "")),
+        optimizations=[
+            *_stage.optimizations(layout.release(host.live_release or "")),
+            *({"measure": "guard", "state": "present", "detail": str(guard)} for guard in guards),
+        ],
+        guards=[str(guard) for guard in guards],
         releases=list(host.releases),
         running=sorted(host.running),
         since=_slots.since(layout),

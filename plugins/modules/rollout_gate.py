@@ -37,6 +37,15 @@ attributes:
     details:
       - C(changed) is always V(false). What the checks leave behind in the app is told at each of them.
 options:
+  name:
+    description:
+      - The app's name on the host. With it the gate warns of jobs inside of the web app, which are a scheduler that the
+        app starts when it is loaded, and what only one slot can hold (a lock, a port, a name of a socket).
+    type: str
+  root:
+    description: Where the apps of the host are.
+    type: path
+    default: /srv
   base_url:
     description: Where the candidate answers.
     type: str
@@ -229,12 +238,18 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.evenkeel.flask.plugins.module_utils import (
     _endpoints,
     _gate,
+    _guards,
     _http,
+    _release,
+    _slots,
+    _stage,
     _timing,
 )
 from ansible_collections.evenkeel.flask.plugins.module_utils._checks.trial import Site, Trial
 
 ARGUMENT_SPEC: dict[str, Any] = {
+    "name": {"type": "str"},
+    "root": _release.APP_SPEC["root"],
     "base_url": {"type": "str", "default": "http://127.0.0.1:8001"},
     "unix_socket": {"type": "path"},
     "live_url": {"type": "str"},
@@ -268,6 +283,25 @@ def trial(params: Mapping[str, Any], may_write: bool) -> Trial:
     return Trial(candidate, live, params["health_path"], main_path, slowdown, may_write)
 
 
+def schedulers(layout: _release.Layout) -> list[str]:
+    """What a rollout does to jobs inside of the app, in words; nothing for an app without any."""
+    host = _slots.observe(layout)
+    tried = host.candidate or host.live
+    told = [_stage.scheduler(layout.release(host.release_in(tried) or ""))]
+    if host.candidate and host.live and host.candidate != host.live:
+        lacking = _guards.missing(
+            lambda: _slots.guards(layout, host.live or ""),
+            lambda: _slots.guards(layout, host.candidate or ""),
+        )
+        told += [
+            f"the live release holds {guard} (process {pid}), and the candidate does not. If this lets one "
+            "process run a scheduler, the candidate has none until gunicorn_guard_recovery recycles a "
+            "worker at the end of the rollout. Move such jobs out of the web app."
+            for guard, pid in lacking.items()
+        ]
+    return [line for line in told if line]
+
+
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params = module.params
@@ -276,6 +310,9 @@ def main() -> None:
     timing = _timing.Timing()
     try:
         results = _gate.run(trial(params, not module.check_mode), params["checks"])
+        if params["name"]:
+            layout = _release.Layout(params["name"], params["root"])
+            results = _gate.with_warnings(results, schedulers(layout))
     except _http.ArgumentError as error:
         module.fail_json(msg=str(error))
     told = {**_gate.told(results), **timing.told()}

@@ -12,6 +12,7 @@ Flask; orjson and redis-py where what they are for is wanted.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -36,18 +37,26 @@ class Optimizer:
         self.folder = folder
         self.redis: Any = None
         self.static: list[dict[str, Any]] = []
+        # What was laid under the app: what it has instead is its own, wherever it was set.
+        self.json: type | None = None
+        self.sessions: Any = None
 
     def lay_under(self) -> None:
         """Before the app is imported."""
         settings = self.settings
         values = {name: value for name, value in vars(settings).items() if name.isupper()}
         own = {name: value for name, value in values.items() if not name.startswith("EVENKEEL_")}
+        pool = getattr(settings, "EVENKEEL_POOL", None)
+        if pool is not None and importlib.util.find_spec("flask_sqlalchemy"):
+            import evenkeel_pool
+
+            own["SQLALCHEMY_ENGINE_OPTIONS"] = evenkeel_pool.lay_under(pool)
         defaults = flask.Flask.default_config
         flask.Flask.default_config = type(defaults)({**defaults, **own})
         if settings.EVENKEEL_JSON:
             from evenkeel_json import OrjsonProvider
 
-            flask.Flask.json_provider_class = OrjsonProvider
+            flask.Flask.json_provider_class = self.json = OrjsonProvider
         if settings.EVENKEEL_STATIC:
             self.static = evenkeel_static.read(os.path.join(self.folder, "static.json"))
             evenkeel_static.lay_under(evenkeel_static.versions_of(self.static))
@@ -62,7 +71,7 @@ class Optimizer:
         settings = self.settings
         self.redis = Guarded(os.environ["REDIS_URL"], settings.EVENKEEL_REDIS_TIMEOUT)
         if settings.EVENKEEL_SESSIONS:
-            flask.Flask.session_interface = evenkeel_sessions.RedisSessions(
+            flask.Flask.session_interface = self.sessions = evenkeel_sessions.RedisSessions(
                 self.redis, settings.EVENKEEL_KEY_PREFIX, settings.EVENKEEL_SESSIONS_REDIS_AWAY
             )
         if settings.EVENKEEL_CACHE:
@@ -132,15 +141,23 @@ class Optimizer:
         return {"measures": measures, "static": files}
 
     def _pool(self, app: Any) -> tuple[str, str]:
-        ours = getattr(self.settings, "SQLALCHEMY_ENGINE_OPTIONS", None)
-        if ours is None:
+        if getattr(self.settings, "EVENKEEL_POOL", None) is None:
             return OFF, "switched off, or no database of a server"
         if app is None or "sqlalchemy" not in app.extensions:
             return NOT_APPLICABLE, "the app has no Flask-SQLAlchemy"
-        found = app.config.get("SQLALCHEMY_ENGINE_OPTIONS") or {}
-        if found != ours:
-            return PRESENT, "the app sets SQLALCHEMY_ENGINE_OPTIONS"
-        return APPLIED, f"{ours['pool_size']} + {ours['max_overflow']} a worker"
+        import evenkeel_pool
+
+        try:
+            engines = _engines(app)
+        except Exception as error:
+            # An app can make its engines later, or in a way of its own.
+            return NOT_APPLICABLE, f"the app's engines are not to be had: {error!r}"
+        if not engines:
+            return NOT_APPLICABLE, "the app has no engine"
+        (_name, first), *others = engines.items()
+        also = "".join(f"; {name}: {evenkeel_pool.describe(each)}" for name, each in others)
+        detail = f"{evenkeel_pool.describe(first)}{also}"
+        return (APPLIED, detail) if evenkeel_pool.is_ours(first) else (PRESENT, detail)
 
     def _sessions(self, app: Any) -> tuple[str, str]:
         if not self.settings.EVENKEEL_SESSIONS:
@@ -150,7 +167,7 @@ class Optimizer:
         if app is None:
             return NOT_APPLICABLE, "no Flask app was found behind the entry"
         own = type(app.session_interface)
-        if app.session_interface is not flask.Flask.session_interface:
+        if app.session_interface is not self.sessions:
             standard = own is SecureCookieSessionInterface
             return PRESENT, "Flask's own, set by the app" if standard else own.__name__
         if not app.secret_key:
@@ -171,7 +188,7 @@ class Optimizer:
         if app is None:
             return NOT_APPLICABLE, "no Flask app was found behind the entry"
         own = type(app.json)
-        if own is flask.Flask.json_provider_class:
+        if own is self.json:
             return APPLIED, "orjson"
         standard = own is DefaultJSONProvider
         return PRESENT, "Flask's own, set by the app" if standard else own.__name__
@@ -204,6 +221,17 @@ def _listed(
     except Exception as error:
         # An app that does not answer while it is looked at may be a good one all the same.
         return [], f"they were not to be had: {error!r}"
+
+
+def _engines(app: Any) -> dict[str | None, Any]:
+    """The engines of an app with Flask-SQLAlchemy, the one without a name first; none is connected."""
+    extension = app.extensions["sqlalchemy"]
+    # Before version 3 it is a state that has the extension.
+    database = getattr(extension, "db", extension)
+    with app.app_context():
+        engines = getattr(database, "engines", None)
+        found = {None: database.engine} if engines is None else dict(engines)
+    return dict(sorted(found.items(), key=lambda item: item[0] or ""))
 
 
 def flask_app(entry: Any) -> Any:

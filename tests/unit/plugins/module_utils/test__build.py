@@ -707,6 +707,12 @@ class TestEntry:
             build(replace(recipe, entry=entry, target=here()))
         assert not list(cache.glob(f"shop-{'?' * 16}.tar"))
 
+    def test_one_that_leaves_a_process_behind_is_proven(self, build, recipe, source):
+        (source / "shop.py").write_text(
+            "import subprocess\nsubprocess.Popen(['sleep', '999'])\napp = 1\n"
+        )
+        assert build(replace(recipe, target=here()))[1]
+
     def test_one_that_waits_for_ever_is_told(self, build, recipe, source, monkeypatch):
         (source / "shop.py").write_text("import threading\nthreading.Event().wait()\n")
         monkeypatch.setattr(_build, "IMPORT_SECONDS", 0.1)

@@ -229,6 +229,12 @@ class TestRetiredAndPruned:
         assert words(plan_settled(host, 1, True)) == ["stop blue", "remove c"]
         assert words(plan_settled(host, 9, False)) == ["stop blue", "remember"]
 
+    def test_a_worker_is_recycled_when_the_slot_that_held_a_guard_has_stopped(self):
+        steps = plan_settled(LIVE_B, 9, True, ["port 127.0.0.1:47200"])
+        assert words(steps) == ["stop blue", "recycle green port 127.0.0.1:47200"]
+        # A second run finds the other slot stopped, and does nothing.
+        assert plan_settled(foresee(LIVE_B, steps), 9, True, ["port 127.0.0.1:47200"]) == []
+
     def test_nothing_a_slot_or_a_way_back_needs_is_pruned(self):
         host = Host(
             releases=("e", "d", "c", "b", "a"),

@@ -8,12 +8,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import threading
 
 import pytest
 from ansible_collections.evenkeel.flask.plugins.module_utils import _release, _slots
+from ansible_collections.evenkeel.flask.plugins.module_utils._guards import Guard
 
 TABLE = """\
 Num       RefCount Protocol Flags    Type St Inode Path
@@ -243,3 +245,41 @@ def test_a_release_that_logs_nothing_does_not_come_up(slots, tmp_path, monkeypat
     monkeypatch.setattr(slots, "stop", lambda *_step, drain: None)
     with pytest.raises(_release.ReleaseError, match=r"it answers, and .*access\.log has no line"):
         slots._await_line("green", slots._log_size())
+
+
+class TestRecycle:
+    """One worker takes what the slot held that was stopped."""
+
+    GUARD = Guard("port", "127.0.0.1:47200")
+
+    @pytest.fixture
+    def recycled(self, slots, monkeypatch):
+        """A function that recycles a worker, and returns the workers that were ended."""
+        ended = []
+        slots.guards = frozenset({self.GUARD})
+        monkeypatch.setattr(_slots, "unit_state", lambda *_: {"MainPID": "7"})
+        monkeypatch.setattr(_slots._proc, "children", lambda main: [main + 1, main + 2])
+        monkeypatch.setattr(_slots.os, "kill", lambda *args: ended.append(args))
+
+        def recycled(takes):
+            monkeypatch.setattr(
+                _slots, "guards", lambda *_: {self.GUARD: 9} if takes(ended) else {}
+            )
+            slots.recycle(_release.Step("recycle", "green"))
+            return ended
+
+        return recycled
+
+    def test_a_worker_ends_and_the_next_one_takes_the_guard(self, recycled, slots):
+        assert recycled(bool) == [(8, signal.SIGTERM)]
+        assert slots.warnings == []
+
+    def test_none_ends_where_the_app_has_taken_it_by_itself(self, recycled, slots):
+        assert recycled(lambda _ended: True) == []
+        assert slots.warnings == []
+
+    def test_a_guard_that_nobody_takes_is_told(self, recycled, slots):
+        assert len(recycled(lambda _ended: False)) == 1
+        (warning,) = slots.warnings
+        assert "port 127.0.0.1:47200" in warning
+        assert "restart shop@green.service" in warning

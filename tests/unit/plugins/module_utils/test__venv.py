@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 
 import pytest
 from ansible_collections.evenkeel.flask.plugins.module_utils import _archive, _venv
@@ -42,6 +43,50 @@ def create(unpacked, python=sys.executable):
 def site_packages(venv):
     (found,) = venv.glob("lib/python*/site-packages")
     return found
+
+
+# What a command can leave behind. Each holds the output open, and tells its process id.
+LEFT = {
+    "child": "subprocess.Popen(CHILD)",
+    "child that ignores TERM": "subprocess.Popen(['sh', '-c', 'trap : TERM; echo $$ > pid; sleep 999'])",
+    "session of its own": "subprocess.Popen(CHILD, start_new_session=True)",
+    "daemon": "os.fork() or (os.setsid(), os.fork() and os._exit(0), os.execvp(CHILD[0], CHILD))",
+    "without the environment": "subprocess.Popen(CHILD, env={'PATH': os.defpath})",
+}
+LEAVES = "import os, subprocess, time\nCHILD = ['sh', '-c', 'echo $$ > pid; exec sleep 999']\n"
+# It does not end before the process that it leaves is there.
+WAITS = (
+    "\nwhile not (os.path.exists('pid') and open('pid').read()): time.sleep(0.01)\nprint('done')\n"
+)
+
+
+def is_alive(pid):
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii") as stream:
+            return stream.read().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+class TestRunAndCleanUp:
+    @pytest.mark.parametrize("what", LEFT.values(), ids=LEFT)
+    def test_the_end_of_the_command_counts_and_not_that_of_what_it_leaves(self, tmp_path, what):
+        command = [sys.executable, "-c", f"{LEAVES}{what}{WAITS}"]
+        done = _venv.run_and_clean_up(command, os.environ, str(tmp_path), 60)
+        assert (done.returncode, done.stdout) == (0, "done\n")
+        pid = int((tmp_path / "pid").read_text())
+        deadline = time.monotonic() + 60
+        while is_alive(pid) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert not is_alive(pid)
+
+    def test_a_command_that_takes_too_long_is_killed_with_what_it_left(self, tmp_path):
+        command = [sys.executable, "-c", f"{LEAVES}{LEFT['child']}{WAITS}\ntime.sleep(999)"]
+        with pytest.raises(subprocess.TimeoutExpired):
+            _venv.run_and_clean_up(command, os.environ, str(tmp_path), 1)
+        assert not (tmp_path / "pid").exists() or not is_alive(
+            (tmp_path / "pid").read_text().strip()
+        )
 
 
 class TestRun:

@@ -18,7 +18,12 @@ FOLDERS = [str(ROLES / role / "files") for role in ("flask_app", "redis_client",
 
 # As production_optimized.py.j2 renders it.
 SETTINGS = {
-    "SQLALCHEMY_ENGINE_OPTIONS": {"pool_size": 20, "max_overflow": 40},
+    "EVENKEEL_POOL": {
+        "pool_size": 20,
+        "max_overflow": 40,
+        "pool_recycle": 3600,
+        "pool_pre_ping": True,
+    },
     "SESSION_COOKIE_SAMESITE": "Lax",
     "EVENKEEL_JSON": True,
     "EVENKEEL_STATIC": True,
@@ -128,6 +133,197 @@ def test_what_the_app_sets_for_itself_wins(optimized):
     told = optimized(more=more)
     assert told["said"] == ["Strict", "Own"]
     assert [told["states"][name] for name in ("pool", "sessions", "json")] == ["present"] * 3
+
+
+# Every documented way to set the pool of an engine: the lines of an app, and the pool that it asks for.
+DATABASE = """
+import os
+import flask_sqlalchemy, sqlalchemy
+from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy.pool import NullPool, QueuePool, StaticPool
+URL = "postgresql+psycopg://nowhere.invalid"
+app.config["SQLALCHEMY_DATABASE_URI"] = URL
+def say():
+    with app.app_context():
+        pool = db.engine.pool
+        return [type(pool).__name__, *([pool.size(), pool._max_overflow, pool._recycle, pool._pre_ping]
+            if isinstance(pool, QueuePool) else [])]
+"""
+THREE = {"pool_size": 3, "max_overflow": 0}
+OWN_POOLS = {
+    "config key": (f"app.config['SQLALCHEMY_ENGINE_OPTIONS'] = {THREE}\ndb = SQLAlchemy(app)", 3),
+    "config update": (
+        f"app.config.update(SQLALCHEMY_ENGINE_OPTIONS={THREE})\ndb = SQLAlchemy(app)",
+        3,
+    ),
+    "in place": (
+        "app.config['SQLALCHEMY_ENGINE_OPTIONS']['pool_size'] = 3\ndb = SQLAlchemy(app)",
+        3,
+    ),
+    "from_object": (
+        f"class Config:\n    SQLALCHEMY_ENGINE_OPTIONS = {THREE}\n"
+        "app.config.from_object(Config)\ndb = SQLAlchemy(app)",
+        3,
+    ),
+    "from_mapping": (
+        f"app.config.from_mapping(SQLALCHEMY_ENGINE_OPTIONS={THREE})\ndb = SQLAlchemy(app)",
+        3,
+    ),
+    "from_prefixed_env": (
+        "os.environ['FLASK_SQLALCHEMY_ENGINE_OPTIONS'] = '{\"pool_size\": 3, \"max_overflow\": 0}'\n"
+        "app.config.from_prefixed_env()\ndb = SQLAlchemy(app)",
+        3,
+    ),
+    "from_prefixed_env, nested": (
+        "os.environ['FLASK_SQLALCHEMY_ENGINE_OPTIONS__pool_size'] = '3'\n"
+        "app.config.from_prefixed_env()\ndb = SQLAlchemy(app)",
+        3,
+    ),
+    "constructor": (f"db = SQLAlchemy(app, engine_options={THREE})", 3),
+    "constructor, no pool": (
+        "db = SQLAlchemy(app, engine_options={'poolclass': NullPool})",
+        "NullPool",
+    ),
+    "constructor, one connection": (
+        "db = SQLAlchemy(app, engine_options={'poolclass': StaticPool})",
+        "StaticPool",
+    ),
+    "config, no pool": (
+        "app.config['SQLALCHEMY_ENGINE_OPTIONS'] = {'poolclass': NullPool}\ndb = SQLAlchemy(app)",
+        "NullPool",
+    ),
+    "its own class of pools": (
+        "db = SQLAlchemy(app, engine_options={'poolclass': QueuePool, 'pool_size': 3})",
+        3,
+    ),
+    "one option of a pool": ("db = SQLAlchemy(app, engine_options={'pool_timeout': 3})", 5),
+    "no overflow": ("db = SQLAlchemy(app, engine_options={'max_overflow': 0})", 5),
+    "init_app": (f"db = SQLAlchemy(engine_options={THREE})\ndb.init_app(app)", 3),
+    "factory": (
+        f"db = SQLAlchemy(engine_options={THREE})\ndef create_app():\n    db.init_app(app)\n"
+        "    return app\napp = create_app()",
+        3,
+    ),
+    "subclass": (
+        f"class Own(SQLAlchemy):\n    def __init__(self, *args):\n"
+        f"        super().__init__(*args, engine_options={THREE})\ndb = Own(app)",
+        3,
+    ),
+    "subclass that makes engines": (
+        "class Own(SQLAlchemy):\n    def _make_engine(self, key, options, app):\n"
+        "        return sqlalchemy.create_engine(options['url'], pool_size=3)\ndb = Own(app)",
+        3,
+    ),
+    "subclass with other defaults": (
+        "class Own(SQLAlchemy):\n    def _apply_driver_defaults(self, options, app):\n"
+        "        options['poolclass'] = NullPool\ndb = Own(app)",
+        "NullPool",
+    ),
+    "bind": (
+        "app.config['SQLALCHEMY_DATABASE_URI'] = None\n"
+        "app.config['SQLALCHEMY_BINDS'] = {None: {'url': URL, 'pool_size': 3}}\n"
+        "db = SQLAlchemy(app)",
+        3,
+    ),
+    "after creation": (
+        "db = SQLAlchemy(app)\nwith app.app_context():\n"
+        "    db.engines[None] = sqlalchemy.create_engine(URL, pool_size=3)",
+        3,
+    ),
+}
+
+
+@pytest.mark.parametrize(("lines", "pool"), OWN_POOLS.values(), ids=OWN_POOLS)
+def test_a_pool_that_the_app_sets_wins_wherever_it_is_set(optimized, lines, pool):
+    told = optimized(app=APP + DATABASE + lines)
+    said = told["said"]
+    assert (said[0] if isinstance(pool, str) else said[1]) == pool
+    assert said[4:] in ([], [False])
+    (row,) = [each for each in told["measures"] if each["measure"] == "pool"]
+    shown = said[0] if isinstance(pool, str) else f"{said[1]} + {said[2]} a worker"
+    assert (row["state"], row["detail"]) == ("present", shown)
+
+
+# What is not about the pool leaves ours, and it is told from the engine.
+NOT_OF_A_POOL = {
+    "nothing": "db = SQLAlchemy(app)",
+    "constructor": "db = SQLAlchemy(app, engine_options={'connect_args': {'connect_timeout': 3}})",
+    "echo": "app.config['SQLALCHEMY_ECHO'] = True\ndb = SQLAlchemy(app)",
+    "creator": "db = SQLAlchemy(app, engine_options={'creator': lambda: None})",
+    "init_app": "db = SQLAlchemy()\ndb.init_app(app)",
+    "subclass": "class Own(SQLAlchemy): ...\ndb = Own(app)",
+    "its own engine with the options": (
+        "class Own(SQLAlchemy):\n    def _make_engine(self, key, options, app):\n"
+        "        return sqlalchemy.create_engine(options.pop('url'), **options)\ndb = Own(app)"
+    ),
+    "our configuration by name": (
+        "app.config.from_object('production_optimized')\n"
+        "db = SQLAlchemy(app, engine_options={'connect_args': {}})"
+    ),
+}
+
+
+@pytest.mark.parametrize("lines", NOT_OF_A_POOL.values(), ids=NOT_OF_A_POOL)
+def test_an_app_that_sets_no_pool_gets_ours(optimized, tmp_path, lines):
+    (tmp_path / "production_optimized.py").write_text("EVENKEEL_POOL = {'pool_size': 20}\n")
+    told = optimized(app=APP + DATABASE + lines)
+    assert told["said"] == ["QueuePool", 20, 40, 3600, True]
+    (row,) = [each for each in told["measures"] if each["measure"] == "pool"]
+    assert (row["state"], row["detail"]) == ("applied", "20 + 40 a worker")
+
+
+def test_engines_of_binds_are_told_too(optimized):
+    lines = "app.config['SQLALCHEMY_BINDS'] = {'other': URL}\ndb = SQLAlchemy(app)"
+    (row,) = [
+        each
+        for each in optimized(app=APP + DATABASE + lines)["measures"]
+        if each["measure"] == "pool"
+    ]
+    assert row["detail"] == "20 + 40 a worker; other: 5 + 10 a worker"
+
+
+def test_a_database_without_connections_keeps_its_own(optimized):
+    lines = "app.config['SQLALCHEMY_DATABASE_URI'] = 'sqlite://'\ndb = SQLAlchemy(app)"
+    told = optimized(app=APP + DATABASE + lines)
+    assert told["states"]["pool"] == "present"
+
+
+# Every documented way to set the other two: what the app has, and never "applied".
+OWN_JSON = {
+    "after creation": "app.json = Own(app)",
+    "attribute of a subclass": "class Shop(flask.Flask):\n    json_provider_class = Own\napp = Shop('shop')",
+    "attribute of Flask": "flask.Flask.json_provider_class = Own\napp = flask.Flask('shop')",
+    "factory": "def create_app():\n    made = flask.Flask('shop')\n    made.json = Own(made)\n"
+    "    return made\napp = create_app()",
+}
+OWN_SESSIONS = {
+    "after creation": "app.session_interface = Sessions()",
+    "attribute of a subclass": "class Shop(flask.Flask):\n    session_interface = Sessions()\napp = Shop('shop')",
+    "attribute of Flask": "flask.Flask.session_interface = Sessions()\napp = flask.Flask('shop')",
+    "extension": "class Extension:\n    def init_app(self, app): app.session_interface = Sessions()\n"
+    "Extension().init_app(app)",
+}
+OWN_CLASSES = """
+from flask.json.provider import DefaultJSONProvider
+from flask.sessions import SecureCookieSessionInterface
+class Own(DefaultJSONProvider): ...
+class Sessions(SecureCookieSessionInterface): ...
+"""
+
+
+@pytest.mark.parametrize(
+    ("measure", "lines", "name"),
+    [
+        *(("json", lines, "Own") for lines in OWN_JSON.values()),
+        *(("sessions", lines, "Sessions") for lines in OWN_SESSIONS.values()),
+    ],
+)
+def test_json_and_sessions_that_the_app_sets_win_wherever_they_are_set(
+    optimized, measure, lines, name
+):
+    told = optimized(app=APP + OWN_CLASSES + lines + "\napp.secret_key = 'sesame'\n")
+    (row,) = [each for each in told["measures"] if each["measure"] == measure]
+    assert (row["state"], row["detail"]) == ("present", name)
 
 
 def test_a_class_of_the_apps_own_wins_too(optimized):

@@ -1,0 +1,142 @@
+# Copyright (c) 2026, the evenkeel.flask authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Find what only one slot can hold: locks, ports and names by which an app lets one process do a job.
+
+An app takes such a guard when it is loaded. A candidate is loaded while the live slot holds it, so the
+candidate gets none, and does not try again. Reads proc(5); no request and no process of the app is touched.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import re
+import socket
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.evenkeel.flask.plugins.module_utils import _proc
+
+# A lock that is held for one write is gone at the second look.
+SECOND_LOOK_SECONDS = 0.2
+LISTENING = "0A"  # include/net/tcp_states.h
+UNCONNECTED = "01"  # include/uapi/linux/net.h
+SYS_PIDFD_GETFD = 438  # the same number on each architecture
+LOCK = re.compile(r"^lock:\s+\d+: (FLOCK|POSIX|OFDLCK)\s+\S+\s+WRITE\b", re.MULTILINE)
+# What APScheduler calls its thread. The kernel knows the name since Python 3.14, staging always does.
+SCHEDULER = "APScheduler"
+# All sockets in a table of these are listed. One that is in none is TCP, and bound at most.
+TABLES = ("tcp", "tcp6", "udp", "udp6", "raw", "raw6", "packet", "netlink")
+
+
+@dataclass(frozen=True, order=True)
+class Guard:
+    """Something that one process holds, and nobody else can hold meanwhile."""
+
+    kind: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"
+
+
+def held(main: int, own: str, proc: str = _proc.PROC) -> dict[Guard, int]:
+    """Return what the processes of a slot hold, and which process does.
+
+    @param main: gunicorn's main process; 0 for none
+    @param own: the slot's own socket
+    """
+    found: dict[Guard, int] = {}
+    with contextlib.suppress(OSError):
+        named = _named(os.path.join(proc, str(main)), own)
+        for pid in [main, *_descendants(main, proc)]:
+            with contextlib.suppress(OSError):  # It has ended meanwhile.
+                for guard in _of(pid, named, proc):
+                    found[guard] = pid
+    return found
+
+
+def missing(
+    old: Callable[[], dict[Guard, int]],
+    new: Callable[[], dict[Guard, int]],
+    sleep: Callable[[float], None] = time.sleep,
+) -> dict[Guard, int]:
+    """Return what the old slot holds and the new one lacks, with the process that holds it."""
+    first = old()
+    lacking = first.keys() - new().keys()
+    if lacking:
+        sleep(SECOND_LOOK_SECONDS)
+        lacking &= old().keys() - new().keys()
+    return {guard: first[guard] for guard in sorted(lacking)}
+
+
+def _descendants(main: int, proc: str) -> Iterator[int]:
+    for task in os.listdir(os.path.join(proc, str(main), "task")):
+        with contextlib.suppress(OSError):
+            for child in _proc.read(proc, str(main), "task", task, "children").split():
+                yield int(child)
+                yield from _descendants(int(child), proc)
+
+
+def _named(process: str, own: str) -> dict[str, Guard | None]:
+    """The guard that each socket is by its number, V(None) for one that is none."""
+    found: dict[str, Guard | None] = {}
+    for table in TABLES:
+        with contextlib.suppress(OSError):  # There is none without IPv6.
+            for line in _proc.read(process, "net", table).splitlines()[1:]:
+                row = line.split()
+                inode = row[8] if table == "packet" else row[-1] if table == "netlink" else row[9]
+                found[inode] = None
+                if table in ("tcp", "tcp6") and row[3] == LISTENING:
+                    host, _sep, port = row[1].rpartition(":")
+                    found[inode] = Guard("port", f"{_proc.address(host)}:{int(port, 16)}")
+    for line in _proc.read(process, "net", "unix").splitlines()[1:]:
+        row = line.split()
+        bound = len(row) == 8 and row[7] != own and row[5] == UNCONNECTED
+        found[row[6]] = Guard("socket", row[7]) if bound else None
+    return found
+
+
+def _of(pid: int, named: dict[str, Guard | None], proc: str) -> Iterator[Guard]:
+    process = os.path.join(proc, str(pid))
+    for name in os.listdir(os.path.join(process, "fd")):
+        with contextlib.suppress(OSError):  # Closed meanwhile.
+            link = os.readlink(os.path.join(process, "fd", name))
+            inode = _proc.socket_of(link)
+            if inode:
+                guard = named[inode] if inode in named else _bound(pid, int(name))
+                if guard:
+                    yield guard
+            elif LOCK.search(_proc.read(process, "fdinfo", name)):
+                yield Guard("lock", link)
+
+
+def _bound(pid: int, descriptor: int) -> Guard | None:
+    """The address of a socket that is in no table; V(None) where it has none, or nobody may look."""
+    with contextlib.suppress(OSError, AttributeError):
+        process = os.pidfd_open(pid)
+        try:
+            copy = ctypes.CDLL(None, use_errno=True).syscall(
+                SYS_PIDFD_GETFD, process, descriptor, 0
+            )
+        finally:
+            os.close(process)
+        if copy >= 0:
+            with socket.socket(fileno=copy) as found:
+                return _bound_to(found)
+    return None
+
+
+def _bound_to(found: socket.socket) -> Guard | None:
+    address: Any = found.getsockname()
+    if found.family not in (socket.AF_INET, socket.AF_INET6) or found.type != socket.SOCK_STREAM:
+        return None
+    with contextlib.suppress(OSError):
+        found.getpeername()
+        # It was connected after the tables were read.
+        return None
+    return Guard("port", f"{address[0]}:{address[1]}") if address[1] else None
