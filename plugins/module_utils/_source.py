@@ -94,10 +94,11 @@ NO_SECRETS = (".env.example", ".env.sample", ".env.template", ".env.dist", ".env
 DOUBTFUL = ("*.sql",)
 NO_DOUBT = ("schema*.sql",)
 
-# What is often built, ignored by git, and nevertheless needed by the app.
-BUILT = re.compile(r"(^|/)(static|templates|translations|locales?|public|assets)/|\.mo$")
-FRONTEND = re.compile(r"(^|/)(dist|build|out)/$")
-PAGES = (".html", ".js", ".css")
+# What is often built, ignored by git, and nevertheless needed by the app; and where builds leave copies of that.
+BUILT = re.compile(
+    r"(^|/)(static|templates|translations|locales?|public|assets)/|\.mo$|(^|/)(dist|build|out)/.*\.(html|m?js|css)$"
+)
+NOT_BUILT = re.compile(r"(^|/)build/(lib|bdist)[^/]*/")
 # So many names stand in a warning.
 NAMED = 5
 # What points git to another repository than the one that its directory is in (git rev-parse --local-env-vars).
@@ -246,8 +247,10 @@ def find(source: str, rules: Rules, about: str = "flask_app_source") -> Found:
         ]
         found.built = [
             path
-            for path in _others(source, about, "--ignored", "--directory")
-            if not _is_settled(source, path, rules) and _is_built(source, path)
+            for path in _ignored(source, about)
+            if BUILT.search(path)
+            and not NOT_BUILT.search(path)
+            and not _is_settled(source, path, rules)
         ]
     _visit(source, "", False, rules, listed, found)
     return found
@@ -334,15 +337,16 @@ def _is_settled(source: str, path: str, rules: Rules) -> bool:
     )
 
 
-def _is_built(source: str, path: str) -> bool:
-    """Whether an ignored path looks like a built asset that the app may need."""
-    if BUILT.search(path):
-        return True
-    return bool(FRONTEND.search(path)) and any(
-        name.endswith(PAGES)
-        for _place, _folders, names in os.walk(os.path.join(source, path))
-        for name in names
-    )
+def _ignored(source: str, about: str) -> Iterator[str]:
+    """The files that git ignores, without those in environments and caches, of which there may be many."""
+    for top in _others(source, about, "--ignored", "--directory"):
+        if not top.endswith("/"):
+            yield top
+            continue
+        for place, folders, names in os.walk(os.path.join(source, top)):
+            below = os.path.relpath(place, source)
+            folders[:] = [it for it in folders if not is_usual(source, os.path.join(below, it))]
+            yield from (os.path.join(below, name) for name in names)
 
 
 def _listed(source: str, found: Found, about: str) -> frozenset[str] | None:
@@ -445,7 +449,7 @@ def _warnings(found: Found) -> Iterator[str]:
         )
     if found.built:
         yield (
-            f"{_named(found.built)} ignored by git, so not in the release. "
+            f"{_named(sorted(set(found.built)))} ignored by git, so not in the release. "
             f"{take_in}; name the others in flask_app_exclude."
         )
     if found.secrets:
