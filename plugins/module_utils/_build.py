@@ -862,7 +862,8 @@ def _listed(reason: str) -> str:
     if not below or not sentence.endswith((":", ".")):
         return " ".join([sentence, *below]).rstrip(".")
     more = f"; and {len(below) - LISTED} more" if len(below) > LISTED else ""
-    return f"{sentence} {'; '.join(below[:LISTED])}{more}".rstrip(".")
+    listed = "; ".join(below[:LISTED]).replace(":; ", ": ")
+    return f"{sentence} {listed}{more}".rstrip(".")
 
 
 def _proving_venv(packed: str, unpacked: str) -> str:
