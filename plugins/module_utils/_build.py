@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import email
 import fcntl
-import fnmatch
 import hashlib
 import json
 import os
@@ -22,53 +21,46 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 if sys.version_info >= (3, 11):
     import tomllib
 
-from ansible_collections.evenkeel.flask.plugins.module_utils import _archive, _venv
+from ansible_collections.evenkeel.flask.plugins.module_utils import (
+    _archive,
+    _requirements,
+    _source,
+    _venv,
+    _wheel,
+)
 from ansible_collections.evenkeel.flask.plugins.module_utils._archive import ArchiveError, Manifest
 
-# What a work tree holds that is not the app: history, environments, caches,
-# local secrets and local data.
-EXCLUDED = (
-    ".git",
-    ".hg",
-    ".svn",
-    ".venv",
-    ".env",
-    ".tox",
-    ".nox",
-    "node_modules",
-    "__pycache__",
-    "*.pyc",
-    "*.egg-info",
-    ".pytest_cache",
-    ".mypy_cache",
-    ".ruff_cache",
-    ".DS_Store",
-)
-# Below the top these may be packages of the app.
-EXCLUDED_AT_TOP = ("instance", "venv")
 # Part of every digest: raise it when the same input makes another archive.
-FORMAT = 2
+FORMAT = 3
 KEPT_ARCHIVES = 5
 # What is longer at being imported waits for something that never comes.
 IMPORT_SECONDS = 60.0
 
-# How a requirements file names the project that it lies in.
-ITSELF = re.compile(r"\s*(?:(?:-e|--editable)[\s=]+)?\./?(\[[^\]]*\])?\s*(?:#.*)?")
-# What a requirements file says to read another one.
-INCLUDE = re.compile(r"\s*(?:-r|-c|--requirement|--constraint)[\s=]*(\S+)")
-# What pip's output has of a cause: an error, the last line of what it ran, and what it says of a project. A traceback
-# is announced by an error that says nothing.
-ERROR = re.compile(r"^ *ERROR: (?!Exception:$)(.+)$", re.MULTILINE)
+# What pip's output has of a cause: an error with the list below it, the last line of what it ran, and what it says of a
+# project. A traceback is announced by an error that says nothing.
+ERROR = re.compile(r"^( *)ERROR: (?!Exception:$)(.+(?:\n\1 {4}.*\S.*)*)$", re.MULTILINE)
+CONFLICT = re.compile(r"^The conflict is caused by:(?:\n {4}.*\S.*)+", re.MULTILINE)
 INNER = re.compile(r"^(.+)\n *\[end of output\]$", re.MULTILINE)
 CONTEXT = re.compile(r"^╰─> (?!\[|See above)(.+(?:\n {4}.+)*)", re.MULTILINE)
 REMARKS = ("note: ", "hint: ")
+LISTED = 10
+# Arguments of pip that are about the user's requirements, and not about those of the collection.
+OWN_ARGS = ("--require-hashes", "--no-deps", "--no-dependencies")
+OWN_SETTINGS = {"PIP_REQUIRE_HASHES": "0", "PIP_NO_DEPS": "0"}
+# Has pip take what lies in a folder, and nothing from elsewhere.
+ALONE = ("--isolated", "--no-index")
+NO_CONFIG = {"PIP_CONFIG_FILE": os.devnull}
+# So long a repository may take to name its branches.
+GIT_SECONDS = 60.0
+# Wheels that are built from the same source have the same bytes (reproducible-builds.org). No zip is older.
+EPOCH = "315532800"
 # Before PEP 600 a platform was called by a year, and many a wheel still is.
 OLD_PLATFORMS = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
 
@@ -108,6 +100,12 @@ class Recipe:
     runtime: tuple[str, ...] = ()
     pip_args: tuple[str, ...] = ()
     version: str = ""
+    exclude: tuple[str, ...] = ()
+    include: tuple[str, ...] = ()
+
+    @property
+    def rules(self) -> _source.Rules:
+        return _source.Rules(self.exclude, self.include)
 
 
 def _glibc(libc: str) -> tuple[int, int] | None:
@@ -138,6 +136,14 @@ def recipe(params: Mapping[str, Any]) -> Recipe:
     if named and file is None:
         raise ArchiveError(f"flask_app_requirements: {named} is not there.")
     listed = [] if named else wanted
+    for name in ("exclude", "include"):
+        for pattern in params.get(name) or ():
+            why = _source.problem(pattern)
+            if why:
+                raise ArchiveError(
+                    f"flask_app_{name}: {pattern!r} is not a usable pattern; {why}. "
+                    "Write a name, or a path from the top of the source, with * and ?."
+                )
     return Recipe(
         name=params["name"],
         entry=params["entry"],
@@ -148,6 +154,8 @@ def recipe(params: Mapping[str, Any]) -> Recipe:
         runtime=tuple(params["runtime_requirements"]),
         pip_args=tuple(params["pip_args"]),
         version=params["version"],
+        exclude=tuple(params.get("exclude") or ()),
+        include=tuple(params.get("include") or ()),
     )
 
 
@@ -183,31 +191,73 @@ def platform_args(target: Target) -> list[str]:
     return args
 
 
-def build(recipe: Recipe, cache: str, environment: Mapping[str, str]) -> tuple[str, Manifest, bool]:
+def _say_nothing(_warning: str) -> None:
+    pass
+
+
+def build(
+    recipe: Recipe,
+    cache: str,
+    environment: Mapping[str, str],
+    warn: Callable[[str], None] = _say_nothing,
+) -> tuple[str, Manifest, bool]:
     """Return archive, manifest and whether it had to be built.
 
     @param cache: folder that keeps archives by the digest of their input
     @param environment: what the entry is imported with; never kept
+    @param warn: shows a person what they may want to know of the input
     """
     with tempfile.TemporaryDirectory(prefix=f"evenkeel-{recipe.name}-") as work:
         folder = os.path.join(work, "archive")
+        app = os.path.join(folder, "app")
         os.mkdir(folder)
         if recipe.source and os.path.isdir(recipe.source):
-            _copy_source(recipe.source, os.path.join(folder, "app"))
-        key = _key(recipe, folder)
-        archive = os.path.join(cache, f"{recipe.name}-{key}.tar")
+            for warning in _copy_source(recipe.source, app, recipe.rules):
+                warn(warning)
+        inputs = _inputs(recipe, app, work, warn)
+        key = _key(recipe, folder, inputs)
+        archive = _archive_path(recipe, cache, key)
         with _locked(cache, recipe.name):
-            if os.path.exists(archive):
-                manifest = Manifest.read(archive)
-                wheels = os.path.join(cache, manifest.wheels)
-                if os.path.exists(wheels):
-                    os.utime(archive)
-                    os.utime(wheels)
-                    return archive, manifest, False
-            manifest = _fill(recipe, folder, work, cache, environment)
+            if not inputs.unpinned and _is_whole(archive):
+                return archive, _used_again(archive), False
+            manifest = _fill(recipe, inputs, folder, work, cache, environment, warn)
+            if inputs.unpinned:
+                warn(_unpinned_warning(inputs.unpinned))
+                # What comes out tells what came in.
+                archive = _archive_path(recipe, cache, _digest([key, asdict(manifest)]))
+                if _is_whole(archive):
+                    return archive, _used_again(archive), False
             _archive.write(archive, folder, manifest)
             _forget_old(cache, recipe.name)
     return archive, manifest, True
+
+
+def _archive_path(recipe: Recipe, cache: str, key: str) -> str:
+    return os.path.join(cache, f"{recipe.name}-{key}.tar")
+
+
+def _wheels_path(archive: str) -> str:
+    return os.path.join(os.path.dirname(archive), Manifest.read(archive).wheels)
+
+
+def _is_whole(archive: str) -> bool:
+    """Whether an archive is there, and its wheels."""
+    return os.path.exists(archive) and os.path.exists(_wheels_path(archive))
+
+
+def _used_again(archive: str) -> Manifest:
+    """What is used again is not the oldest."""
+    os.utime(archive)
+    os.utime(_wheels_path(archive))
+    return Manifest.read(archive)
+
+
+def _unpinned_warning(unpinned: Sequence[str]) -> str:
+    named = ", ".join(dict.fromkeys(unpinned))
+    return (
+        f"flask_app_requirements: {named} can become another thing while nothing changes here, so the requirements "
+        "are resolved again at each run. Name a commit, or append #sha256=<digest> to a URL."
+    )
 
 
 @contextlib.contextmanager
@@ -219,19 +269,23 @@ def _locked(cache: str, name: str) -> Iterator[None]:
         yield
 
 
-def _copy_source(source: str, folder: str) -> None:
-    def ignore(folder: str, names: list[str]) -> list[str]:
-        patterns = (*EXCLUDED, *EXCLUDED_AT_TOP) if folder == source else EXCLUDED
-        return [name for name in names if any(fnmatch.fnmatch(name, p) for p in patterns)]
+def _copy_source(source: str, folder: str, rules: _source.Rules | None = None) -> list[str]:
+    """Copy what is shipped of the source, and return warnings.
 
-    shutil.copytree(source, folder, symlinks=True, ignore=ignore)
+    @raises ArchiveError: for a link that leads out of the source
+    """
+    warnings = _source.copy(source, folder, rules)
     why = _archive.judge(list(_entries(folder)))
     if why:
-        raise ArchiveError(f"flask_app_source: {why}. A release holds all it needs; mend the link.")
+        raise ArchiveError(
+            f"flask_app_source: {why}. A release holds all it needs; correct the link, "
+            "or name it in flask_app_exclude."
+        )
+    return warnings
 
 
 def _entries(top: str) -> Iterator[tuple[str, str, str]]:
-    """What C(_archive.judge) takes, of all that is below a directory."""
+    """Yield what C(_archive.judge) takes, of all that is below a directory."""
     for place, folders, files in os.walk(top):
         for name in folders + files:
             full = os.path.join(place, name)
@@ -241,16 +295,158 @@ def _entries(top: str) -> Iterator[tuple[str, str, str]]:
             yield os.path.relpath(full, top), kind, os.readlink(full) if kind == "link" else ""
 
 
-def _key(recipe: Recipe, folder: str) -> str:
+@dataclass
+class _Inputs:
+    """What the wheels depend on besides the recipe, brought to where they are built from.
+
+    @param content: all that decides which wheels there are
+    @param pip: the part of it that also decides what a project is built with
+    @param copies: where a project that the requirements name was copied to
+    @param commits: what a branch or tag means now
+    @param unpinned: what may be another thing at the next run, though nothing here changes
+    """
+
+    read: _requirements.Inputs
+    content: list[Any] = field(default_factory=list)
+    pip: list[Any] = field(default_factory=list)
+    copies: dict[str, str] = field(default_factory=dict)
+    commits: dict[str, str] = field(default_factory=dict)
+    unpinned: list[str] = field(default_factory=list)
+
+
+def _inputs(recipe: Recipe, app: str, work: str, warn: Callable[[str], None]) -> _Inputs:
+    """Find all that the wheels depend on.
+
+    The invariant: where a change of a local file, of a branch or of pip's settings changes what a clean build comes to,
+    it changes C(content), or C(unpinned) names it.
+    """
+    bases = [os.path.dirname(recipe.requirements_file or "") or os.getcwd(), recipe.source or ""]
+    of_pip = _requirements.Reader(bases, os.environ)
+    of_pip.arguments(recipe.pip_args)
+    files = _requirements.pip_files(os.environ, sys.prefix)
+    settings = _requirements.pip_settings(os.environ, files)
+    reader = _requirements.Reader(bases, os.environ)
+    if recipe.requirements_file:
+        reader.file(recipe.requirements_file)
+    for spec in recipe.requirements:
+        reader.inputs.content.append(spec)
+        reader.requirement(spec)
+    if os.path.isdir(app):
+        reader.project(app)
+    for found in [*reader.inputs.references]:
+        if found.kind == "project" and not _is_itself(recipe, found):
+            reader.project(found.place)
+    read = reader.inputs
+    read.needs_hashes |= of_pip.inputs.needs_hashes or settings.needs_hashes
+    inputs = _Inputs(read)
+    named = [path for path in settings.files if os.path.isfile(path)]
+    inputs.pip = [
+        *settings.content,
+        *map(_archive.file_digest, named),
+        *of_pip.inputs.content,
+        *map(_requirements.digest_place, of_pip.inputs.folders),
+    ]
+    inputs.unpinned = [*of_pip.inputs.unpinned, *read.unpinned]
+    inputs.content = [*inputs.pip, *read.content]
+    inputs.content += map(_requirements.digest_place, read.folders)
+    for found in (*of_pip.inputs.references, *read.references):
+        inputs.content.append(_pin(recipe, found, inputs, app, work, warn))
+    return inputs
+
+
+def _pin(
+    recipe: Recipe,
+    found: _requirements.Reference,
+    inputs: _Inputs,
+    app: str,
+    work: str,
+    warn: Callable[[str], None],
+) -> str:
+    """What a reference comes to now."""
+    if found.kind == "archive":
+        return _archive.file_digest(found.place)
+    if found.kind == "project":
+        if _is_itself(recipe, found):
+            return ""
+        if found.place not in inputs.copies:
+            inputs.copies[found.place] = _copy_project(recipe, found.place, app, work, warn)
+        return _archive.tree_digest(inputs.copies[found.place])
+    if _requirements.is_pinned(found):
+        return found.place
+    commit = _requirements.resolve_git(found, _git)
+    if commit is None:
+        inputs.unpinned.append(found.place)
+        return found.place
+    if not found.revision.startswith("refs/"):
+        inputs.commits[found.spec] = commit
+    return f"{found.place}@{commit}"
+
+
+def _git(words: Sequence[str]) -> str | None:
+    try:
+        done = _venv.run(["git", *words], _source.environment(), timeout=GIT_SECONDS)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout if done.returncode == 0 else None
+
+
+def _is_itself(recipe: Recipe, found: _requirements.Reference) -> bool:
+    """Whether a requirement names the project that is released."""
+    return (
+        found.kind == "project"
+        and recipe.source is not None
+        and os.path.realpath(found.place) == os.path.realpath(recipe.source)
+    )
+
+
+def _copy_project(
+    recipe: Recipe, place: str, app: str, work: str, warn: Callable[[str], None]
+) -> str:
+    """Copy a project that the requirements name, by the same rule as the source.
+
+    It is built from the copy. So a build writes nothing into it, and what an earlier build left there is not taken for
+    its code.
+    """
+    local = os.path.join(work, "local")
+    os.makedirs(local, exist_ok=True)
+    folder = os.path.join(tempfile.mkdtemp(dir=local), os.path.basename(place))
+    inside = os.path.relpath(place, recipe.source) if recipe.source else os.pardir
+    copied = os.path.join(app, inside)
+    if not inside.startswith(os.pardir) and _is_project(copied):
+        shutil.copytree(copied, folder, symlinks=True)
+    else:
+        for warning in _source.copy(place, folder, recipe.rules, place):
+            warn(warning)
+    build = os.path.join(folder, "build")
+    if any(os.path.isdir(os.path.join(build, name)) for name in ("lib", "bdist.linux-x86_64")):
+        shutil.rmtree(build)
+    return folder
+
+
+def _is_project(folder: str) -> bool:
+    return any(os.path.exists(os.path.join(folder, it)) for it in ("pyproject.toml", "setup.py"))
+
+
+def _key(recipe: Recipe, folder: str, inputs: _Inputs) -> str:
     """Digest the input, so that unchanged input builds nothing."""
-    content = asdict(recipe)
     app = os.path.join(folder, "app")
-    content["format"] = FORMAT
-    content["source"] = _archive.tree_digest(app) if os.path.isdir(app) else None
-    if recipe.source and os.path.isfile(recipe.source):
-        content["source"] = _archive.file_digest(recipe.source)
-    content["requirements_file"] = [_archive.file_digest(path) for path in _files_for_pip(recipe)]
-    return _digest(content)
+    source = None
+    if os.path.isdir(app):
+        source = _archive.tree_digest(app)
+    elif recipe.source:
+        source = _archive.file_digest(recipe.source)
+    return _digest(
+        {
+            "format": FORMAT,
+            "name": recipe.name,
+            "entry": recipe.entry,
+            "target": asdict(recipe.target),
+            "source": source,
+            "runtime": recipe.runtime,
+            "version": recipe.version,
+            "inputs": inputs.content,
+        }
+    )
 
 
 def _digest(content: Any) -> str:
@@ -258,52 +454,40 @@ def _digest(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _files_for_pip(recipe: Recipe) -> list[str]:
-    """The files that pip is told to read, and those that these include."""
-    file = recipe.requirements_file or ""
-    named = [arg.rpartition("=")[2] for arg in (*recipe.requirements, *recipe.pip_args)]
-    wanted = [file, *(os.path.join(os.path.dirname(file), name) for name in named)]
-    return included(path for path in wanted if os.path.isfile(path))
-
-
-def included(files: Iterable[str]) -> list[str]:
-    """Requirements files, and those that these include."""
-    found = list(files)
-    # It grows as it is read.
-    for path in found:
-        with open(path, encoding="utf-8", errors="replace") as lines:
-            names = [match.group(1) for match in map(INCLUDE.match, lines) if match]
-        for name in names:
-            full = os.path.normpath(os.path.join(os.path.dirname(path), name))
-            if os.path.isfile(full) and full not in found:
-                found.append(full)
-    return found
-
-
 def _fill(
-    recipe: Recipe, folder: str, work: str, cache: str, environment: Mapping[str, str]
+    recipe: Recipe,
+    inputs: _Inputs,
+    folder: str,
+    work: str,
+    cache: str,
+    environment: Mapping[str, str],
+    warn: Callable[[str], None],
 ) -> Manifest:
     app, own = os.path.join(folder, "app"), os.path.join(work, "own")
     os.mkdir(own)
-    wheel = _own_wheel(recipe, app, own, work, cache)
+    wheel = _own_wheel(recipe, inputs, app, own, work, cache)
     if wheel:
-        _install_own(recipe, wheel, os.path.join(folder, "lib"))
-    packed = os.path.join(cache, f"{recipe.name}-{_wheels_key(recipe, wheel)}.wheels.tar")
+        # Beside the venv, which releases share. Without its programs: they would run with the controller's Python.
+        _wheel.install_flat(wheel, os.path.join(folder, "lib"))
+    key = _wheels_key(recipe, inputs, wheel)
+    packed = os.path.join(cache, f"{recipe.name}-{key}.wheels.tar")
     unpacked = os.path.join(work, "packed")
     wheels = os.path.join(unpacked, "wheels")
-    if os.path.exists(packed):
+    if not inputs.unpinned and os.path.exists(packed):
         os.utime(packed)
         _archive.unpack(packed, unpacked)
+        lock = _lock_of(wheels)
     else:
         os.makedirs(wheels)
-        _collect(recipe, wheel, wheels, work)
-        _pip(["download", "--no-deps", *_for(recipe.target), "--dest", wheels, "pip"], recipe)
-        _archive.write(packed, unpacked)
-    lock = "".join(
-        _archive.lock_line(name, _archive.file_digest(os.path.join(wheels, name))) + "\n"
-        for name in sorted(os.listdir(wheels))
-        if not name.startswith("pip-")
-    )
+        _collect(recipe, inputs, wheel, wheels, work, warn)
+        inputs.unpinned += _unpinned_by(inputs, wheels, wheel)
+        lock = _lock_of(wheels)
+        if inputs.unpinned:
+            key = _digest([key, lock])
+            packed = os.path.join(cache, f"{recipe.name}-{key}.wheels.tar")
+        if not os.path.exists(packed):
+            _archive.write(packed, unpacked)
+        os.utime(packed)
     with open(os.path.join(folder, _archive.LOCK), "w", encoding="utf-8") as stream:
         stream.write(lock)
     # A wheel built from the source says no more than the source, and its bytes
@@ -322,16 +506,37 @@ def _fill(
     )
 
 
-def _wheels_key(recipe: Recipe, wheel: str | None) -> str:
+def _lock_of(wheels: str) -> str:
+    """A line for each file that a host installs: nothing else is in the archive of the wheels."""
+    return "".join(
+        _archive.lock_line(name, _archive.file_digest(os.path.join(wheels, name))) + "\n"
+        for name in sorted(os.listdir(wheels))
+    )
+
+
+def _wheels_key(recipe: Recipe, inputs: _Inputs, wheel: str | None) -> str:
     """Digest all that decides which wheels are needed, so that a change of code alone moves no dependency."""
     content = {
         "format": FORMAT,
         "target": asdict(recipe.target),
-        "wanted": [*recipe.runtime, *recipe.requirements, *recipe.pip_args],
-        "files": [_archive.file_digest(path) for path in _files_for_pip(recipe)],
+        "runtime": recipe.runtime,
+        "inputs": inputs.content,
         "own": own_requirements(wheel) if wheel else None,
     }
     return _digest(content)
+
+
+def _unpinned_by(inputs: _Inputs, wheels: str, wheel: str | None) -> Iterator[str]:
+    """What wheels require by URL, where that was not known before they were built."""
+    known = {_requirements.url_of(found.spec) for found in inputs.read.references}
+    paths = [os.path.join(wheels, name) for name in sorted(os.listdir(wheels))]
+    for path in [*paths, *filter(None, [wheel])]:
+        for spec in own_requirements(path)[1:]:
+            url = _requirements.url_of(spec)
+            found = _requirements.reference(spec, []) if url else None
+            is_pinned = found and found.kind in ("vcs", "url") and _requirements.is_pinned(found)
+            if url and url not in known and not is_pinned:
+                yield f"{url}, which {os.path.basename(path)} requires,"
 
 
 def own_requirements(wheel: str) -> list[str]:
@@ -342,14 +547,16 @@ def own_requirements(wheel: str) -> list[str]:
     return [str(metadata["Name"]), *map(str, metadata.get_all("Requires-Dist", []))]
 
 
-def _own_wheel(recipe: Recipe, app: str, own: str, work: str, cache: str) -> str | None:
+def _own_wheel(
+    recipe: Recipe, inputs: _Inputs, app: str, own: str, work: str, cache: str
+) -> str | None:
     """The app itself as a wheel, if it is a Python project or already a wheel."""
     if recipe.source and os.path.isfile(recipe.source):
         return shutil.copy(recipe.source, own)
-    if not any(os.path.exists(os.path.join(app, name)) for name in ("pyproject.toml", "setup.py")):
+    if not _is_project(app):
         return None
     requires = build_requires(os.path.join(app, "pyproject.toml"))
-    if not requires or not _built_by_kept(recipe, requires, app, own, work, cache):
+    if not requires or not _built_by_kept(recipe, inputs, requires, app, own, work, cache):
         _build_wheel(recipe, app, own, work)
     return os.path.join(own, os.listdir(own)[0])
 
@@ -374,19 +581,29 @@ def build_requires(pyproject: str) -> list[str]:
 
 
 def _built_by_kept(
-    recipe: Recipe, requires: Sequence[str], app: str, own: str, work: str, cache: str
+    recipe: Recipe,
+    inputs: _Inputs,
+    requires: Sequence[str],
+    app: str,
+    own: str,
+    work: str,
+    cache: str,
 ) -> bool:
     """Whether it could be built with what was installed for an earlier release; pip takes longer for that than to build.
 
     What went wrong here is not told: pip tells it when it builds in a place of its own.
     """
 
+    # What stands behind a URL may be another thing tomorrow, and pip installs it anew.
+    if any(map(_requirements.url_of, requires)):
+        return False
+
     def create(venv: str) -> None:
         install = ["install", *requires]
-        _venv.make(sys.executable, venv, lambda: _pip(install, recipe, "flask_app_source", venv))
+        _venv.make(sys.executable, venv, lambda: _pip_own(install, recipe, venv))
 
     try:
-        venv = _kept_venv(cache, recipe.name, [*requires, *recipe.pip_args], create)
+        venv = _kept_venv(cache, recipe.name, [*requires, *inputs.pip], create)
         _build_wheel(recipe, app, own, work, "--no-build-isolation", venv=venv)
     except ArchiveError:
         return False
@@ -401,69 +618,198 @@ def _build_wheel(
     shutil.rmtree(copy, ignore_errors=True)
     shutil.copytree(app, copy, symlinks=True)
     command = ["wheel", *options, "--no-deps", "--wheel-dir", own, copy]
-    _pip(command, recipe, "flask_app_source", venv)
+    _pip_own(command, recipe, venv)
 
 
-def _install_own(recipe: Recipe, wheel: str, lib: str) -> None:
-    """Install the app's own wheel into a folder of the release, for releases share their venvs."""
-    options = ["--no-deps", "--no-compile", *_for(recipe.target), "--target", lib]
-    _pip(["install", *options, wheel], recipe, "flask_app_source")
-    # They would run with the controller's Python.
-    shutil.rmtree(os.path.join(lib, "bin"), ignore_errors=True)
+def _pip_own(args: Sequence[str], recipe: Recipe, venv: str = "") -> None:
+    """Run pip for the app itself, which has no hash: it is made here."""
+    pip_args = _requirements.without(
+        recipe.pip_args, ("--require-hashes",), ("-r", "--requirement")
+    )
+    settings = {"PIP_REQUIRE_HASHES": "0"}
+    _pip(args, recipe, "flask_app_source", venv, pip_args, settings)
 
 
-def _collect(recipe: Recipe, wheel: str | None, wheels: str, work: str) -> None:
-    wanted = [*recipe.runtime, *recipe.requirements]
-    if recipe.requirements_file:
-        wanted += ["--requirement", _with_wheel(recipe.requirements_file, wheel, work)]
-    if wheel:
-        wanted.append(wheel)
-    if recipe.target.is_here():
-        _pip(["wheel", "--wheel-dir", wheels, *wanted], recipe)
-    else:
-        _pip(["download", *_for(recipe.target), "--dest", wheels, *wanted], recipe)
-    if wheel:
-        os.unlink(os.path.join(wheels, os.path.basename(wheel)))
+def _collect(
+    recipe: Recipe,
+    inputs: _Inputs,
+    wheel: str | None,
+    wheels: str,
+    work: str,
+    warn: Callable[[str], None],
+) -> None:
+    """Resolve what the user requires, and then what the collection does, each alone.
 
-
-def _with_wheel(path: str, wheel: str | None, work: str) -> str:
-    """The requirements file, or one in its place that names the wheel where it names the project."""
-    with open(path, encoding="utf-8") as stream:
-        text = stream.read()
-    named = name_itself(text, path, wheel)
-    if named == text:
-        return path
-    file = os.path.join(work, "requirements.txt")
-    with open(file, "w", encoding="utf-8") as stream:
-        stream.write(named)
-    return file
-
-
-def name_itself(text: str, path: str, wheel: str | None) -> str:
-    """Put the app's own wheel where its requirements name the project that they lie in.
-
-    pip would build the project a second time, inside its source, and find two of it.
-    What is put in makes a file that may lie elsewhere.
+    The invariant: no two parties share a command line of pip. So hashes in the user's file are verified as pip
+    verifies them without the collection, and nothing that comes later replaces a wheel of the user.
     """
-    lines = text.splitlines()
-    own = [ITSELF.fullmatch(line) for line in lines]
-    if not wheel or not any(own):
-        return text
+    _collect_users(recipe, inputs, wheel, wheels, work, warn)
+    if wheel and inputs.read.needs_hashes:
+        # The wheel was made here and has no hash to verify. What it requires must be verified already.
+        extras = next((it.extras for it in inputs.read.references if _is_itself(recipe, it)), "")
+        own = os.path.join(work, "own-required")
+        try:
+            _resolve(
+                recipe,
+                [*ALONE, "--find-links", wheels, f"{wheel}{extras}"],
+                own,
+                work,
+                (),
+                NO_CONFIG,
+            )
+        except ArchiveError as exc:
+            raise ArchiveError(
+                f"{exc} The requirements have hashes, so they must also have those of all that the app "
+                "itself requires: write them anew, and include the app's own dependencies."
+            ) from exc
+        _add_new(own, wheels)
+    if wheel:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(os.path.join(wheels, os.path.basename(wheel)))
+    if recipe.runtime:
+        _collect_runtime(recipe, inputs, wheels, work, warn)
 
-    def elsewhere(line: str) -> str:
-        found = INCLUDE.match(line)
-        if not found:
-            return line
-        return line.replace(found[1], os.path.join(os.path.dirname(path), found[1]))
 
-    put = [
-        f"{wheel}{match[1] or ''}" if match else elsewhere(line) for line, match in zip(lines, own)
+def _collect_users(
+    recipe: Recipe,
+    inputs: _Inputs,
+    wheel: str | None,
+    wheels: str,
+    work: str,
+    warn: Callable[[str], None],
+) -> None:
+    """Resolve what the user requires. Local projects are built from their copies, or else in place."""
+    local = [
+        it.place
+        for it in inputs.read.references
+        if it.kind == "project" and it.place in inputs.copies
     ]
-    return "\n".join(put) + "\n"
+    try:
+        _resolve_users(recipe, inputs, wheel, wheels, work, inputs.copies)
+        return
+    except ArchiveError:
+        if not local:
+            raise
+    # A project may need what is not in the copy: its history, or its neighbours.
+    shutil.rmtree(wheels)
+    os.mkdir(wheels)
+    _resolve_users(recipe, inputs, wheel, wheels, work, {})
+    inputs.unpinned += local
+    warn(
+        f"flask_app_requirements: {', '.join(local)} cannot be built from a copy of the shipped files, so it was built "
+        "in place. What an earlier build left there can be in the release."
+    )
 
 
-def _for(target: Target) -> list[str]:
-    return ["--only-binary", ":all:"] if target.is_here() else platform_args(target)
+def _resolve_users(
+    recipe: Recipe,
+    inputs: _Inputs,
+    wheel: str | None,
+    wheels: str,
+    work: str,
+    copies: Mapping[str, str],
+) -> None:
+    put: dict[str, str | None] = {}
+    for found in inputs.read.references:
+        if _is_itself(recipe, found) and wheel:
+            # pip would build it a second time, inside its source, and find two of it.
+            own = _requirements.replaced(found, wheel)
+            put[found.spec] = None if inputs.read.needs_hashes else own
+        elif found.kind in ("project", "archive"):
+            place = copies.get(found.place, found.place)
+            put[found.spec] = _requirements.replaced(found, place)
+        elif found.spec in inputs.commits:
+            put[found.spec] = _requirements.replaced(found, inputs.commits[found.spec])
+    wanted = [put.get(spec, spec) for spec in recipe.requirements]
+    names = {copy: place for place, copy in copies.items()}
+    if recipe.requirements_file and put:
+        folder = tempfile.mkdtemp(dir=work)
+        written = _requirements.write(inputs.read, put, folder)
+        names.update(written)
+        wanted += ["--requirement", next(iter(written))]
+    elif recipe.requirements_file:
+        wanted += ["--requirement", recipe.requirements_file]
+    if wheel and not inputs.read.needs_hashes:
+        wanted.append(wheel)
+    given = [it for it in wanted if it is not None]
+    if not given:
+        return
+    try:
+        _resolve(recipe, given, wheels, work)
+    except ArchiveError as exc:
+        message = str(exc)
+        for new, path in names.items():
+            message = message.replace(new, path)
+        raise ArchiveError(message) from exc
+
+
+def _collect_runtime(
+    recipe: Recipe, inputs: _Inputs, wheels: str, work: str, warn: Callable[[str], None]
+) -> None:
+    """Resolve what the collection requires, under what the user has already."""
+    pins, options = os.path.join(work, "pins.txt"), os.path.join(work, "indexes.txt")
+    for path, content in ((pins, _pins(wheels)), (options, inputs.read.index_options)):
+        with open(path, "w", encoding="utf-8") as stream:
+            stream.writelines(f"{line}\n" for line in content)
+    dest = os.path.join(work, "runtime")
+    wanted = ["--find-links", wheels, "--constraint", pins, *recipe.runtime]
+    named = ", ".join(recipe.runtime)
+    about = "flask_app_requirements"
+    if os.listdir(wheels):
+        about += f": they can be installed, but not with what the collection needs ({named})"
+
+    def resolve(indexes: Sequence[str]) -> None:
+        args = _requirements.without(recipe.pip_args, OWN_ARGS, ("-r", "--requirement"))
+        _resolve(recipe, [*indexes, *wanted], dest, work, args, OWN_SETTINGS, about)
+
+    if not inputs.read.index_options:
+        resolve([])
+    else:
+        try:
+            resolve(["--requirement", options])
+        except ArchiveError as refused:
+            shutil.rmtree(dest, ignore_errors=True)
+            try:
+                resolve([])
+            except ArchiveError:
+                raise refused from None
+            warn(
+                f"flask_app_requirements: the indexes that they name do not have {named}. Those came from the indexes "
+                "of pip's own configuration on the controller. To allow no others, name yours in flask_app_pip_args."
+            )
+    _add_new(dest, wheels)
+
+
+def _pins(wheels: str) -> list[str]:
+    """A constraint for each wheel."""
+    return [_archive.lock_line(name, "").split(" ")[0] for name in sorted(os.listdir(wheels))]
+
+
+def _add_new(folder: str, wheels: str) -> None:
+    """Take the wheels of distributions that are not there yet."""
+    there = {pin.partition("==")[0] for pin in _pins(wheels)}
+    for name, pin in zip(sorted(os.listdir(folder)), _pins(folder)):
+        if pin.partition("==")[0] not in there:
+            shutil.move(os.path.join(folder, name), wheels)
+
+
+def _resolve(
+    recipe: Recipe,
+    wanted: Sequence[str],
+    dest: str,
+    work: str,
+    pip_args: Sequence[str] | None = None,
+    settings: Mapping[str, str] | None = None,
+    about: str = "flask_app_requirements",
+) -> None:
+    """Have pip put the wheels of requirements, and of all that these require, into a folder."""
+    os.makedirs(dest, exist_ok=True)
+    options = ["--src", os.path.join(work, "src")]
+    if recipe.target.is_here():
+        command = ["wheel", *options, "--wheel-dir", dest, *wanted]
+    else:
+        command = ["download", *options, *platform_args(recipe.target), "--dest", dest, *wanted]
+    _pip(command, recipe, about, pip_args=pip_args, settings=settings)
 
 
 def _pip(
@@ -471,32 +817,36 @@ def _pip(
     recipe: Recipe,
     about: str = "flask_app_requirements",
     venv: str = "",
+    pip_args: Sequence[str] | None = None,
+    settings: Mapping[str, str] | None = None,
 ) -> None:
     """Run the controller's pip.
 
     @param venv: that it works in, and whose programs a build finds, instead of the controller's Python
+    @param pip_args: instead of the user's
+    @param settings: environment variables that go before pip's configuration
     """
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input"]
     folder = os.path.dirname(recipe.requirements_file) if recipe.requirements_file else None
-    environment = None
+    environment = {"SOURCE_DATE_EPOCH": EPOCH, **os.environ, **(settings or {})}
     if venv:
         programs = os.path.join(venv, "bin")
         command += ["--python", os.path.join(programs, "python")]
-        path = os.environ.get("PATH", os.defpath)
-        environment = {**os.environ, "PATH": f"{programs}{os.pathsep}{path}"}
-    done = _venv.run([*command, *args, *recipe.pip_args], environment, folder)
+        environment["PATH"] = f"{programs}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    arguments = recipe.pip_args if pip_args is None else pip_args
+    done = _venv.run([*command, *args, *arguments], environment, folder)
     if done.returncode != 0:
         raise ArchiveError(f"{about}: {pip_reason(done.stdout)}")
 
 
 def pip_reason(output: str) -> str:
-    """The sentence of pip's output that tells a person what to change."""
+    """What pip's output says that a person has to change: a sentence, and the requirements that pip lists."""
     if "No module named pip" in output:
         return (
             "the controller's Python has no pip to resolve them with. Install it (Debian: "
             "apt install python3-pip, a venv: python -m ensurepip)."
         )
-    errors = ERROR.findall(output)
+    errors = [error for _indent, error in ERROR.findall(output)]
     telling = [line for line in errors if "No matching distribution" in line or "conflict" in line]
     # What pip ran for a build says why itself; pip's own words are only that it did.
     causes = [*INNER.findall(output), *CONTEXT.findall(output)][-1:]
@@ -505,10 +855,21 @@ def pip_reason(output: str) -> str:
         reason = f"{errors[0]} ({causes[0].strip()})"
     else:
         reason = (telling or causes or errors or [_venv.last_line(rest)])[0]
-    return (
-        f"{' '.join(reason.split()).rstrip('.')}. pip on the controller must be able to resolve "
-        "and build it; mend what it names."
-    )
+    sentence = _listed(reason)
+    conflict = CONFLICT.search(output)
+    if telling and conflict:
+        sentence = f"{sentence}. {_listed(conflict[0])}"
+    return f"{sentence}. pip on the controller must be able to resolve and build it; change what it names."
+
+
+def _listed(reason: str) -> str:
+    """One line of pip's sentence and of the list below it."""
+    sentence, *below = (" ".join(line.split()) for line in reason.splitlines())
+    if not below or not sentence.endswith((":", ".")):
+        return " ".join([sentence, *below]).rstrip(".")
+    more = f"; and {len(below) - LISTED} more" if len(below) > LISTED else ""
+    listed = "; ".join(below[:LISTED]).replace(":; ", ": ")
+    return f"{sentence} {listed}{more}".rstrip(".")
 
 
 def _proving_venv(packed: str, unpacked: str) -> str:
@@ -577,14 +938,13 @@ def commit(source: str | None) -> str:
         return ""
     folder = source if os.path.isdir(source) else os.path.dirname(source)
     try:
-        # The environment may point git elsewhere, as it does in a hook.
-        environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8"}
+        git, environment = ["git", *_source.TRUSTING], _source.environment()
         # A copy of the app inside another project's work tree is of none of its commits.
-        listed = _venv.run(["git", "ls-files"], environment, folder)
+        listed = _venv.run([*git, "ls-files"], environment, folder)
         if listed.returncode != 0 or not listed.stdout.strip():
             return ""
         described = ["describe", "--always", "--abbrev=12", "--exclude=*", "--dirty=+"]
-        done = _venv.run(["git", *described], environment, folder)
+        done = _venv.run([*git, *described], environment, folder)
     except OSError:
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""

@@ -3,6 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Make a venv from an archive's wheels alone: no package index, no pip and no ensurepip needed.
 
+Root makes it on the hosts, so none of the wheels' code runs here.
+
 This file is private to the collection.
 """
 
@@ -18,7 +20,7 @@ import tempfile
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 
-from ansible_collections.evenkeel.flask.plugins.module_utils import _archive, _untrusted
+from ansible_collections.evenkeel.flask.plugins.module_utils import _archive, _untrusted, _wheel
 
 DONE = ".complete"
 
@@ -82,11 +84,17 @@ def is_complete(venv: str) -> bool:
 def create(python: str, venv: str, unpacked: str) -> None:
     """Make C(venv) from the wheels and the lock in C(unpacked).
 
-    @raises ArchiveError: with what pip or venv said
+    @raises ArchiveError: for a wheel that is not the locked one, and with what venv said
     """
-    wheels, lock = os.path.join(unpacked, "wheels"), os.path.join(unpacked, _archive.LOCK)
-    options = ["--require-hashes", "--find-links", wheels, "--requirement", lock]
-    make(python, venv, lambda: _pip(venv, unpacked, *options))
+    wheels = _wheel.locked(os.path.join(unpacked, "wheels"), os.path.join(unpacked, _archive.LOCK))
+
+    def fill() -> None:
+        _wheel.install(wheels, venv)
+        # Not with the venv's own Python, which would read the .pth files of packages. A file for another
+        # version of Python than this does not compile, and is no failure.
+        run([python, "-I", "-m", "compileall", "-q", os.path.join(venv, "lib")])
+
+    make(python, venv, fill)
 
 
 def make(python: str, venv: str, fill: Callable[[], None]) -> None:
@@ -105,19 +113,6 @@ def make(python: str, venv: str, fill: Callable[[], None]) -> None:
         # Half of one would keep a full disk full.
         shutil.rmtree(venv, ignore_errors=True)
         raise
-
-
-def _pip(venv: str, unpacked: str, *args: str) -> None:
-    pip = glob.glob(os.path.join(unpacked, "wheels", "pip-*.whl"))[0]
-    command = [os.path.join(venv, "bin", "python"), os.path.join(pip, "pip"), "--isolated"]
-    options = [
-        "--disable-pip-version-check",
-        "--no-cache-dir",
-        "--no-index",
-        "--no-deps",
-        "--quiet",
-    ]
-    _check(run([*command, "install", *options, *args]), "The archive's wheels do not install")
 
 
 def _check(done: subprocess.CompletedProcess[str], what: str) -> None:

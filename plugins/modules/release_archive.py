@@ -18,8 +18,15 @@ description:
     Hosts need no access to a package index.
   - Runs on the controller (C(delegate_to=localhost)), with the pip of the controller's Python and
     its configuration.
+  - The requirements of the app are resolved alone, as C(pip install -r) does. Hashes in them are verified.
+    O(runtime_requirements) are resolved after that, and change no version of theirs.
+  - In a git work tree, what git tracks is shipped of O(source). Elsewhere, names of secrets are left out, and a warning
+    names them. Environments and caches are always left out.
   - Unchanged input builds nothing, and a change of code alone resolves no requirement anew. What is in the archive
     does not depend on when or where it was packed, so the same content is the same release.
+  - The input is the source, the requirements, local files and projects that they name, what a branch that they name
+    points to, pip's settings, and the other options. The content of package indexes is not. What cannot be pinned, as a
+    URL without a hash, is resolved again at each run, and a warning names it.
   - When the hosts run another Python or an older C library than the controller, only ready-made
     wheels can be used.
 extends_documentation_fragment:
@@ -77,6 +84,23 @@ options:
     type: list
     elements: str
     default: []
+  exclude:
+    description:
+      - What of O(source) is not shipped, and not built into its wheel. A pattern is written as in C(.gitignore). Without a
+        slash it is a name at any depth, with one it is a path from the top. A slash at its end is for directories only.
+      - It goes before O(include).
+    type: list
+    elements: str
+    default: []
+    version_added: "0.2.0"
+  include:
+    description:
+      - What of O(source) is shipped although it would be left out, as files that were built and that git ignores.
+        Patterns are written as for O(exclude).
+    type: list
+    elements: str
+    default: []
+    version_added: "0.2.0"
   target:
     description:
       - The hosts' Python, as M(evenkeel.flask.preflight) returns it.
@@ -181,6 +205,8 @@ ARGUMENT_SPEC = {
     "environment": {"type": "dict", "default": {}, "no_log": True},
     "version": {"type": "str", "default": ""},
     "pip_args": {"type": "list", "elements": "str", "default": []},
+    "exclude": {"type": "list", "elements": "str", "default": []},
+    "include": {"type": "list", "elements": "str", "default": []},
     "target": {
         "type": "dict",
         "required": True,
@@ -199,7 +225,7 @@ def main() -> None:
     environment, secrets = _environment.take(module)
     try:
         recipe = _build.recipe(params)
-        path, manifest, built = _build.build(recipe, params["cache"], environment)
+        path, manifest, built = _build.build(recipe, params["cache"], environment, module.warn)
         wheels = os.path.join(os.path.dirname(path), manifest.wheels)
         digests = {
             "archive_sha256": _archive.file_digest(path),

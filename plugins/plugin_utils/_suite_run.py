@@ -29,6 +29,7 @@ from ansible_collections.evenkeel.flask.plugins.module_utils import (
     _build,
     _endpoints,
     _http,
+    _requirements,
     _venv,
 )
 from ansible_collections.evenkeel.flask.plugins.module_utils._checks.trial import (
@@ -59,7 +60,7 @@ def python_with(requirements: Sequence[str], cache: str, folder: str) -> str:
     """
     files = [os.path.join(folder, name) for name in requirements if name.endswith(".txt")]
     try:
-        digests = [_archive.file_digest(path) for path in _build.included(files)]
+        digests = [_archive.file_digest(path) for path in _requirements.included(files)]
     except OSError as error:
         raise Inconclusive(
             f"checks.suite.requirements: {error.filename} cannot be read: {error.strerror}"

@@ -13,7 +13,6 @@ import shutil
 import subprocess
 import sys
 import tarfile
-import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +26,7 @@ from ansible_collections.evenkeel.flask.plugins.module_utils import (
 )
 from ansible_collections.evenkeel.flask.plugins.module_utils._archive import ArchiveError
 from ansible_collections.evenkeel.flask.plugins.module_utils._build import Recipe, Target
-from ansible_collections.evenkeel.flask.tests.unit.plugins.wheels import make_pip, make_wheel
+from ansible_collections.evenkeel.flask.tests.unit.plugins.wheels import make_wheel
 
 ELSEWHERE = Target("3.9.2", "cp39", "x86_64", "glibc-2.31")
 run = _venv.run
@@ -58,24 +57,14 @@ class Pip:
         self.paths.append((environment or os.environ)["PATH"])
         if self.refuses in command:
             return subprocess.CompletedProcess(command, 1, f"ERROR: no {self.refuses}")
-        if "--target" in command:
-            place = command.index("--target") + 1
-            self.install(Path(command[place + 1]), Path(command[place]))
         for option in ("--dest", "--wheel-dir"):
             if option in command:
                 self.give(list(command), Path(command[command.index(option) + 1]))
         return subprocess.CompletedProcess(command, bool(self.refusal), self.refusal)
 
-    def install(self, wheel, place):
-        with zipfile.ZipFile(wheel) as archive:
-            archive.extractall(place)
-        (place / "bin").mkdir()
-        (place / "bin" / "shop").write_text("#!/the/controller's/python\n")
-
     def give(self, command, place):
-        if command[-1] == "pip":
-            make_pip(place)
-        elif place.name == "own":
+        place.mkdir(exist_ok=True)
+        if place.name == "own":
             # As a build backend does, it writes in the tree it builds from, and never twice the same.
             Path(command[command.index("--wheel-dir") + 2], "build").write_text("left behind")
             make_wheel(place, "shop", "2.0", {"shop.py": "", "time": str(len(self.asked))})
@@ -231,7 +220,7 @@ class TestWheels:
         asked = len(pip.asked)
         (source / "shop.py").write_text("app = 2\n")
         build(recipe)
-        assert [args[0] for args in pip.asked[asked:]] == ["wheel", "install"]
+        assert [args[0] for args in pip.asked[asked:]] == ["wheel"]
 
     @pytest.mark.parametrize(
         "change",
@@ -290,10 +279,14 @@ class TestBackend:
 
     def test_half_of_it_is_not_kept(self, asked, pip):
         pip.refuses = "install"
-        with pytest.raises(ArchiveError):
-            asked()
+        assert asked() == [INSTALL, ["wheel"]]
         pip.refuses = ""
         assert asked() == [INSTALL, BY_KEPT]
+
+    @pytest.mark.parametrize("url", ["file:///srv/x", "git+https://h/x@main"])
+    def test_what_stands_behind_a_url_is_not_kept(self, asked, monkeypatch, url):
+        monkeypatch.setattr(_build, "_git", lambda _words: None)
+        assert asked(f'requires = ["x @ {url}"]') == [["wheel"]]
 
     def test_a_project_that_wants_more_than_it_names_is_built_by_pip_alone(self, asked, pip):
         asked()
@@ -410,7 +403,6 @@ class TestArchive:
         }
         assert packed(wheels_of(archive)) == {
             "wheels/flask-1.0-py3-none-any.whl",
-            "wheels/pip-0-py3-none-any.whl",
         }
         flask = _archive.file_digest(str(pip.shelf / "flask-1.0-py3-none-any.whl"))
         assert text_of(archive, _archive.LOCK) == f"flask==1.0 --hash=sha256:{flask}\n"
@@ -497,32 +489,14 @@ class TestPip:
         asked = [arg for args in pip.asked for arg in args if "requirement" in arg]
         assert asked == ["--requirement", f"{source}/requirements.txt"]
 
-    @pytest.mark.parametrize(
-        ("line", "put"),
-        [
-            ("-e .", "/w/shop.whl"),
-            (".", "/w/shop.whl"),
-            ("--editable=./  # us", "/w/shop.whl"),
-            ("-e .[prod,mail]", "/w/shop.whl[prod,mail]"),
-            ("-r base.txt", "-r /src/base.txt"),
-            ("-c /etc/pins.txt", "-c /etc/pins.txt"),
-            ("flask>=3", "flask>=3"),
-            ("./vendor/x.whl", "./vendor/x.whl"),
-        ],
-    )
-    def test_a_project_that_requires_itself_gets_the_wheel_that_was_built_of_it(self, line, put):
-        text = f"{line}\n-e .\n"
-        named = _build.name_itself(text, "/src/requirements.txt", "/w/shop.whl")
-        assert named == f"{put}\n/w/shop.whl\n"
-
-    @pytest.mark.parametrize(("text", "wheel"), [("flask\n", "/w/shop.whl"), ("-e .\n", None)])
-    def test_other_requirements_are_read_where_they_lie(self, text, wheel):
-        assert _build.name_itself(text, "/src/requirements.txt", wheel) == text
-
     def test_it_is_told_all_that_is_wanted(self, build, recipe, pip):
         build(replace(recipe, requirements=("flask", "redis"), pip_args=("--pre",)))
         assert all(asked[-1] == "--pre" for asked in pip.asked)
-        assert pip.asked[0][-4:] == ["gunicorn", "flask", "redis", "--pre"]
+        # Two parties share no command line of pip.
+        assert [asked[-3:] for asked in pip.asked] == [
+            ["flask", "redis", "--pre"],
+            [pip.asked[1][-3], "gunicorn", "--pre"],
+        ]
 
     def test_a_controller_like_the_hosts_may_build_wheels(self, build, recipe, pip, monkeypatch):
         monkeypatch.setattr(_build, "_prove_entry", lambda *_args: None)
@@ -564,7 +538,8 @@ class TestPip:
                 "ERROR: Cannot install a and b because these package versions have conflicting dependencies.\n"
                 "The conflict is caused by:\n    a 1 depends on c>2\n"
                 "ERROR: ResolutionImpossible: for help visit https://pip.pypa.io\n",
-                "Cannot install a and b because these package versions have conflicting dependencies. pip",
+                "Cannot install a and b because these package versions have conflicting dependencies. "
+                "The conflict is caused by: a 1 depends on c>2. pip",
             ),
             (
                 "error: subprocess-exited-with-error\nERROR: Failed to build psycopg2\n",
@@ -600,6 +575,17 @@ class TestPip:
                 'ERROR: Exception:\nTraceback (most recent call last):\n  File "x.py", line 1\n'
                 "ModuleNotFoundError: No module named 'setuptools.nope'\n\n",
                 "ModuleNotFoundError: No module named 'setuptools.nope'. pip",
+            ),
+            (
+                "ERROR: In --require-hashes mode, all requirements must have their versions pinned with ==. These do "
+                "not:\n    gunicorn>=22 from file:///x (from -r r.txt (line 1))\n    redis from file:///y\n",
+                "In --require-hashes mode, all requirements must have their versions pinned with ==. These do not: "
+                "gunicorn>=22 from file:///x (from -r r.txt (line 1)); redis from file:///y. pip",
+            ),
+            (
+                "ERROR: Hashes are missing from:\n"
+                + "".join(f"    p{number}\n" for number in range(12)),
+                "Hashes are missing from: p0; p1; p2; p3; p4; p5; p6; p7; p8; p9; and 2 more. pip",
             ),
             ("Killed\n", "Killed. pip"),
             ("", "it said nothing. pip"),

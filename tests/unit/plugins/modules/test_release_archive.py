@@ -63,12 +63,21 @@ def test_only_a_new_archive_is_a_change():
 
 def test_what_was_asked_for_is_built(builds):
     build(requirements=["flask"], runtime_requirements=["gunicorn"], environment={"WORKERS": 5})
-    ((recipe, cache, environment),) = builds
+    ((recipe, cache, environment, _warn),) = builds
     assert recipe == _build.Recipe(
         "shop", "shop:app", _build.Target(**TARGET), requirements=("flask",), runtime=("gunicorn",)
     )
     assert cache == "/cache"
     assert environment == {"WORKERS": "5"}
+
+
+def test_a_warning_of_the_build_is_shown(monkeypatch):
+    def warns(_recipe, _cache, _environment, warn):
+        warn("flask_app_source: new.py is not tracked by git")
+        return BUILT["path"], Manifest("shop", "", "cp311", "d", "w"), False
+
+    monkeypatch.setattr(_build, "build", warns)
+    assert "flask_app_source: new.py is not tracked by git" in str(build()["warnings"])
 
 
 @pytest.mark.parametrize(
@@ -80,6 +89,8 @@ def test_what_was_asked_for_is_built(builds):
         ),
         ({"requirement": ["flask"]}, "Unsupported parameters"),
         ({"source": "/nowhere/shop"}, "flask_app_source: /nowhere/shop is not there"),
+        ({"exclude": ["!keep"]}, "flask_app_exclude: '!keep' is not a usable pattern; negation"),
+        ({"include": ["../x"]}, "flask_app_include: '../x' is not a usable pattern; it leaves"),
         ({"requirements": ["/nowhere/prod.txt"]}, "/nowhere/prod.txt is not there"),
     ],
 )
