@@ -16,6 +16,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+import evenkeel_cookies
 import evenkeel_static
 import flask
 from flask.json.provider import DefaultJSONProvider
@@ -44,6 +45,7 @@ class Optimizer:
         own = {name: value for name, value in values.items() if not name.startswith("EVENKEEL_")}
         defaults = flask.Flask.default_config
         flask.Flask.default_config = type(defaults)({**defaults, **own})
+        evenkeel_cookies.lay_under(getattr(settings, "EVENKEEL_HOST_COOKIE", False))
         if settings.EVENKEEL_JSON:
             from evenkeel_json import OrjsonProvider
 

@@ -50,7 +50,7 @@ class Store:
     @property
     def sessions(self):
         """The keys of live sessions."""
-        return [key for key in self.inside.keys() if b"session:" in key]
+        return [key for key in self.inside.scan_iter() if b"session:" in key]
 
     def go(self):
         self.server.connected = False
