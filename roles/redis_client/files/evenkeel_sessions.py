@@ -314,7 +314,7 @@ class RedisSessions(CookieSessions):
         if following is None:
             return False
         age = self._lifetime(app) - milliseconds / 1000
-        if age > GRACE_SECONDS or not self._is_alive(redis, following.decode()):
+        if not -1 < age <= GRACE_SECONDS or not self._is_alive(redis, following.decode()):
             raise _Ended
         return True
 
@@ -432,21 +432,30 @@ class RedisSessions(CookieSessions):
                     self._end(origin, lifetime)
                 response.delete_cookie(self.get_cookie_name(app), **self._attributes(app))
             return
-        if not set(content) - HARMLESS and self._fits(app, content):
-            if origin and not session.modified and not origin.has_to_move:
+        if not set(content) - HARMLESS and (
+            origin is None or session.modified or origin.has_to_move
+        ):
+            if not session.modified and origin is None:
+                # Flask renews the cookie of a permanent session.
+                super().save_session(app, session, response)
                 return
-            if origin:
-                self._end(origin, lifetime)
-                session.modified = True
-            session._origin = None
-            super().save_session(app, session, response)
-            return
+            value = self._signed(app, content)
+            if len(value) <= MAX_COOKIE_BYTES:
+                if origin:
+                    self._end(origin, lifetime)
+                self._set_cookie(app, session, response, value)
+                return
         is_new = self._store(app, session, content, lifetime)
         if is_new is not None and (is_new or self.should_set_cookie(app, session)):
-            expires = self.get_expiration_time(app, session)
-            response.set_cookie(
-                self.get_cookie_name(app), session._id, expires=expires, **self._attributes(app)
-            )
+            self._set_cookie(app, session, response, session._id)
+
+    def _set_cookie(self, app: Flask, session: Any, response: Response, value: str) -> None:
+        response.set_cookie(
+            self.get_cookie_name(app),
+            value,
+            expires=self.get_expiration_time(app, session),
+            **self._attributes(app),
+        )
 
     def _store(
         self, app: Flask, session: Any, content: dict[str, Any], lifetime: int
@@ -463,13 +472,13 @@ class RedisSessions(CookieSessions):
             session._id = new
             return True
         value = self.serializer.dumps(content) if session.modified else origin.content
-        is_changed = session._was_cleared or (
-            value != origin.content and self._essence(value) != self._essence(origin.content)
-        )
+        is_changed, takes_away = session._was_cleared, session._was_cleared
+        if value != origin.content:
+            # As they are serialized: what the app changed in place is the same object in both.
+            old, new_content = self.serializer.loads(origin.content), self.serializer.loads(value)
+            is_changed = is_changed or not _is_same(_essence(old), _essence(new_content))
+            takes_away = takes_away or _loses(_essence(old), new_content)
         if is_changed or (origin.has_to_move and not origin.is_superseded):
-            takes_away = session._was_cleared or _takes_away(
-                self.serializer.loads(origin.content), self.serializer.loads(value)
-            )
             new, digest = self._new_id(app)
             seconds = lifetime
             if _has_two_terms(app, lifetime) and origin.seconds_left <= FIRST_SECONDS:
@@ -624,35 +633,29 @@ class RedisSessions(CookieSessions):
         family = secrets.token_hex(16)
         if origin and origin.is_signed:
             old = self.serializer.loads(origin.content)
-            if origin.is_superseded or session._was_cleared or _takes_away(old, content):
+            if origin.is_superseded or session._was_cleared or _loses(_essence(old), content):
                 # The cookie of before would log in again.
                 return False
             family = origin.digest
         elif origin:
-            if not isinstance(error, RedisRefused):
-                return False
             # A full Redis takes no content, but it deletes.
             try:
+                if not isinstance(error, RedisRefused):
+                    return False
                 self._end(origin, self._lifetime(app))
             except RedisAway:
                 return False
         if set(content) - HARMLESS:
             content[STAMP] = [family, int(self.guarded.wall() * 1e6)]
-        if not self._fits(app, content):
-            return False
-        expires = self.get_expiration_time(app, session)
         value = self._signed(app, content)
-        response.set_cookie(
-            self.get_cookie_name(app), value, expires=expires, **self._attributes(app)
-        )
+        if len(value) > MAX_COOKIE_BYTES:
+            return False
+        self._set_cookie(app, session, response, value)
         return True
 
     def _signed(self, app: Flask, content: Mapping[str, Any]) -> str:
         value: str | bytes = self.get_signing_serializer(app).dumps(dict(content))  # type: ignore[union-attr]
         return value if isinstance(value, str) else value.decode()
-
-    def _fits(self, app: Flask, content: Mapping[str, Any]) -> bool:
-        return len(self._signed(app, content)) <= MAX_COOKIE_BYTES
 
     def _attributes(self, app: Flask) -> dict[str, Any]:
         getters = {each: getattr(self, f"get_cookie_{each}", None) for each in COOKIE}
@@ -669,13 +672,6 @@ class RedisSessions(CookieSessions):
         drawn = secrets.token_bytes(RANDOM_BYTES)
         own = base64.urlsafe_b64encode(drawn + _mac(_secret_keys(app)[0], drawn)).decode()
         return own, _digest(own)
-
-    def _essence(self, content: str) -> str:
-        """What matters of it, serialized."""
-        if not any(f'"{name}"' in content for name in HARMLESS):
-            return content
-        data = self.serializer.loads(content)
-        return str(self.serializer.dumps({key: data[key] for key in data if key not in HARMLESS}))
 
 
 class _Ended(Exception):
@@ -716,12 +712,24 @@ def _has_two_terms(app: Flask, lifetime: int) -> bool:
     return bool(app.config["SESSION_REFRESH_EACH_REQUEST"]) and lifetime > 2 * FIRST_SECONDS
 
 
-def _takes_away(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-    """Whether a change removed or emptied something that matters, as a logout does."""
-    return _loses({key: old[key] for key in old if key not in HARMLESS}, new)
+def _essence(content: Mapping[str, Any]) -> dict[str, Any]:
+    """What can give somebody a right."""
+    return {key: content[key] for key in content if key not in HARMLESS}
+
+
+def _is_same(old: Any, new: Any) -> bool:
+    """Whether both are serialized alike: to Python V(1) and V(True) are equal."""
+    if type(old) is not type(new):
+        return False
+    if isinstance(old, dict):
+        return old.keys() == new.keys() and all(_is_same(old[key], new[key]) for key in old)
+    if isinstance(old, (list, tuple)):
+        return len(old) == len(new) and all(map(_is_same, old, new))
+    return bool(old == new)
 
 
 def _loses(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Whether a change removed or emptied something, as a logout does."""
     for key, value in old.items():
         other = new.get(key)
         if key not in new or (value and not other):
