@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import functools
 import hashlib
 import hmac
 import ipaddress
@@ -37,6 +38,8 @@ from werkzeug.exceptions import ServiceUnavailable
 
 RANDOM_BYTES = 32
 MAC_BYTES = 16
+# Of SHA-256.
+BLOCK_BYTES = 64
 # Base64 of both, without padding.
 ID_LENGTH = 64
 # Ids of the collection before 1.0: base64 of the random bytes alone.
@@ -285,7 +288,7 @@ class RedisSessions(CookieSessions):
         """From before the first release with Redis, from while Redis was away, or harmless."""
         content = dict(super()._find(app, request, session) or {})
         stamp = content.pop(STAMP, None)
-        if not set(content) - HARMLESS:
+        if HARMLESS.issuperset(content):
             return content or None
         # A signature can be written in several ways, what it is of cannot.
         family, made = stamp or (_digest(own.rpartition(".")[0]), 0)
@@ -351,10 +354,10 @@ class RedisSessions(CookieSessions):
         """The content, and how many seconds it will last; without these it is that of the id before."""
         live = self._key("session", digest)
         with redis.pipeline(transaction=False) as asked:
-            asked.mget(live, self._key("was", digest), self._key("next", digest)).pttl(live)
-            (content, was, following), milliseconds = asked.execute()
+            content, milliseconds = asked.get(live).pttl(live).execute()
         if content is not None:
             return content, milliseconds / 1000
+        was, following = redis.mget(self._key("was", digest), self._key("next", digest))
         if was is not None and following and self._is_alive(redis, following.decode()):
             return was, None
         return None, None
@@ -401,7 +404,7 @@ class RedisSessions(CookieSessions):
             if session._found is None and not session.modified:
                 return
             try:
-                content = dict(session)
+                content = session._touch().copy()
                 if session._is_unread:
                     self._leave_alone(session, content)
                 else:
@@ -416,7 +419,7 @@ class RedisSessions(CookieSessions):
 
         @raises ServiceUnavailable: when the app changed what it could not read
         """
-        if session._loses or set(content) - HARMLESS:
+        if session._loses or not HARMLESS.issuperset(content):
             session.modified = True
             raise ServiceUnavailable
 
@@ -432,7 +435,7 @@ class RedisSessions(CookieSessions):
                     self._end(origin, lifetime)
                 response.delete_cookie(self.get_cookie_name(app), **self._attributes(app))
             return
-        if not set(content) - HARMLESS and (
+        if HARMLESS.issuperset(content) and (
             origin is None or session.modified or origin.has_to_move
         ):
             if not session.modified and origin is None:
@@ -474,10 +477,10 @@ class RedisSessions(CookieSessions):
         value = self.serializer.dumps(content) if session.modified else origin.content
         is_changed, takes_away = session._was_cleared, session._was_cleared
         if value != origin.content:
-            # As they are serialized: what the app changed in place is the same object in both.
-            old, new_content = self.serializer.loads(origin.content), self.serializer.loads(value)
-            is_changed = is_changed or not _is_same(_essence(old), _essence(new_content))
-            takes_away = takes_away or _loses(_essence(old), new_content)
+            # Against what was read, not against the same objects: an app may change a value in place.
+            old = _essence(self.serializer.loads(origin.content))
+            is_changed = is_changed or not _is_same(old, _essence(content))
+            takes_away = takes_away or _loses(old, content)
         if is_changed or (origin.has_to_move and not origin.is_superseded):
             new, digest = self._new_id(app)
             seconds = lifetime
@@ -645,7 +648,7 @@ class RedisSessions(CookieSessions):
                 self._end(origin, self._lifetime(app))
             except RedisAway:
                 return False
-        if set(content) - HARMLESS:
+        if not HARMLESS.issuperset(content):
             content[STAMP] = [family, int(self.guarded.wall() * 1e6)]
         value = self._signed(app, content)
         if len(value) > MAX_COOKIE_BYTES:
@@ -688,8 +691,23 @@ def _secret_keys(app: Flask) -> list[bytes]:
     return [key.encode() if isinstance(key, str) else key for key in keys if key]
 
 
+@functools.lru_cache(16)
+def _pads(key: bytes) -> tuple[Any, Any]:
+    """The two halves of HMAC-SHA256 (RFC 2104) with a key. C(hmac.digest) takes eight times as long."""
+    padded = (hashlib.sha256(key).digest() if len(key) > BLOCK_BYTES else key).ljust(
+        BLOCK_BYTES, b"\0"
+    )
+    inner, outer = (hashlib.sha256(bytes(byte ^ pad for byte in padded)) for pad in (0x36, 0x5C))
+    inner.update(b"evenkeel session ")
+    return inner, outer
+
+
 def _mac(key: bytes, what: bytes) -> bytes:
-    return hmac.digest(key, b"evenkeel session " + what, "sha256")[:MAC_BYTES]
+    inner, outer = (half.copy() for half in _pads(key))
+    inner.update(what)
+    outer.update(inner.digest())
+    mac: bytes = outer.digest()
+    return mac[:MAC_BYTES]
 
 
 def _signed_by(own: str, keys: list[bytes]) -> int | None:

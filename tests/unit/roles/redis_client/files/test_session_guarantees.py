@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 import secrets
 
 import evenkeel_redis
@@ -439,6 +440,12 @@ def test_the_secret_key_ends_sessions_as_in_flask(key, fallbacks, finds, kind, w
     assert app.found(own) == {"user": 7}
     assert bool(app.found(own) if finds else rotated(app, key, fallbacks).found(own)) is finds
     assert bool(rotated(app, key, fallbacks).found(own)) is finds
+
+
+@given(key=st.binary(min_size=1, max_size=200), what=st.binary(max_size=100))
+def test_the_mac_is_hmac_sha256(key, what):
+    expected = hmac.digest(key, b"evenkeel session " + what, "sha256")
+    assert expected.startswith(evenkeel_sessions._mac(key, what))
 
 
 def test_a_session_in_use_outlives_the_fallback(worker):
