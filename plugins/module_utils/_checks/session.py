@@ -152,6 +152,8 @@ def kept_by(page: Response) -> str | None:
 
 def problem(site: Site, check: Settings, jar: Jar) -> str | None:
     answer = site.ask(check["path"], headers=jar.header())
+    # As a browser does: an id may be good for some seconds only after the page changed the session.
+    jar.take(answer.headers.all("Set-Cookie"))
     return judge(answer, Wanted(status=check["status"], contains=check["contains"]), 0)
 
 
