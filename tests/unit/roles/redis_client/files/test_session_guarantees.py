@@ -139,6 +139,7 @@ def serialized(content):
     )
 
 
+@pytest.mark.slow
 @given(before=CONTENTS, after=CONTENTS)
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_id_of_before_finds_what_a_request_made_of_the_session(before, after):
@@ -758,7 +759,9 @@ def test_a_logout_succeeds_with_a_full_redis(worker):
 # What one client may fill
 
 
+@pytest.mark.slow
 @given(turns=st.lists(st.sampled_from(["new", "again"]), max_size=30))
+@settings(max_examples=30)
 def test_a_client_with_forms_fills_nothing(turns):
     store = Store()
     app = Worker(evenkeel_sessions.RedisSessions(store.guarded(), "shop:"))
@@ -779,6 +782,7 @@ ROUTES = [
 ]
 
 
+@pytest.mark.slow
 @given(
     turns=st.lists(
         st.tuples(st.sampled_from(ROUTES), st.integers(0, 5), st.booleans()),
