@@ -15,12 +15,13 @@ import re
 import secrets
 import socket
 from collections.abc import Mapping
+from dataclasses import dataclass
 from io import BufferedRWPair
 from typing import Union
 from urllib.parse import SplitResult, unquote
 
 from ansible_collections.evenkeel.flask.plugins.module_utils import _preflight
-from ansible_collections.evenkeel.flask.plugins.module_utils._preflight import Problem
+from ansible_collections.evenkeel.flask.plugins.module_utils._preflight import Doubt, Problem
 
 Reply = Union[bytes, int, None]
 
@@ -83,8 +84,38 @@ class Connection:
         return Problem(f"the server at {self.where} refused {what} ({said}); {remedy}.")
 
 
-def prove(url: str, prefix: str, timeout: float) -> str | None:
-    """Log in, write, read back and delete; return the server's version if it may be known.
+@dataclass(frozen=True)
+class Server:
+    """What a server reports of itself; V(None) where its access list hides it.
+
+    @param max_memory: bytes; 0 is no limit
+    """
+
+    version: str | None = None
+    max_memory: int | None = None
+    policy: str | None = None
+
+
+def judge_memory(server: Server) -> None:
+    """Warn of a server that fills the host's memory, or that drops sessions before answers.
+
+    @raises Doubt: with the settings to change
+    """
+    advice = "set maxmemory and maxmemory-policy volatile-ttl"
+    if server.policy == "noeviction" and server.max_memory == 0:
+        raise Doubt(
+            "the server has maxmemory-policy noeviction without maxmemory; it grows until the host has no "
+            f"memory; {advice}."
+        )
+    if server.policy and server.policy.startswith("allkeys-"):
+        raise Doubt(
+            f"the server has maxmemory-policy {server.policy}; when its memory is full it drops sessions of "
+            f"people who are logged in; {advice}, which drops cached answers first."
+        )
+
+
+def prove(url: str, prefix: str, timeout: float) -> Server:
+    """Log in, write, read back and delete; return what the server reports of itself.
 
     @param prefix: what the key begins with that is written
     @raises Problem: when any of it fails
@@ -100,7 +131,7 @@ def prove(url: str, prefix: str, timeout: float) -> str | None:
                 redis = Connection(stream, where, prefix)
                 _log_in(redis, parts, query)
                 _keep_and_forget(redis, f"{prefix}preflight:{secrets.token_hex(8)}")
-                return _version(redis)
+                return _describe(redis)
     except socket.timeout as error:
         raise Problem(
             f"{where} takes the connection and says nothing for {timeout:g} s; check the port, and see "
@@ -145,10 +176,16 @@ def _keep_and_forget(redis: Connection, key: str) -> None:
         raise Problem(f"what was written to {redis.where} does not come back; is its memory full?")
 
 
-def _version(redis: Connection) -> str | None:
-    # An access list may forbid it, and the app needs it as little.
+def _describe(redis: Connection) -> Server:
+    found: dict[str, str] = {}
+    # An access list may forbid it, and the app does not need it.
     with contextlib.suppress(Problem):
-        info = redis.ask("INFO", "server")
-        found = re.search(rb"redis_version:(\S+)", info) if isinstance(info, bytes) else None
-        return found.group(1).decode() if found else None
-    return None
+        info = redis.ask("INFO")
+        if isinstance(info, bytes):
+            found = dict(re.findall(r"(?m)^(\w+):(\S*)", info.decode("utf-8", "replace")))
+    limit = found.get("maxmemory", "")
+    return Server(
+        found.get("redis_version"),
+        int(limit) if limit.isdigit() else None,
+        found.get("maxmemory_policy"),
+    )

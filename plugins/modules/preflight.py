@@ -196,6 +196,11 @@ redis_version:
   returned: when the proof of O(redis_url) succeeded
   type: str
   sample: 7.0.15
+redis_maxmemory_policy:
+  description: The server's C(maxmemory-policy), V(null) where its access list hides it.
+  returned: when the proof of O(redis_url) succeeded
+  type: str
+  sample: volatile-ttl
 database_version:
   description: The version of PostgreSQL.
   returned: when the proof of O(database_url) succeeded, for PostgreSQL
@@ -280,9 +285,12 @@ def prove_services(params: Mapping[str, Any], report: _preflight.Report) -> None
     if params["redis_url"]:
         prefix = params["redis_key_prefix"]
         with report.about("redis_client_url"):
-            facts["redis_version"] = _redis.prove(
+            redis = _redis.prove(
                 params["redis_url"], f"{params['name']}:" if prefix is None else prefix, timeout
             )
+            facts["redis_version"] = redis.version
+            facts["redis_maxmemory_policy"] = redis.policy
+            _redis.judge_memory(redis)
     if not params["database_url"]:
         return
     with report.about("flask_app_database_url"):

@@ -65,5 +65,8 @@ class Jar:
         return Jar(cookie.forged() for cookie in self._cookies.values())
 
     def header(self) -> dict[str, str]:
-        pairs = "; ".join(f"{cookie.name}={cookie.value}" for cookie in self._cookies.values())
+        # A list, as another thread may take a cookie meanwhile.
+        pairs = "; ".join(
+            f"{cookie.name}={cookie.value}" for cookie in list(self._cookies.values())
+        )
         return {"Cookie": pairs} if pairs else {}

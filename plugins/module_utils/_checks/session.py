@@ -71,13 +71,15 @@ def run(trial: Trial, settings: Settings) -> Finding:
         if not problem(site, settings["check"], visitor):
             raise Failed(f"{settings['check']['path']} answers {name} like a session")
     detail = f"read {settings['reads']} times, a forged cookie is none"
+    shared = tuple(shared_domains(cookies))
     if not trial.live or not settings["survives_switch"]:
-        return Finding(detail)
+        return Finding(detail, shared)
     try:
         carried, live_cookies = log_in(trial.live, settings["login"], "at the live release")
     except (Failed, HttpError) as error:
         # The candidate may be what mends it.
-        return Finding(detail, (f"whether a session survives the switch is not known: {error}",))
+        unknown = f"whether a session survives the switch is not known: {error}"
+        return Finding(detail, (*shared, unknown))
     for cookie in cookies:
         compare_attributes(cookie, live_cookies, settings)
     lost = problem(site, settings["check"], carried)
@@ -86,7 +88,7 @@ def run(trial: Trial, settings: Settings) -> Finding:
             f"a session of the live release is none to the candidate ({lost}), so users would be "
             "logged out; where that is meant, set checks.session.survives_switch: false"
         )
-    return Finding(f"{detail}, survives the switch")
+    return Finding(f"{detail}, survives the switch", shared)
 
 
 def log_in(site: Site, login: Settings, where: str = "") -> tuple[Jar, list[Cookie]]:
@@ -126,6 +128,16 @@ def compare_attributes(cookie: Cookie, live: list[Cookie], settings: Settings) -
             raise Failed(f"cookie {cookie.name} is without {name}, which the live release's has")
 
 
+def shared_domains(cookies: list[Cookie]) -> list[str]:
+    """Warn of a cookie that other apps of its domain get, and may overwrite."""
+    return [
+        f"cookie {cookie.name} is for all of {cookie.attributes['domain']}; apps that share its login need one "
+        "SECRET_KEY and one redis_client_key_prefix, others need another SESSION_COOKIE_NAME"
+        for cookie in cookies
+        if cookie.attributes.get("domain")
+    ]
+
+
 def kept_by(page: Response) -> str | None:
     """The header that lets a shared cache keep a page, and hand it to others (RFC 9111)."""
     header = (page.headers.get("Cache-Control") or "").lower()
@@ -140,6 +152,8 @@ def kept_by(page: Response) -> str | None:
 
 def problem(site: Site, check: Settings, jar: Jar) -> str | None:
     answer = site.ask(check["path"], headers=jar.header())
+    # As a browser does: an id may be good for some seconds only after the page changed the session.
+    jar.take(answer.headers.all("Set-Cookie"))
     return judge(answer, Wanted(status=check["status"], contains=check["contains"]), 0)
 
 

@@ -17,6 +17,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+import evenkeel_cookies
 import evenkeel_static
 import flask
 from flask.json.provider import DefaultJSONProvider
@@ -53,6 +54,7 @@ class Optimizer:
             own["SQLALCHEMY_ENGINE_OPTIONS"] = evenkeel_pool.lay_under(pool)
         defaults = flask.Flask.default_config
         flask.Flask.default_config = type(defaults)({**defaults, **own})
+        evenkeel_cookies.lay_under(getattr(settings, "EVENKEEL_HOST_COOKIE", False))
         if settings.EVENKEEL_JSON:
             from evenkeel_json import OrjsonProvider
 

@@ -17,25 +17,48 @@ import redis
 
 T = TypeVar("T")
 
-# Nobody waits for a Redis that was away a moment ago.
+# No request waits for a Redis that was unreachable a moment ago.
 RETRY_SECONDS = 1.0
+# Any other error is about one operation: the server answers, and other operations may succeed.
+# BusyLoadingError (LOADING) is a ConnectionError; MASTERDOWN and CLUSTERDOWN refuse every command.
+UNREACHABLE = (
+    redis.ConnectionError,
+    redis.TimeoutError,
+    redis.exceptions.MasterDownError,
+    redis.exceptions.ClusterDownError,
+    OSError,
+)
+# A full Redis refuses every write. The log has one line for this many seconds and kind of error.
+REPORT_SECONDS = 60.0
 
 log = logging.getLogger("evenkeel.redis")
 
 
 class RedisAway(Exception):
-    """Redis does not answer, or did not a moment ago."""
+    """Redis gave no answer to this operation."""
+
+
+class RedisRefused(RedisAway):
+    """Redis answered this operation with an error. It is not unreachable: a full Redis still reads."""
 
 
 class Guarded:
-    """A Redis that may go away: it is told once, nobody waits for it twice, and it is found again.
+    """A circuit breaker for Redis: unreachable is logged once, and retried after C(RETRY_SECONDS).
+
+    Only an unreachable server opens it. An error of one operation changes no other operation.
 
     @param url: C(redis://), C(rediss://) or C(unix://)
     @param timeout: seconds to connect, and for each answer
+    @param clock: monotonic seconds
+    @param wall: seconds since 1970
     """
 
     def __init__(
-        self, url: str, timeout: float, clock: Callable[[], float] = time.monotonic
+        self,
+        url: str,
+        timeout: float,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         # Connections are made when they are needed, in whichever process needs them: redis-py
         # notices a fork. One that the server closed while it was idle is made anew.
@@ -43,27 +66,55 @@ class Guarded:
             url, socket_timeout=timeout, socket_connect_timeout=timeout, socket_keepalive=True
         )
         self.clock = clock
+        self.wall = wall
         self.away_since: float | None = None
         self.ask_again = 0.0
+        # By the wall clock, which other hosts share: the last answer, and when its absence was noticed.
+        self.answered = 0.0
+        self.noticed = 0.0
+        self._reported: dict[str, float] = {}
 
     def ask(self, question: Callable[[Any], T]) -> T:
-        """Put a question to Redis.
+        """Run an operation.
 
-        @raises RedisAway: when there is no answer to be had
+        @raises RedisRefused: when Redis refused this operation
+        @raises RedisAway: when Redis is unreachable
         """
         if self.away_since is not None and self.clock() < self.ask_again:
             raise RedisAway
         try:
             answer = question(self.redis)
-        except (redis.RedisError, OSError) as error:
+        except UNREACHABLE as error:
             now = self.clock()
             self.ask_again = now + RETRY_SECONDS
             if self.away_since is None:
-                self.away_since = now
+                self.away_since, self.noticed = now, self.wall()
                 # Errors of redis-py name host and port, and no password.
                 log.warning("Redis is away, and the app goes on without it: %s", error)
             raise RedisAway from error
+        except redis.RedisError as error:
+            if isinstance(error, redis.ResponseError):
+                self._has_answered()
+            self._report(error)
+            raise RedisRefused from error
+        self._has_answered()
+        return answer
+
+    def _has_answered(self) -> None:
+        self.answered = self.wall()
         if self.away_since is not None:
             log.warning("Redis is back after %.1f s", self.clock() - self.away_since)
             self.away_since = None
-        return answer
+
+    def _report(self, error: redis.RedisError) -> None:
+        kind, now = type(error).__name__, self.clock()
+        if now - self._reported.get(kind, -REPORT_SECONDS) >= REPORT_SECONDS:
+            self._reported[kind] = now
+            # An unknown command is repeated with its arguments, which may be a session.
+            message = str(error).partition(", with args")[0]
+            log.warning(
+                "Redis refused an operation, and the app goes on: %s: %s; check its maxmemory, access "
+                "list and log.",
+                kind,
+                message,
+            )

@@ -9,7 +9,7 @@ import contextlib
 
 import pytest
 from ansible_collections.evenkeel.flask.plugins.module_utils import _redis
-from ansible_collections.evenkeel.flask.plugins.module_utils._preflight import Problem
+from ansible_collections.evenkeel.flask.plugins.module_utils._preflight import Doubt, Problem
 from ansible_collections.evenkeel.flask.tests.unit.plugins.certificates import server_context
 from ansible_collections.evenkeel.flask.tests.unit.plugins.loopback import serving, silent
 
@@ -81,7 +81,7 @@ def test_the_url_is_read_as_redis_py_reads_it(credentials, rest, login):
 def test_a_key_with_the_prefix_is_kept_and_forgotten():
     redis = Redis()
     with redis.url() as url:
-        assert prove(url) == "7.0.15"
+        assert prove(url).version == "7.0.15"
     (_set, key, _value, *expiry), (_get, read), (_del, deleted) = redis.asked[1:4]
     assert key.startswith("shop:preflight:")
     assert read == deleted == key
@@ -99,7 +99,34 @@ def test_a_key_with_the_prefix_is_kept_and_forgotten():
 )
 def test_the_version_may_be_hidden(info):
     with Redis(INFO=info).url() as url:
-        assert prove(url) is None
+        assert prove(url) == _redis.Server()
+
+
+@pytest.mark.parametrize(
+    ("limit", "policy", "warning"),
+    [
+        (0, "noeviction", "noeviction without maxmemory"),
+        (1 << 30, "noeviction", None),
+        (1 << 30, "volatile-ttl", None),
+        (1 << 30, "volatile-lru", None),
+        (1 << 30, "allkeys-lru", "maxmemory-policy allkeys-lru"),
+        (1 << 30, "allkeys-random", "drops sessions"),
+        (0, "allkeys-lfu", "drops sessions"),
+    ],
+)
+def test_a_server_whose_memory_endangers_sessions_is_told(limit, policy, warning):
+    info = (
+        f"# Memory\r\nused_memory:1\r\nmaxmemory:{limit}\r\nmaxmemory_policy:{policy}\r\n".encode()
+    )
+    with Redis(INFO=b"$%d\r\n%s\r\n" % (len(info), info)).url() as url:
+        server = prove(url)
+    assert (server.max_memory, server.policy) == (limit, policy)
+    if warning is None:
+        _redis.judge_memory(server)
+        return
+    with pytest.raises(Doubt, match=warning) as doubt:
+        _redis.judge_memory(server)
+    assert "volatile-ttl" in str(doubt.value)
 
 
 @pytest.mark.parametrize(
@@ -147,7 +174,7 @@ def test_a_server_that_says_nothing_is_told():
 def test_a_unix_socket_will_do(tmp_path):
     redis = Redis()
     with serving(redis, read=lambda _conn: b"", unix_socket=str(tmp_path / "r.sock")):
-        assert prove(f"unix://shop:pw@{tmp_path}/r.sock?db=1") == "7.0.15"
+        assert prove(f"unix://shop:pw@{tmp_path}/r.sock?db=1").version == "7.0.15"
     assert redis.asked[:2] == [["AUTH", "shop", "pw"], ["SELECT", "1"]]
 
 
@@ -156,7 +183,7 @@ def test_tls_is_spoken(tmp_path, query):
     context = server_context(tmp_path, days=1)
     rest = query.format(ca=tmp_path / "ca.pem")
     with Redis().url(scheme="rediss", rest=rest, tls=context) as url:
-        assert prove(url) == "7.0.15"
+        assert prove(url).version == "7.0.15"
 
 
 def test_a_name_that_is_not_in_the_certificate_is_refused_unless_told(tmp_path):
@@ -165,7 +192,7 @@ def test_a_name_that_is_not_in_the_certificate_is_refused_unless_told(tmp_path):
     with Redis().url(scheme="rediss", rest=rest, tls=context) as url:
         with pytest.raises(Problem, match="is not trusted"):
             prove(url)
-        assert prove(f"{url}&ssl_check_hostname=false") == "7.0.15"
+        assert prove(f"{url}&ssl_check_hostname=false").version == "7.0.15"
 
 
 def test_an_authority_that_is_not_known_is_refused(tmp_path):

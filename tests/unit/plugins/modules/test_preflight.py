@@ -40,7 +40,7 @@ def _asked(monkeypatch):
 
     def redis(*args):
         asked.append(args)
-        return "7.0.15"
+        return _redis.Server("7.0.15", 0, "noeviction")
 
     def postgres(*args):
         asked.append(args)
@@ -64,6 +64,7 @@ def test_a_good_host_is_described_and_not_changed(check_mode):
     assert said["clock_skew_seconds"] > 0
     assert (said["redis_version"], said["database_version"]) == ("7.0.15", "15.18")
     assert said["database_max_connections"] == 100
+    assert said["redis_maxmemory_policy"] == "noeviction"
 
 
 def test_only_what_is_named_is_asked(asked):

@@ -47,6 +47,11 @@ class Store:
 
     time = 0.0
 
+    @property
+    def sessions(self):
+        """The keys of live sessions."""
+        return [key for key in self.inside.scan_iter() if b"session:" in key]
+
     def go(self):
         self.server.connected = False
 
