@@ -15,6 +15,7 @@ Linux; SQLAlchemy 1.4 or 2 and drivers of databases only if the app has them.
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import fcntl
 import logging
@@ -420,11 +421,12 @@ def _open_files(record: Record, own: Collection[int]) -> tuple[str, bool]:
     sockets, pipes = [], {}
     for fd, found in _descriptors():
         kind = stat.S_IFMT(found.st_mode)
-        if fd <= 2 or fd in own or _before_files.get(fd) == (found.st_dev, found.st_ino):
-            continue
+        is_known = fd <= 2 or fd in own or _before_files.get(fd) == (found.st_dev, found.st_ino)
         if kind == stat.S_IFSOCK:
-            if _pooled.get(fd) != found.st_ino:
-                sockets.append(fd)
+            # A port that it listens on names the connections of clients.
+            sockets.append((fd, is_known or _pooled.get(fd) == found.st_ino))
+        elif is_known:
+            continue
         elif kind == stat.S_IFIFO:
             pipes.setdefault(found.st_ino, set()).add(_access(fd))
         elif kind == stat.S_IFREG and _access(fd) != os.O_RDONLY and found.st_nlink:
@@ -462,12 +464,12 @@ def _regular_file(record: Record, fd: int, found: os.stat_result) -> tuple[str, 
     if found.st_mtime_ns >= record.began:
         record.write(f"wrote to {name}")
         return record.wrote, False
+    if not _is_database(fd, path) and fd not in _log_files():
+        # What was written may still be in a buffer.
+        return f"{name} is open for writing", True
     if found.st_mtime_ns >= record.began - TICK_NANOSECONDS:
         return f"{name} was written to just before", False
-    if _is_database(fd, path) or fd in _log_files():
-        return "", False
-    # What was written may still be in a buffer.
-    return f"{name} is open for writing", True
+    return "", False
 
 
 def _is_database(fd: int, path: str) -> bool:
@@ -491,10 +493,10 @@ def _log_files() -> set[int]:
     return found
 
 
-def _sockets(record: Record, descriptors: list[int]) -> tuple[str, bool]:
+def _sockets(record: Record, descriptors: list[tuple[int, bool]]) -> tuple[str, bool]:
     """A connection that a request may have used, of which SQLAlchemy does not know."""
     names, others = set(), []
-    for fd in descriptors:
+    for fd, is_known in descriptors:
         try:
             flags = fcntl.fcntl(fd, fcntl.F_GETFL)
             found = socket.socket(fileno=fd)
@@ -505,10 +507,11 @@ def _sockets(record: Record, descriptors: list[int]) -> tuple[str, bool]:
             fcntl.fcntl(fd, fcntl.F_SETFL, flags)
             if found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
                 names.add((found.family, _port_of(found)))
-            else:
+            elif not is_known:
                 others.append((found.family, _port_of(found), _is_idle(record, found)))
         except OSError:
-            return "a connection is open", True
+            if not is_known:
+                return "a connection is open", True
         finally:
             found.detach()
     for family, port, is_idle in others:
@@ -675,6 +678,24 @@ _TEACH = {
 }
 
 
+def _report_threads() -> None:
+    """Newer versions of Python report a thread that is started themselves."""
+    start, start_bare = threading.Thread.start, _thread.start_new_thread
+
+    def start_thread(self: Any) -> None:
+        if _recording:
+            sys.audit("_thread.start_new_thread")
+        start(self)
+
+    def start_bare_thread(*args: Any) -> int:
+        if _recording:
+            sys.audit("_thread.start_new_thread")
+        return start_bare(*args)
+
+    threading.Thread.start = start_thread  # type: ignore[method-assign]
+    _thread.start_new_thread = start_bare_thread  # type: ignore[assignment]
+
+
 _hooked = False
 
 
@@ -684,4 +705,6 @@ def install() -> None:
     if not _hooked:
         _hooked = True
         sys.addaudithook(_hear)
+        if sys.version_info < (3, 12):
+            _report_threads()
     begin()

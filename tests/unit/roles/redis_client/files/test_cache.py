@@ -23,16 +23,7 @@ RULES = evenkeel_cache.Rules(types={"text/html": 60, "application/json": 60})
 SLOW = 2 * evenkeel_cache.WORTH_SECONDS
 
 
-@pytest.fixture(autouse=True, scope="module")
-def taught():
-    """For these tests alone, what evenkeel_wsgi.py does once."""
-    kept = [(flask.Request, "__init__"), (ProxyFix, "__init__"), (ProxyFix, "__call__")]
-    before = [getattr(owner, name) for owner, name in kept]
-    evenkeel_cache.teach_frameworks()
-    yield
-    for (owner, name), value in zip(kept, before, strict=True):
-        setattr(owner, name, value)
-    del flask.Request.remote_addr
+pytestmark = pytest.mark.usefixtures("taught")
 
 
 def compute():
