@@ -385,6 +385,8 @@ def _libraries() -> set[str]:
 def _foreign_thread() -> str:
     """A thread of the app's, to which a request may have handed something."""
     threads = {thread.ident: thread for thread in threading.enumerate()}
+    # Of gunicorn's threads some have not served yet.
+    pools = {_pool_of(thread) for thread in [*_serving]}
     for ident in sys._current_frames():
         thread = threads.get(ident)
         if thread is None:
@@ -394,9 +396,20 @@ def _foreign_thread() -> str:
             thread is not threading.main_thread()
             and thread not in _serving
             and thread not in _before_threads
+            and _pool_of(thread) not in pools
         ):
             return f"the app has a thread of its own ({_plain(thread.name)})"
     return ""
+
+
+def _pool_of(thread: threading.Thread) -> Any:
+    """The ThreadPoolExecutor that a thread works for; for any other thread, the thread."""
+    module = sys.modules.get("concurrent.futures.thread")
+    target = getattr(thread, "_target", None)
+    if module is not None and target is not None and target is getattr(module, "_worker", None):
+        with contextlib.suppress(Exception):
+            return thread._args[0]() or thread  # type: ignore[attr-defined]
+    return thread
 
 
 def _plain(text: str) -> str:
