@@ -136,19 +136,24 @@ class Writes:
         return f";={secrets.token_hex(8)}"
 
     def _append(self, text: str) -> None:
+        def append(redis: Any) -> int | None:
+            try:
+                length: int = redis.append(self.key, text)
+            except redis_py.ResponseError:
+                # It is full, say. A deletion is possible, and without a generation nothing is valid.
+                redis.delete(self.key)
+                return None
+            return length
+
         try:
-            length = self.redis.ask(lambda redis: redis.append(self.key, text))
-        except RedisAway:
+            length = self.redis.ask(append)
+        except FAILURES:
+            length = None
+        if length is None:
             self._owe(text)
-        except redis_py.RedisError:
-            # It is full, say. A deletion is possible, and without a generation nothing is valid.
-            self._owe(text)
+        elif length > LONG_BYTES:
             with contextlib.suppress(*FAILURES):
-                self.redis.ask(lambda redis: redis.delete(self.key))
-        else:
-            if length > LONG_BYTES:
-                with contextlib.suppress(*FAILURES):
-                    self.redis.ask(self._shorten)
+                self.redis.ask(self._shorten)
 
     def _owe(self, text: str) -> None:
         # A write that nobody saw begin may have changed something.
