@@ -126,19 +126,20 @@ class Writes:
 
         @raises RedisAway: if it cannot be
         """
-        owed = self.owed
-        if owed:
-            self.redis.ask(lambda redis: redis.append(self.key, owed))
-            if self.owed.startswith(owed):
-                self.owed = self.owed[len(owed) :]
+        if self.owed:
+            self._append("")
+        if self.owed:
+            raise RedisAway
 
     def _fresh(self) -> str:
         return f";={secrets.token_hex(8)}"
 
     def _append(self, text: str) -> None:
+        owed = self.owed
+
         def append(redis: Any) -> int | None:
             try:
-                length: int = redis.append(self.key, text)
+                length: int = redis.append(self.key, owed + text)
             except redis_py.ResponseError:
                 # It is full, say. A deletion is possible, and without a generation nothing is valid.
                 redis.delete(self.key)
@@ -151,13 +152,15 @@ class Writes:
             length = None
         if length is None:
             self._owe(text)
-        elif length > LONG_BYTES:
+            return
+        if self.owed.startswith(owed):
+            self.owed = self.owed[len(owed) :]
+        if length > LONG_BYTES:
             with contextlib.suppress(*FAILURES):
                 self.redis.ask(self._shorten)
 
     def _owe(self, text: str) -> None:
-        # A write that nobody saw begin may have changed something.
-        text = self._fresh() if text.startswith(";+") else text
+        # One generation for all of them, if they are many.
         self.owed = self.owed + text if len(self.owed) < LONG_BYTES else self._fresh()
 
     def _shorten(self, redis: Any) -> None:

@@ -183,16 +183,19 @@ def test_a_generation_that_was_evicted_never_comes_back(site, store):
     site.must_be_hidden()
 
 
-@pytest.mark.parametrize("command", ["append", "set", "mget", "pipeline"])
-def test_an_error_of_redis_ends_one_operation_and_no_request(site, store, monkeypatch, command):
+@pytest.mark.parametrize(
+    "commands", [("append", "set", "pipeline"), ("set",), ("mget",), ("pipeline",)], ids=str
+)
+def test_an_error_of_redis_ends_one_operation_and_no_request(site, monkeypatch, commands):
     serve(site, in_the_view)
     site.read()
-    client = site.workers[0].redis.redis
 
     def refuse(*_args, **_options):
         raise redis.ResponseError("OOM command not allowed when used memory > 'maxmemory'.")
 
-    monkeypatch.setattr(client, command, refuse)
+    for worker in site.workers:
+        for command in commands:
+            monkeypatch.setattr(worker.redis.redis, command, refuse)
     site.post()
     site.must_be_hidden()
     monkeypatch.undo()
