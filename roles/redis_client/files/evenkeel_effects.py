@@ -29,7 +29,7 @@ import sysconfig
 import threading
 import time
 import weakref
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Callable
 from urllib.parse import unquote
 
@@ -123,6 +123,8 @@ QUIET_LIBRARIES = _words(
     tinycss tokenizers tornado uharfbuzz ujson unicodedata2 uuid_utils wrapt xxhash yaml yarl zope
     zopfli zstandard"""
 )
+# What is noted of a connection in its pool.
+RAW, SOCKET = "evenkeel.raw", "evenkeel.socket"
 # Character devices that remember nothing: /dev/null, zero, full, random, urandom, and terminals.
 QUIET_DEVICES = frozenset({(1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 2)})
 
@@ -132,7 +134,8 @@ _recording = 0
 _counting = threading.Lock()
 _mapped = False
 _serving: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
-_pooled: dict[int, int] = {}
+# By descriptor, the socket of a connection in a pool of SQLAlchemy's, and what the pool notes of it.
+_pooled: dict[int, tuple[int, Mapping[str, Any]]] = {}
 
 
 class Record:
@@ -437,7 +440,7 @@ def _open_files(record: Record, own: Collection[int]) -> tuple[str, bool]:
         is_known = fd <= 2 or fd in own or _before_files.get(fd) == (found.st_dev, found.st_ino)
         if kind == stat.S_IFSOCK:
             # A port that it listens on names the connections of clients.
-            sockets.append((fd, is_known or _pooled.get(fd) == found.st_ino))
+            sockets.append((fd, is_known or _is_pooled(fd, found.st_ino)))
         elif is_known:
             continue
         elif kind == stat.S_IFIFO:
@@ -601,41 +604,56 @@ def _teach_sqlalchemy() -> None:
 
     def checkout(**told: Any) -> None:
         _remember(told["dbapi_connection"], told["connection_record"])
+        told["connection_record"].info[RAW] = True
         record = _current()
         if record is not None:
             record.raw_connections += 1
 
-    def engine_connect(**_told: Any) -> None:
+    def engine_connect(**told: Any) -> None:
+        told["conn"].info[RAW] = False
         record = _current()
         if record is not None:
             record.raw_connections -= 1
+
+    def checkin(**told: Any) -> None:
+        told["connection_record"].info[RAW] = False
 
     event.listen(Engine, "before_cursor_execute", execute, named=True)
     event.listen(Engine, "do_connect", connect, named=True)
     event.listen(Engine, "engine_connect", engine_connect, named=True)
     event.listen(Pool, "connect", connected, named=True)
     event.listen(Pool, "checkout", checkout, named=True)
+    event.listen(Pool, "checkin", checkin, named=True)
     given: Any = Connection.connection
 
     def connection(self: Any) -> Any:
-        record = _current()
+        found = given.__get__(self, type(self))
         asker = sys._getframe(1).f_globals.get("__name__", "")
-        if record is not None and not asker.startswith("sqlalchemy."):
-            record.run("used a database beside SQLAlchemy")
-        return given.__get__(self, type(self))
+        if not asker.startswith("sqlalchemy."):
+            found.info[RAW] = True
+            record = _current()
+            if record is not None:
+                record.run("used a database beside SQLAlchemy")
+        return found
 
     Connection.connection = property(connection)  # type: ignore[assignment, method-assign]
 
 
 def _remember(connection: Any, record: Any) -> None:
     """The descriptor of a pooled connection: its statements are reported."""
-    if record is None or "evenkeel.socket" in record.info:
+    if record is None or SOCKET in record.info:
         return
-    record.info["evenkeel.socket"] = True
+    record.info[SOCKET] = True
     fd = _descriptor_of(connection)
     if fd is not None:
         with contextlib.suppress(OSError):
-            _pooled[fd] = os.fstat(fd).st_ino
+            _pooled[fd] = os.fstat(fd).st_ino, record.info
+
+
+def _is_pooled(fd: int, inode: int) -> bool:
+    """Whether SQLAlchemy reports all that is sent by it: not while the app has what is below SQLAlchemy."""
+    known, notes = _pooled.get(fd, (-1, {}))
+    return known == inode and not notes.get(RAW)
 
 
 def _descriptor_of(connection: Any) -> int | None:
