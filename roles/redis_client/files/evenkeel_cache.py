@@ -428,10 +428,11 @@ class CacheMiddleware:
 
     def _look(self, key: str) -> tuple[str | None, Entry | None]:
         """The generation, None while something is written, and what is under a key, in one round trip."""
-        try:
-            self.writes.settle()
-        except FAILURES as error:
-            raise Unreachable from error
+        if self.writes.owed:
+            try:
+                self.writes.settle()
+            except FAILURES as error:
+                raise Unreachable from error
         for _time in range(2):
             text, raw = self._ask(lambda redis: redis.mget(self.writes.key, key))
             state = self.writes.read(text)
@@ -561,7 +562,8 @@ class CacheMiddleware:
             raise Unkept("the app is as fast")
         if counts:
             why, is_lasting = evenkeel_effects.doubt(record, self._own_descriptors())
-            if why and (rule is None or record.wrote):
+            # What is not of each request is a file that was written to a moment ago, if not now.
+            if why and (rule is None or record.wrote or not is_lasting):
                 raise Unkept(why, FORGET_SECONDS if is_lasting else AFTER_AN_ERROR_SECONDS)
 
     def _own_descriptors(self) -> set[int]:

@@ -35,11 +35,11 @@ from urllib.parse import unquote
 
 import evenkeel_sql
 
-# The kernel's clock for files advances at each tick, of which a second has 100 or more.
-TICK_NANOSECONDS = 20_000_000
+# The kernel's clock for files advances at each tick: 100 times a second or more, less on a busy virtual machine.
+TICK_NANOSECONDS = 100_000_000
 # tcpi_last_data_sent in the kernel's struct tcp_info: milliseconds, as of the same ticks.
 LAST_SENT_OFFSET = 44
-TICK_MILLISECONDS = 50
+TICK_MILLISECONDS = 100
 
 
 def _words(text: str) -> frozenset[str]:

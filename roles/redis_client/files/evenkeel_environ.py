@@ -10,7 +10,6 @@ and Werkzeug.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Callable
 
@@ -72,20 +71,19 @@ FREE = frozenset({*KEY, *ABSENT, *CONSTANT, "REQUEST_METHOD"})
 
 DIGITS = 32
 
-_encode = json.JSONEncoder(ensure_ascii=False, default=repr).encode
-
 
 def digest_of(environ: Mapping[str, Any], vary: Iterable[str] = ()) -> str:
     """Return a digest that two requests share only if all these values are the same.
 
-    An absent value differs from every present one. The encoding is injective: JSON, with the names
-    by position and those of Vary beside their values.
+    An absent value differs from every present one. The encoding is injective: Python's own of a list
+    of strings, with the names by position and those of Vary beside their values. JSON takes twice as
+    long, on each hit.
     """
-    parts: list[Any] = [environ.get(name) for name in KEY]
-    more = [[name, environ.get(name)] for name in vary]
+    parts: list[Any] = [*map(environ.get, KEY)]
+    more = [(name, environ.get(name)) for name in vary]
     if more:
         parts.append(more)
-    return hashlib.sha256(_encode(parts).encode("utf-8", "surrogatepass")).hexdigest()[:DIGITS]
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:DIGITS]
 
 
 class Seen(dict[str, Any]):

@@ -45,7 +45,8 @@ class State:
     later: tuple[tuple[str, int], ...] = ()
 
     def is_writing(self, now: float) -> bool:
-        return any(now - began < WRITING_SECONDS for _token, began in self.earlier + self.later)
+        writes = self.earlier + self.later
+        return bool(writes) and any(now - began < WRITING_SECONDS for _token, began in writes)
 
 
 def parse(text: str) -> State:
