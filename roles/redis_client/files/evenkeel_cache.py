@@ -24,6 +24,7 @@ import json
 import logging
 import re
 import resource
+import socket
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -573,7 +574,7 @@ class CacheMiddleware:
         for name in ("_available_connections", "_in_use_connections"):
             for connection in [*getattr(pool, name, ())]:
                 own = getattr(connection, "_sock", None)
-                if own is not None:
+                if isinstance(own, socket.socket):
                     found.add(own.fileno())
         return found
 
