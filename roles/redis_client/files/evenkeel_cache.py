@@ -3,11 +3,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Answers of an app, kept in Redis for all workers and hosts.
 
-What is kept was made without a look at who asked: the app is handed an environ that notes what is
-read of it, and an answer for which anything was read that is not part of the key is not kept. So
-whoever gets it would have been made the same one. Kept is only what the app made twice alike, and
-for what took it longer than asking Redis does. It is compressed once, and nobody's secret can be guessed by
-its length: nobody's is in it.
+An answer is stored only if everybody would have got the same, and if its request did nothing but
+answer. The app gets an environ that records what it reads of the request (evenkeel_environ.py), and
+what it does is recorded too (evenkeel_effects.py). An answer that depends on anything outside the
+key, or whose request had an effect, is not stored. A write makes all answers old
+(evenkeel_writes.py). Stored is only what the app made twice alike, and what took longer than Redis
+takes. It is compressed once: it has nobody's secret, so its length tells nothing.
 
 This file is part of each release and runs inside the app's own process. It needs Python 3.9, Flask
 and redis-py.
@@ -23,70 +24,32 @@ import json
 import logging
 import re
 import resource
-import secrets
+import socket
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Callable
 
-import flask
+import evenkeel_effects
+import evenkeel_environ
+import redis as redis_py
+from evenkeel_effects import Record
+from evenkeel_environ import ABSENT, CONDITIONAL, DIGITS, FREE, KEY, Seen, digest_of
 from evenkeel_http import Headers, compressed, of_not_modified, takes_gzip
-from evenkeel_redis import Guarded, RedisAway
+from evenkeel_redis import Guarded
+from evenkeel_writes import FAILURES, Writes
 from werkzeug.http import parse_list_header, parse_options_header
-from werkzeug.middleware.proxy_fix import ProxyFix
+
+__all__ = ["FREE", "KEY", "CacheMiddleware", "Rules", "teach_frameworks"]
 
 WsgiApp = Callable[..., Iterable[bytes]]
 
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS", "TRACE")
-# Headers by which an answer may differ, and that are part of every key.
-KEYED = (
-    "HTTP_ACCEPT",
-    "HTTP_ACCEPT_LANGUAGE",
-    "HTTP_HOST",
-    "HTTP_ORIGIN",
-    "HTTP_X_FORWARDED_HOST",
-    "HTTP_X_FORWARDED_PORT",
-    "HTTP_X_FORWARDED_PREFIX",
-    "HTTP_X_FORWARDED_PROTO",
-)
-# With any of these in it a request is the app's own business. Reading that there is none tells nothing.
-ABSENT = (
-    "HTTP_AUTHORIZATION",
-    "HTTP_IF_MATCH",
-    "HTTP_IF_RANGE",
-    "HTTP_IF_UNMODIFIED_SINCE",
-    "HTTP_RANGE",
-    "HTTP_TRANSFER_ENCODING",
-    "HTTP_UPGRADE",
-)
-# An answer out of the cache is as good with these as without.
-CONDITIONAL = ("HTTP_IF_MODIFIED_SINCE", "HTTP_IF_NONE_MATCH")
-FREE = frozenset(
-    {
-        *KEYED,
-        *ABSENT,
-        *CONDITIONAL,
-        "CONTENT_LENGTH",
-        "CONTENT_TYPE",
-        "HTTP_CONNECTION",
-        "PATH_INFO",
-        "QUERY_STRING",
-        "REQUEST_METHOD",
-        "SCRIPT_NAME",
-        "SERVER_NAME",
-        "SERVER_PORT",
-        "SERVER_PROTOCOL",
-        "SERVER_SOFTWARE",
-        "wsgi.errors",
-        "wsgi.file_wrapper",
-        "wsgi.input",
-        "wsgi.input_terminated",
-        "wsgi.multiprocess",
-        "wsgi.multithread",
-        "wsgi.run_once",
-        "wsgi.url_scheme",
-        "wsgi.version",
-    }
+# Answers that say that nothing was changed, whatever was asked for.
+REFUSALS = ("401", "403", "404", "405", "413", "429")
+# Headers that may differ between two answers that are the same.
+VOLATILE = frozenset(
+    {"age", "date", "server-timing", "x-process-time", "x-response-time", "x-runtime"}
 )
 THIS_HOST = ("", "127.0.0.1", "::1")
 
@@ -100,139 +63,29 @@ POLL_SECONDS = 0.01
 # How long an answer that is too old is kept: to be given away while a new one is made, and as the proof that
 # the app makes the same one twice.
 STALE_SECONDS = 60
-# How long a worker remembers of a path that nothing of it is kept, and of how many.
+# How long a worker remembers of a key that nothing of it is kept, and of how many.
 FORGET_SECONDS = 60.0
 AFTER_AN_ERROR_SECONDS = 1.0
 MOST_PATHS = 4096
+# How many equal answers are a proof, without and with a random number in their making. Of two pages that
+# are chosen by chance, eight are equal in one of 128 cases.
+PROOFS = 2
+PROOFS_OF_CHANCE = 8
+# The bound on what clients can put into Redis: entries of one path, where paths share a number of
+# buckets, and entries of a size in bytes. All sizes together are 192 MiB.
+# Each ring grows to twice that before it is shortened.
+MOST_VARIANTS = 22
+BUCKETS = 1024
+LARGEST_HEAD = 16 << 10
+SIZES = ((16 << 10, 2048), (128 << 10, 256), (LARGEST_BODY + LARGEST_HEAD, 32))
 
 log = logging.getLogger("evenkeel.cache")
 
 
-class Seen(dict[str, Any]):
-    """An environ that notes what the app looks at, beside what is in every key."""
-
-    def __init__(self, environ: Mapping[str, Any]) -> None:
-        super().__init__(environ)
-        self.given = frozenset(environ)
-        self.looked: set[str] = set()
-        self.paused = False
-
-    def note(self, name: Any) -> None:
-        if self.paused or name in FREE:
-            return
-        if name in self.given or str(name).startswith("HTTP_"):
-            self.looked.add(name)
-
-    def _note_all(self) -> None:
-        if not self.paused:
-            self.looked.add("everything")
-
-    def __getitem__(self, name: str) -> Any:
-        self.note(name)
-        return super().__getitem__(name)
-
-    def __contains__(self, name: object) -> bool:
-        self.note(name)
-        return super().__contains__(name)
-
-    def get(self, name: str, default: Any = None) -> Any:
-        self.note(name)
-        return super().get(name, default)
-
-    def pop(self, name: str, *default: Any) -> Any:
-        self.note(name)
-        return super().pop(name, *default)
-
-    def setdefault(self, name: str, default: Any = None) -> Any:
-        self.note(name)
-        return super().setdefault(name, default)
-
-    def __iter__(self) -> Iterator[str]:
-        self._note_all()
-        return super().__iter__()
-
-    def __reversed__(self) -> Iterator[str]:
-        self._note_all()
-        return super().__reversed__()
-
-    def __or__(self, other: Any) -> Any:
-        self._note_all()
-        return super().__or__(other)
-
-    def __ror__(self, other: Any) -> Any:
-        self._note_all()
-        return super().__ror__(other)
-
-    def __repr__(self) -> str:
-        self._note_all()
-        return super().__repr__()
-
-    def keys(self) -> Any:
-        self._note_all()
-        return super().keys()
-
-    def values(self) -> Any:
-        self._note_all()
-        return super().values()
-
-    def items(self) -> Any:
-        self._note_all()
-        return super().items()
-
-    def copy(self) -> dict[str, Any]:
-        self._note_all()
-        return super().copy()
-
-    def popitem(self) -> tuple[str, Any]:
-        self._note_all()
-        return super().popitem()
-
-
 def teach_frameworks() -> None:
-    """Have what Flask and Werkzeug read for everybody not count, only what is done with it.
-
-    Each request object keeps the address of who asked, and each ProxyFix that an app brings along
-    works it out, whether it is of use to anybody or not.
-    """
-    made, fixed, proxy_fix = flask.Request.__init__, ProxyFix.__init__, ProxyFix.__call__
-
-    def make(self: Any, environ: Any, *args: Any, **options: Any) -> None:
-        _pause(environ, True)
-        try:
-            made(self, environ, *args, **options)
-        finally:
-            _pause(environ, False)
-
-    def remote_addr(self: Any) -> Any:
-        if isinstance(self.environ, Seen):
-            self.environ.note("REMOTE_ADDR")
-        return self.__dict__["remote_addr"]
-
-    def keep_remote_addr(self: Any, address: Any) -> None:
-        self.__dict__["remote_addr"] = address
-
-    def fix(self: Any, app: WsgiApp, *args: Any, **options: Any) -> None:
-        def go_on(environ: Any, start_response: Any) -> Iterable[bytes]:
-            _pause(environ, False)
-            return app(environ, start_response)
-
-        # Whoever looks for the app inside finds it.
-        go_on.app = app  # type: ignore[attr-defined]
-        fixed(self, go_on, *args, **options)
-
-    def call(self: Any, environ: Any, start_response: Any) -> Iterable[bytes]:
-        _pause(environ, True)
-        return proxy_fix(self, environ, start_response)
-
-    flask.Request.__init__ = make  # type: ignore[method-assign]
-    flask.Request.remote_addr = property(remote_addr, keep_remote_addr)  # type: ignore[assignment]
-    ProxyFix.__init__ = fix  # type: ignore[method-assign]
-    ProxyFix.__call__ = call  # type: ignore[method-assign]
-
-
-def _pause(environ: Any, paused: bool) -> None:
-    if isinstance(environ, Seen):
-        environ.paused = paused
+    """Before the app is imported: have Flask, Werkzeug and Python report what is done with a request."""
+    evenkeel_environ.teach_frameworks()
+    evenkeel_effects.install()
 
 
 @dataclass
@@ -240,24 +93,34 @@ class Rules:
     """What may be kept for how long, in seconds; 0 is never.
 
     @param paths: patterns of paths, the first that fits counts: V(*) is anything, and what stands in
-        C(<>), as in Flask's routes, anything without a slash
+        C(<>), as in Flask's routes, anything without a slash; with the seconds, and optionally whether
+        requests to it change anything that other pages show
     @param types: by content type, for all other paths
     @param never: paths that the app always answers itself
     """
 
-    paths: Sequence[tuple[str, int]] = ()
+    paths: Sequence[tuple[Any, ...]] = ()
     types: Mapping[str, int] = field(default_factory=dict)
     never: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        self._compiled = [(re.compile(_pattern(path)), timeout) for path, timeout in self.paths]
+        self._compiled = [
+            (re.compile(_pattern(path), re.DOTALL), timeout, more[0] if more else True)
+            for path, timeout, *more in self.paths
+        ]
+        self.longest = max([0, *self.types.values(), *(rule[1] for rule in self._compiled)])
 
     def of_path(self, path: str) -> int | None:
         if path in self.never:
             return 0
         return next(
-            (timeout for pattern, timeout in self._compiled if pattern.fullmatch(path)), None
+            (rule[1] for rule in self._compiled if rule[0].fullmatch(path)),
+            None,
         )
+
+    def changes(self, path: str) -> bool:
+        """Whether a request to it may change what other pages show."""
+        return next((bool(rule[2]) for rule in self._compiled if rule[0].fullmatch(path)), True)
 
 
 def _pattern(path: str) -> str:
@@ -336,8 +199,16 @@ class Entry:
     headers: Headers = field(default_factory=list)
     body: bytes = b""
     is_compressed: bool = False
+    # The digest of the answer, and how often in a row it was that.
     seen: str = ""
+    times: int = 0
+    # Whether the app read the headers of a conditional request.
+    is_conditional: bool = False
+    # By which names the answers under this key vary; they are under other ones.
+    vary: list[str] = field(default_factory=list)
     refused: str = ""
+    # Whether what was refused changes what other pages show.
+    changes: bool = False
 
     def is_fresh(self, generation: str) -> bool:
         return self.generation == generation and bool(self.headers) and time.time() < self.expires
@@ -361,29 +232,80 @@ class Entry:
             return None
 
 
+@dataclass(frozen=True)
+class Learnt:
+    """What a worker knows of a key: until when nothing of it is kept and why, and by what it varies."""
+
+    until: float = 0.0
+    why: str = ""
+    vary: tuple[str, ...] = ()
+    changes: bool = False
+
+
+NOTHING = Learnt()
+
+
 class Paths:
-    """What a worker has learnt of a path: by which headers its answers vary, and for how long nothing is kept."""
+    """What a worker has learnt of each key. One request teaches nothing about others."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.clock = clock
-        self.known: collections.OrderedDict[str, tuple[float, str, tuple[str, ...]]] = (
-            collections.OrderedDict()
-        )
+        self.known: collections.OrderedDict[str, Learnt] = collections.OrderedDict()
 
-    def refused(self, path: str) -> str:
-        until, why, _vary = self.known.get(path, (0.0, "", ()))
-        return why if why and self.clock() < until else ""
-
-    def vary(self, path: str) -> tuple[str, ...]:
-        return self.known.get(path, (0.0, "", ()))[2]
+    def of(self, key: str) -> Learnt:
+        found = self.known.get(key, NOTHING)
+        return found if not found.why or self.clock() < found.until else NOTHING
 
     def learn(
-        self, path: str, why: str = "", seconds: float = FORGET_SECONDS, vary: Iterable[str] = ()
+        self,
+        key: str,
+        why: str = "",
+        seconds: float = FORGET_SECONDS,
+        vary: Iterable[str] = (),
+        changes: bool = False,
     ) -> None:
-        self.known.pop(path, None)
-        self.known[path] = (self.clock() + seconds, why, tuple(sorted(vary)))
+        self.known.pop(key, None)
+        self.known[key] = Learnt(self.clock() + seconds, why, tuple(sorted(vary)), changes)
         while len(self.known) > MOST_PATHS:
-            self.known.popitem(last=False)
+            with contextlib.suppress(KeyError):
+                self.known.popitem(last=False)
+
+
+@dataclass(frozen=True)
+class Ring:
+    """A bound on a number of entries: a text in Redis of their digests, in the order in which they came.
+
+    @param place: what the keys of the entries begin with
+    @param most: entries; twice as many digests are let grow before the older half goes
+    @param lifetime: of the longest entry, in milliseconds
+    """
+
+    place: str
+    name: str
+    most: int
+    lifetime: int
+
+    def add(self, pipeline: Any, key: str) -> None:
+        pipeline.append(self.place + self.name, key[len(self.place) :])
+        pipeline.pexpire(self.place + self.name, self.lifetime)
+
+    def trim(self, redis: Any, length: int) -> None:
+        """Delete the oldest entries, if there are too many by now."""
+        if length <= 2 * self.most * DIGITS:
+            return
+        name = self.place + self.name
+        with redis.pipeline() as pipeline, contextlib.suppress(redis_py.WatchError):
+            # Where another worker was faster, it does it.
+            pipeline.watch(name)
+            text = (pipeline.get(name) or b"").decode()
+            digests = [text[at : at + DIGITS] for at in range(0, len(text), DIGITS)]
+            kept = [*dict.fromkeys(reversed(digests))][: self.most][::-1]
+            gone = {*digests} - {*kept}
+            pipeline.multi()
+            pipeline.set(name, "".join(kept), px=self.lifetime)
+            if gone:
+                pipeline.delete(*(self.place + digest for digest in gone))
+            pipeline.execute()
 
 
 class CacheMiddleware:
@@ -416,86 +338,124 @@ class CacheMiddleware:
         self.forgets = forgets
         self.compresses = compresses
         self.paths = Paths(time.monotonic)
-        self.owes_a_generation = False
+        self.writes = Writes(redis, f"{self.prefix}generation")
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        if environ["REQUEST_METHOD"] not in SAFE_METHODS:
-            return self._changed(environ, start_response)
-        why = self._bypass(environ)
+        method = environ["REQUEST_METHOD"]
+        if method not in SAFE_METHODS:
+            return self._change(environ, self._telling(start_response, "BYPASS", "its method"))
+        why = "its method" if method not in ("GET", "HEAD") else self._bypass(environ)
         if why:
-            return self.app(environ, self._telling(start_response, "BYPASS", why))
+            return self._pass(environ, self._telling(start_response, "BYPASS", why))
+        base = digest_of(environ)
+        learnt = self.paths.of(base)
+        if learnt.why:
+            told = self._telling(start_response, "BYPASS", learnt.why)
+            return (self._change if learnt.changes else self._pass)(environ, told)
         try:
-            return self._answer(environ, start_response)
-        except RedisAway:
+            return self._answer(environ, start_response, base, learnt.vary)
+        except Unreachable:
             told = self._telling(start_response, "BYPASS", "Redis is away")
-            return self.app(environ, told)
+            return self._pass(environ, told)
 
     def _bypass(self, environ: dict[str, Any]) -> str:
         """Why the app answers itself, whatever Redis has."""
-        path = environ.get("PATH_INFO", "")
-        if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
-            return "its method"
         for name in ABSENT:
             if name in environ:
                 return f"the request has {name}"
         if environ.get("CONTENT_LENGTH") not in (None, "", "0"):
             return "the request has a body"
-        if self.rules.of_path(path) == 0:
+        if self.rules.of_path(environ.get("PATH_INFO", "")) == 0:
             return "its path"
         # For the rollout, which wants to know how fast the app is and not how fast Redis.
         if "no-cache" in environ.get("HTTP_CACHE_CONTROL", "") and (
             environ.get("REMOTE_ADDR", "") in THIS_HOST
         ):
             return "the host itself asked"
-        return self.paths.refused(path)
+        return ""
 
-    def _answer(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        key = self._key(environ, self.paths.vary(environ.get("PATH_INFO", "")))
-        is_whole = environ["REQUEST_METHOD"] == "GET" and not any(
-            name in environ for name in CONDITIONAL
-        )
+    def _answer(
+        self, environ: dict[str, Any], start_response: Any, base: str, vary: tuple[str, ...]
+    ) -> Iterable[bytes]:
+        is_conditional = any(name in environ for name in CONDITIONAL)
+        is_whole = environ["REQUEST_METHOD"] == "GET" and not is_conditional
         while True:
+            key = self._named(base, environ, vary)
             generation, entry = self._look(key)
-            if entry and entry.is_fresh(generation):
-                return self._hit(environ, start_response, entry)
-            why = ""
-            if entry and entry.refused:
+            if entry and entry.vary and not vary:
+                # Another worker has learnt it.
+                vary = tuple(entry.vary)
+                self.paths.learn(base, vary=vary)
+                continue
+            if generation is None:
+                why, entry = "a write is under way", None
+            elif entry and entry.is_fresh(generation):
+                answer = self._hit(environ, start_response, entry, is_conditional)
+                if answer is not None:
+                    return answer
+                why = "not asked for a whole"
+            elif entry and entry.refused:
                 why = entry.refused
             elif not is_whole:
                 why = "not asked for a whole"
             elif self._may_make(key):
-                return self._make(environ, start_response, key, generation, entry)
+                return self._make(environ, start_response, base, key, generation, entry)
             elif entry and entry.body and entry.generation == generation:
-                return self._hit(environ, start_response, entry)
+                answer = self._hit(environ, start_response, entry, is_conditional)
+                if answer is not None:
+                    return answer
+                why = "not asked for a whole"
             elif "HTTP_COOKIE" in environ:
                 # Most likely a page of somebody's own, which nobody else will make.
                 why = "being made"
-            if why:
-                return self.app(environ, self._telling(start_response, "MISS", why))
-            time.sleep(POLL_SECONDS)
+            else:
+                time.sleep(POLL_SECONDS)
+                continue
+            told = self._telling(start_response, "MISS", why)
+            return (self._change if entry and entry.changes else self._pass)(environ, told)
 
     def _may_make(self, key: str) -> bool:
         """Whether nobody else is at it."""
         return bool(
-            self.redis.ask(
-                lambda redis: redis.set(f"{key}:made", 1, nx=True, px=MAKING_MILLISECONDS)
-            )
+            self._ask(lambda redis: redis.set(f"{key}:made", 1, nx=True, px=MAKING_MILLISECONDS))
         )
 
-    def _look(self, key: str) -> tuple[str, Entry | None]:
-        if self.owes_a_generation:
-            self._begin_generation()
-        generation, raw = self.redis.ask(lambda redis: redis.mget(f"{self.prefix}generation", key))
-        return (generation or b"").decode(), Entry.load(raw)
+    def _ask(self, question: Callable[[Any], Any]) -> Any:
+        """Put a question to Redis, without which the app answers. An error ends this request's use of Redis only."""
+        try:
+            return self.redis.ask(question)
+        except FAILURES as error:
+            raise Unreachable from error
+
+    def _look(self, key: str) -> tuple[str | None, Entry | None]:
+        """The generation, None while something is written, and what is under a key, in one round trip."""
+        if self.writes.owed:
+            try:
+                self.writes.settle()
+            except FAILURES as error:
+                raise Unreachable from error
+        for _time in range(2):
+            text, raw = self._ask(lambda redis: redis.mget(self.writes.key, key))
+            state = self.writes.read(text)
+            if state.base:
+                break
+            # It was evicted, or there never was one.
+            self._ask(self.writes.start)
+        else:
+            raise Unreachable
+        generation = None if state.is_writing(time.time()) else state.generation
+        return generation, Entry.load(raw)
 
     def _key(self, environ: Mapping[str, Any], vary: Iterable[str]) -> str:
-        names = ("wsgi.url_scheme", "SCRIPT_NAME", "PATH_INFO", "QUERY_STRING", *KEYED)
-        parts = [str(environ.get(name)) for name in names]
-        parts += [f"{name}={environ.get(name)}" for name in vary]
-        digest = hashlib.sha256("\0".join(parts).encode("utf-8", "surrogateescape")).hexdigest()
-        return f"{self.prefix}{self.release}:{digest[:32]}"
+        return f"{self.prefix}{self.release}:{digest_of(environ, vary)}"
 
-    def _hit(self, environ: dict[str, Any], start_response: Any, entry: Any) -> Iterable[bytes]:
+    def _named(self, base: str, environ: Mapping[str, Any], vary: Iterable[str]) -> str:
+        return self._key(environ, vary) if vary else f"{self.prefix}{self.release}:{base}"
+
+    def _hit(
+        self, environ: dict[str, Any], start_response: Any, entry: Entry, is_conditional: bool
+    ) -> Iterable[bytes] | None:
+        """Give it away; None if the app may have more to say to this request."""
         age = str(max(0, int(time.time() - entry.made)))
         headers, body = [*entry.headers, ("Age", age)], entry.body
         if entry.is_compressed:
@@ -509,6 +469,8 @@ class CacheMiddleware:
         if kept is not None:
             told("304 Not Modified", kept)
             return []
+        if is_conditional and entry.is_conditional:
+            return None
         told("200 OK", headers)
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
@@ -519,84 +481,221 @@ class CacheMiddleware:
             smaller = compressed(parse_options_header(names.get("content-type", ""))[0], whole)
         now = time.time()
         body, is_compressed = (whole, False) if smaller is None else (smaller, True)
-        return Entry(generation, now + seconds, now, answer.headers, body, is_compressed)
+        return Entry(
+            generation,
+            now + seconds,
+            now,
+            answer.headers,
+            body,
+            is_compressed,
+            seen=answer.digest(whole),
+            is_conditional=answer.is_conditional(),
+        )
 
     def _make(
-        self, environ: dict[str, Any], start_response: Any, key: str, generation: str, old: Any
+        self,
+        environ: dict[str, Any],
+        start_response: Any,
+        base: str,
+        key: str,
+        generation: str,
+        old: Entry | None,
     ) -> Iterable[bytes]:
         """Have the app answer, and keep the answer if it may be kept."""
         path = environ.get("PATH_INFO", "")
         rule = self.rules.of_path(path)
-        answer = _Answer(Seen(environ), self._telling(start_response, "MISS", ""))
+        record = Record()
+        if rule is None and old and old.seen:
+            record.watch_draws()
+        answer = _Answer(Seen(environ), self._telling(start_response, "MISS", ""), record)
         began = _Cost.now()
         try:
             answer.ask(self.app)
             seconds, vary = lifetime(answer.status, answer.headers, rule, self.rules.types)
             whole = answer.read()
-            looked = sorted(answer.environ.looked - vary)
+            looked = sorted(answer.environ.looked - vary - {*CONDITIONAL})
             if looked:
                 raise Unkept(f"the app looked at {' and '.join(looked)}")
-            if rule is None and began.is_little():
-                raise Unkept("the app is as fast")
+            is_little = rule is None and began.is_little()
+            self._refuse_effects(record, path, rule, is_little)
         except Unkept as why:
-            self._refuse(path, key, why)
-            return answer.go_on(self._telling(start_response, "MISS", str(why)))
+            told = self._telling(start_response, "MISS", str(why))
+            return self._give(environ, record, base, key, why, answer.go_on(told))
         except BaseException:
-            self._note(key)
+            self._note(path, key)
+            self._finish(record, path, None, "500")
             raise
-        new = sorted(vary.difference(KEYED))
-        self.paths.learn(path, vary=new)
-        digest = hashlib.sha256(whole).hexdigest()[:32]
-        proven = rule is not None or (old and (old.headers or old.seen == digest))
-        if proven:
+        new = sorted(vary.difference(KEY))
+        self.paths.learn(base, vary=new)
+        kept = self._named(base, environ, new)
+        if kept != key:
+            self._note(path, self._named(base, environ, ()), Entry(vary=new), FORGET_SECONDS)
+        digest = answer.digest(whole)
+        is_same = old is not None and old.seen == digest
+        times = min(old.times + 1 if old and is_same else 1, PROOFS_OF_CHANCE)
+        needed = PROOFS_OF_CHANCE if record.has_drawn() else PROOFS
+        what = "made once"
+        if rule is not None or times >= needed or (old and old.headers and is_same):
+            what = "stored"
             entry = self._entry(answer, whole, generation, seconds)
-            kept = self._key(environ, new) if new else key
-            self._note(kept, entry, seconds + STALE_SECONDS, key)
-        elif old and old.seen and old.generation == generation:
-            self._refuse(path, key, Unkept("it is another one each time"))
+            self._note(path, kept, entry, seconds + STALE_SECONDS, key)
+        elif old and not old.headers and old.seen and not is_same and old.generation == generation:
+            self._refuse(path, base, key, Unkept("it is another one each time"))
         else:
-            self._note(key, Entry(generation, seen=digest), FORGET_SECONDS)
-        told = self._telling(start_response, "MISS", "stored" if proven else "made once")
+            entry = Entry(generation, seen=digest, times=times)
+            self._note(path, kept, entry, FORGET_SECONDS, key)
+            what = "made once" if times == 1 else f"made {times} times"
+        told = self._telling(start_response, "MISS", what)
         told(answer.status, answer.headers)
         return [whole]
 
-    def _refuse(self, path: str, key: str, why: Unkept) -> None:
-        self.paths.learn(path, str(why), why.seconds)
-        self._note(key, Entry(refused=str(why)), why.seconds)
+    def _refuse_effects(self, record: Record, path: str, rule: int | None, is_little: bool) -> None:
+        """Keep nothing whose request did more than answer, or may have; nor what is made at once.
+
+        A rule for the path allows what may be harmless, and no certain write.
+
+        @raises Unkept: then
+        """
+        counts = self.rules.changes(path)
+        if counts and (record.wrote or (record.acted and rule is None)):
+            raise Unkept(record.wrote or record.acted)
+        if is_little:
+            raise Unkept("the app is as fast")
+        if counts:
+            why, is_lasting = evenkeel_effects.doubt(record, self._own_descriptors())
+            # What is not of each request is a file that was written to a moment ago, if not now.
+            if why and (rule is None or record.wrote or not is_lasting):
+                raise Unkept(why, FORGET_SECONDS if is_lasting else AFTER_AN_ERROR_SECONDS)
+
+    def _own_descriptors(self) -> set[int]:
+        """Those of this worker's own connections to Redis."""
+        pool = self.redis.redis.connection_pool
+        found = set()
+        for name in ("_available_connections", "_in_use_connections"):
+            for connection in [*getattr(pool, name, ())]:
+                own = getattr(connection, "_sock", None)
+                if isinstance(own, socket.socket):
+                    found.add(own.fileno())
+        return found
+
+    def _give(
+        self,
+        environ: dict[str, Any],
+        record: Record,
+        base: str,
+        key: str,
+        why: Unkept,
+        body: Iterable[bytes],
+    ) -> Iterable[bytes]:
+        """Give away what is not kept, and remember why once all of it was made."""
+        path = environ.get("PATH_INFO", "")
+        is_counted = self.forgets and self.rules.changes(path)
+        # A stream may last for long, and nobody need wait for its end.
+        self._refuse(path, base, key, why, record.changes and is_counted)
+        known = record.changes
+
+        def end() -> None:
+            if record.changes and not known and is_counted:
+                self._refuse(path, base, key, why, True)
+            self._finish(record, path, None, "200")
+
+        if type(body) is list or _is_file(environ, body):
+            end()
+            return body
+        return _Watched(body, record, end)
+
+    def _refuse(self, path: str, base: str, key: str, why: Unkept, changes: bool = False) -> None:
+        self.paths.learn(base, str(why), why.seconds, changes=changes)
+        self._note(path, key, Entry(refused=str(why), changes=changes), why.seconds)
 
     def _note(
-        self, key: str, entry: Entry | None = None, seconds: float = 0, made: str = ""
+        self,
+        path: str,
+        key: str,
+        entry: Entry | None = None,
+        seconds: float = 0,
+        made: str = "",
     ) -> None:
         """Keep an entry, and let go of who waits for it."""
+        raw = entry.dump() if entry else b""
+        raw = b"" if len(raw) > LARGEST_BODY + LARGEST_HEAD else raw
+        rings = self._rings(path, len(raw)) if seconds > AFTER_AN_ERROR_SECONDS else []
 
         def note(redis: Any) -> None:
             with redis.pipeline(transaction=False) as pipeline:
-                if entry:
-                    pipeline.set(key, entry.dump(), px=int(seconds * 1000))
                 pipeline.delete(f"{made or key}:made")
-                pipeline.execute()
+                if raw:
+                    pipeline.set(key, raw, px=int(seconds * 1000))
+                    for ring in rings:
+                        ring.add(pipeline, key)
+                counts = pipeline.execute()[2::2]
+            for ring, count in zip(rings, counts):
+                ring.trim(redis, count)
 
         # It has been said that it is away, and the lock ends by itself.
-        with contextlib.suppress(RedisAway):
+        with contextlib.suppress(*FAILURES):
             self.redis.ask(note)
 
-    def _changed(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        """A request that may change anything: all that was kept is old once the app has answered it."""
+    def _rings(self, path: str, size: int) -> list[Ring]:
+        """What bounds an entry."""
+        digest = hashlib.sha256(path.encode("utf-8", "surrogatepass")).digest()
+        bucket = int.from_bytes(digest[:4], "big") % BUCKETS
+        number = next((n for n, (limit, _most) in enumerate(SIZES) if size <= limit), 2)
+        place = f"{self.prefix}{self.release}:"
+        lifetime = (self.rules.longest + STALE_SECONDS) * 1000
+        return [
+            Ring(place, f"of:{bucket}", MOST_VARIANTS, lifetime),
+            Ring(place, f"size:{number}", SIZES[number][1], lifetime),
+        ]
+
+    # Requests that are the app's
+
+    def _pass(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        """A request that should change nothing. If it does, all that was kept is old."""
+        return self._through(environ, start_response, None)
+
+    def _change(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        """A request that may change anything, at any moment until its answer is closed."""
+        if not self.forgets or not self.rules.changes(environ.get("PATH_INFO", "")):
+            return self.app(environ, start_response)
+        return self._through(environ, start_response, self.writes.begin())
+
+    def _through(
+        self, environ: dict[str, Any], start_response: Any, token: str | None
+    ) -> Iterable[bytes]:
+        path = environ.get("PATH_INFO", "")
+        if not self.forgets or not self.rules.changes(path):
+            return self.app(environ, start_response)
+        record = Record()
+        statuses = ["500"]
 
         def start(status: str, headers: Headers, *exc_info: Any) -> Any:
-            if self.forgets and not status.startswith("4"):
-                self.owes_a_generation = True
-                with contextlib.suppress(RedisAway):
-                    self._begin_generation()
-            return told(status, headers, *exc_info)
+            statuses[0] = status
+            return start_response(status, headers, *exc_info)
 
-        told = self._telling(start_response, "BYPASS", "its method")
-        return self.app(environ, start)
+        try:
+            with record:
+                body = self.app(environ, start)
+        except BaseException:
+            self._finish(record, path, token, statuses[0])
+            raise
+        if token is not None and statuses[0].startswith(REFUSALS):
+            # What it does from now on, it would do unexpectedly, and it is seen.
+            self._finish(record, path, token, statuses[0])
+            token, record.changes = None, False
+        if token is None and _is_file(environ, body):
+            self._finish(record, path, None, "")
+            return body
+        return _Watched(body, record, lambda: self._finish(record, path, token, statuses[0]))
 
-    def _begin_generation(self) -> None:
-        token = secrets.token_hex(8)
-        self.redis.ask(lambda redis: redis.set(f"{self.prefix}generation", token))
-        self.owes_a_generation = False
+    def _finish(self, record: Record, path: str, token: str | None, status: str) -> None:
+        """After a request has done all that it does."""
+        if not self.forgets or not self.rules.changes(path):
+            return
+        if token is not None:
+            self.writes.end(token, record.changes or not status.startswith(REFUSALS))
+        elif record.changes:
+            self.writes.forget()
 
     def _telling(self, start_response: Any, what: str, why: str) -> Any:
         if not self.tells:
@@ -609,6 +708,53 @@ class CacheMiddleware:
             return start_response(status, [*headers, *own], *exc_info)
 
         return start
+
+
+class Unreachable(Exception):
+    """Redis did not answer, or refused; this request goes on without it."""
+
+
+def _is_file(environ: Mapping[str, Any], body: Any) -> bool:
+    """Whether gunicorn may send it without reading it, if it sees it as it is."""
+    wrapper = environ.get("wsgi.file_wrapper")
+    return isinstance(wrapper, type) and isinstance(body, wrapper)
+
+
+class _Watched:
+    """A body whose making and closing are recorded, too.
+
+    @param end: called once, after the body was closed
+    """
+
+    def __init__(self, body: Iterable[bytes], record: Record, end: Callable[[], None]) -> None:
+        self.body = body
+        self.record = record
+        self.end: Callable[[], None] | None = end
+
+    def __iter__(self) -> Iterator[bytes]:
+        with self.record:
+            blocks = iter(self.body)
+        while True:
+            with self.record:
+                block = next(blocks, None)
+            if block is None:
+                return
+            yield block
+
+    def close(self) -> None:
+        try:
+            with self.record:
+                close = getattr(self.body, "close", None)
+                if close:
+                    close()
+        finally:
+            self.__del__()
+
+    def __del__(self) -> None:
+        # Not every server closes what it gave up.
+        end, self.end = self.end, None
+        if end:
+            end()
 
 
 def _of_compressed(headers: Headers, length: int) -> Headers:
@@ -647,9 +793,10 @@ class _Cost:
 class _Answer:
     """One answer of the app, held back until it is known what becomes of it."""
 
-    def __init__(self, environ: Seen, start_response: Any) -> None:
+    def __init__(self, environ: Seen, start_response: Any, record: Record) -> None:
         self.environ = environ
         self.start_response = start_response
+        self.record = record
         self.status = ""
         self.headers: Headers = []
         self.body: Iterable[bytes] = []
@@ -666,25 +813,37 @@ class _Answer:
         self.write(block)
 
     def ask(self, app: WsgiApp) -> None:
-        self.body = app(self.environ, self._start)
-        wrapper = self.environ.get("wsgi.file_wrapper")
-        if isinstance(wrapper, type) and isinstance(self.body, wrapper):
+        with self.record:
+            self.body = app(self.environ, self._start)
+        if _is_file(self.environ, self.body):
             raise Unkept("it is a file")
         if self.write or not self.status:
             raise Unkept("it is made piece by piece")
 
     def read(self) -> bytes:
-        try:
-            whole = b"".join(self.body)
-        finally:
-            close = getattr(self.body, "close", None)
-            if close:
-                close()
+        with self.record:
+            try:
+                whole = b"".join(self.body)
+            finally:
+                close = getattr(self.body, "close", None)
+                if close:
+                    close()
         self.body = [whole]
         told = {name.lower(): value for name, value in self.headers}
         if told.get("content-length") != str(len(whole)):
             raise Unkept("its length is another than it says")
         return whole
+
+    def digest(self, whole: bytes) -> str:
+        """Of all that a client sees, but for what differs without a meaning."""
+        headers = sorted(
+            [name.lower(), value] for name, value in self.headers if name.lower() not in VOLATILE
+        )
+        told = json.dumps([self.status, headers]).encode()
+        return hashlib.sha256(told + b"\n" + whole).hexdigest()[:32]
+
+    def is_conditional(self) -> bool:
+        return not self.environ.looked.isdisjoint(CONDITIONAL)
 
     def go_on(self, start_response: Any) -> Iterable[bytes]:
         """Give it away as it is."""

@@ -14,7 +14,22 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).parents[4] / "roles" / "redis_client" / "files"))
 sys.path.insert(0, str(pathlib.Path(__file__).parents[4] / "roles" / "flask_app" / "files"))
 
+import evenkeel_cache
 import evenkeel_redis
+import flask
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+
+@pytest.fixture(scope="module")
+def taught():
+    """For these tests alone, what evenkeel_wsgi.py does once."""
+    kept = [(flask.Request, "__init__"), (ProxyFix, "__call__")]
+    before = [getattr(owner, name) for owner, name in kept]
+    evenkeel_cache.teach_frameworks()
+    yield
+    for (owner, name), value in zip(kept, before):
+        setattr(owner, name, value)
+    del flask.Request.remote_addr
 
 
 class Store:

@@ -23,16 +23,7 @@ RULES = evenkeel_cache.Rules(types={"text/html": 60, "application/json": 60})
 SLOW = 2 * evenkeel_cache.WORTH_SECONDS
 
 
-@pytest.fixture(autouse=True, scope="module")
-def taught():
-    """For these tests alone, what evenkeel_wsgi.py does once."""
-    kept = [(flask.Request, "__init__"), (ProxyFix, "__init__"), (ProxyFix, "__call__")]
-    before = [getattr(owner, name) for owner, name in kept]
-    evenkeel_cache.teach_frameworks()
-    yield
-    for (owner, name), value in zip(kept, before, strict=True):
-        setattr(owner, name, value)
-    del flask.Request.remote_addr
+pytestmark = pytest.mark.usefixtures("taught")
 
 
 def compute():
@@ -786,3 +777,98 @@ def test_what_is_not_worth_it_is_kept_as_it_is(shelf, different):
     assert answer.headers["X-Cache"] == "HIT"
     assert answer.headers.get("Content-Encoding") != "gzip"
     assert answer.get_data(as_text=True) == different.get("body", LONG)
+
+
+# What one answer or one visitor does to others
+
+
+def test_a_header_that_is_new_each_time_goes_to_nobody_else(app, site):
+    app.add_url_rule("/token", "token", lambda: ("same", {"X-Token": uuid.uuid4().hex}))
+    client = site()
+    assert len({client.get("/token").headers["X-Token"] for _time in range(6)}) == 6
+
+
+@pytest.mark.parametrize("name", ["Date", "Server-Timing", "X-Runtime"])
+def test_a_header_about_the_making_of_an_answer_keeps_nothing_from_being_kept(app, site, name):
+    app.add_url_rule("/timed", "timed", lambda: ("same", {name: f"app;dur={next(app.numbers)}"}))
+    keep(site(), "/timed")
+
+
+def test_an_answer_that_differs_from_the_one_before_is_proven_anew(app, site, monkeypatch):
+    app.is_random = False
+    app.add_url_rule("/later", "later", lambda: uuid.uuid4().hex if app.is_random else "constant")
+    client = site()
+    keep(client, "/later")
+    app.is_random = True
+    client.post("/page")
+    assert len({told(client, "/later")[0] for _time in range(6)}) == 6
+
+
+def test_a_page_that_a_write_changed_is_kept_again(app, site):
+    app.shown = "before"
+    app.add_url_rule("/shown", "shown", lambda: app.shown)
+    client = site()
+    keep(client, "/shown")
+    app.shown = "after"
+    client.post("/page")
+    assert [told(client, "/shown") for _time in range(3)] == [
+        ("after", "MISS"),
+        ("after", "MISS"),
+        ("after", "HIT"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "query", ["cookie", "missing", "private", "address", "random", "effect", "large"]
+)
+def test_a_visitor_switches_the_cache_off_for_nobody_else(app, site, tmp_path, query):
+    answers = {
+        "cookie": lambda: ("page", {"Set-Cookie": "a=b"}),
+        "missing": lambda: ("page", 404),
+        "private": lambda: ("page", {"Cache-Control": "private"}),
+        "address": lambda: str(flask.request.remote_addr),
+        "random": lambda: uuid.uuid4().hex,
+        "effect": lambda: str((tmp_path / "file").write_text("x")),
+        "large": lambda: "x" * (evenkeel_cache.LARGEST_BODY + 1),
+    }
+
+    @app.get("/open")
+    def open_to_all():
+        return answers.get(flask.request.args.get("what"), lambda: "page")()
+
+    client = site()
+    keep(client, "/open")
+    for _time in range(3):
+        client.get(f"/open?what={query}")
+        if query == "effect":
+            # It makes all of them old, as it wrote something.
+            told(client, "/open")
+        assert told(client, "/open")[1] == "HIT"
+
+
+def test_by_what_answers_vary_is_known_to_all_workers(app, site):
+    @app.get("/vary")
+    def vary():
+        answer = flask.make_response(f"for {flask.request.headers.get('X-Market')}")
+        answer.vary.add("X-Market")
+        return answer
+
+    keep(site(), "/vary", headers={"X-Market": "de"})
+    client = site()
+    assert told(client, "/vary", headers={"X-Market": "de"}) == ("for de", "HIT")
+    assert told(client, "/vary", headers={"X-Market": "fr"}) == ("for fr", "MISS")
+    assert told(client, "/vary", headers={"X-Market": "None"}) == ("for None", "MISS")
+    assert told(client, "/vary")[1] == "MISS"
+
+
+def test_a_stream_keeps_nobody_waiting(app, site):
+    def pieces():
+        while True:
+            yield "x"
+
+    app.add_url_rule("/stream", "stream", lambda: flask.Response(pieces(), mimetype="text/html"))
+    client = site()
+    open_ones = [client.get("/stream", buffered=False) for _time in range(3)]
+    assert [answer.headers["X-Cache"] for answer in open_ones] == ["MISS", "BYPASS", "BYPASS"]
+    for answer in open_ones:
+        answer.close()

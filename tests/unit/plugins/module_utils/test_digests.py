@@ -1,0 +1,25 @@
+# Copyright (c) 2026, the evenkeel.flask authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Two inputs have the same digest only if they are the same."""
+
+from __future__ import annotations
+
+from ansible_collections.evenkeel.flask.plugins.module_utils import _build, _release
+from hypothesis import given
+from hypothesis import strategies as st
+
+TEXTS = st.one_of(st.sampled_from(["", "a", "b", "a=b", '", "', "\n", "\0"]), st.text(max_size=3))
+FILES = st.dictionaries(TEXTS, TEXTS, max_size=2)
+INPUTS = st.tuples(TEXTS, FILES, FILES, st.lists(TEXTS, max_size=2))
+
+
+@given(INPUTS, INPUTS)
+def test_two_releases_have_one_id_only_if_they_are_the_same(one, other):
+    ids = [_release.release_id("1.0", *each) for each in (one, other)]
+    assert (ids[0] == ids[1]) == (one == other)
+
+
+@given(FILES, FILES)
+def test_two_builds_have_one_key_only_if_they_are_the_same(one, other):
+    assert (_build._digest(one) == _build._digest(other)) == (one == other)
