@@ -12,12 +12,12 @@ import contextlib
 import os
 import re
 import socket
-import subprocess
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Callable
 
+from ansible_collections.evenkeel.flask.plugins.module_utils import _nginx_config
 from ansible_collections.evenkeel.flask.plugins.module_utils._balancer import (
     DOWN,
     DRAINED,
@@ -213,18 +213,7 @@ def _state(entry: Entry) -> str:
 
 def _nginx(*args: str) -> None:
     try:
-        done = subprocess.run(
-            ["nginx", "-q", *args],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-            env={
-                **os.environ,
-                "PATH": f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/usr/local/sbin",
-            },
-        )
+        done = _nginx_config.nginx("-q", *args)
     except OSError as error:
         raise BalancerError(f"nginx cannot be run: {error.strerror}.") from error
     if done.returncode != 0:

@@ -19,7 +19,7 @@ import socket
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Callable, Union
+from typing import Callable
 
 DEFAULT_CONFIG = "/etc/nginx/nginx.conf"
 DEFAULT_ERROR_LOG = "/var/log/nginx/error.log"
@@ -242,7 +242,7 @@ def _split(address: str) -> tuple[str, int, int]:
 
 
 def _canonical(host: str) -> str:
-    parsed: Union[ipaddress.IPv4Address, ipaddress.IPv6Address]
+    parsed: ipaddress.IPv4Address | ipaddress.IPv6Address
     parsed = ipaddress.ip_address(host.partition("%")[0])
     mapped = getattr(parsed, "ipv4_mapped", None)
     return str(mapped or parsed)
@@ -254,8 +254,7 @@ def wanted(addresses: Iterable[str], port: int, resolve: Resolve) -> list[Listen
     return [
         one
         for one in dict.fromkeys(found)
-        if one.is_wildcard
-        or not any(other.is_wildcard and other.overlaps(one) for other in found)
+        if one.is_wildcard or not any(other.is_wildcard and other.overlaps(one) for other in found)
     ]
 
 

@@ -19,7 +19,7 @@ import socket
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Callable, Optional
+from typing import Callable
 
 from ansible_collections.evenkeel.flask.plugins.module_utils import _nginx_config
 
@@ -69,7 +69,7 @@ class Program:
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
 
-    def test(self) -> Optional[str]:
+    def test(self) -> str | None:
         """What nginx refuses in its configuration, if it does."""
         done = _nginx_config.nginx(*self.options, "-t", "-q")
         return (_last(done.stdout) or "it does not say why") if done.returncode else None
@@ -108,7 +108,7 @@ class Program:
         return [line.partition("[emerg] ")[2] for line in lines if "[emerg] " in line]
 
 
-def running_digest(port: int) -> Optional[str]:
+def running_digest(port: int) -> str | None:
     """The digest that the running nginx answers with, or nothing."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=ASK_SECONDS)
     try:
@@ -230,7 +230,7 @@ class Site:
         return f"it still serves by another file {RELOAD_SECONDS:g} s after the reload"
 
 
-def read(path: str) -> Optional[str]:
+def read(path: str) -> str | None:
     try:
         with open(path, encoding="utf-8", newline="") as stream:
             return stream.read()

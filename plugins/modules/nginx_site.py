@@ -134,7 +134,7 @@ def main() -> None:
     disk = _nginx_config.Disk()
     live = _nginx_config.wanted(params["addresses"], params["port"], _nginx_config.resolve)
     candidate = [_nginx_config.Listen("127.0.0.1", *[params["candidate_port"]] * 2)]
-    links = []
+    links: list[str] = []
     program = _nginx_site.Program(disk)
     text, digest = _nginx_site.marked(params["content"], params["name"], params["candidate_port"])
     site = _nginx_site.Site(params["name"], path, params["candidate_port"], live, program)

@@ -258,7 +258,9 @@ def _host_names(value: Sequence[str]) -> None:
         if name.startswith("~"):
             # Anything else ends the word in nginx's configuration.
             if re.search(r'["\s]', name):
-                raise ValueProblem(f"{name!r} has a space or a quote, which nginx does not take here.")
+                raise ValueProblem(
+                    f"{name!r} has a space or a quote, which nginx does not take here."
+                )
         elif name in ("_", "*") or not HOST_NAME.fullmatch(name):
             raise ValueProblem(
                 f"{name!r} is not a host name; use e.g. shop.example, *.shop.example or shop.example:8443, and xn-- for "

@@ -105,7 +105,11 @@ def test_another_file_that_has_the_port_is_named(text, is_taken):
 
 @pytest.mark.parametrize(
     ("text", "is_taken"),
-    [("server { }", True), ("server { listen 127.0.0.1; }", True), ("server { listen [::]:80; }", True)],
+    [
+        ("server { }", True),
+        ("server { listen 127.0.0.1; }", True),
+        ("server { listen [::]:80; }", True),
+    ],
 )
 def test_a_server_that_names_no_port_has_port_80(text, is_taken):
     assert owner(text, port=80) == (OTHER if is_taken else None)
@@ -163,7 +167,10 @@ def test_debians_default_site_makes_room_only_as_it_was_installed(state, default
         assert verdict.problem.startswith(f"port 80 belongs to {_nginx_config.DEFAULT_SITE}")
         assert verdict.problem.endswith("remove it or choose another port.")
     elsewhere = [Listen("0.0.0.0", 8000, 8000)]
-    assert _nginx_config.judge(servers, elsewhere, OWN, default_site, lambda: state) == _nginx_config.Verdict()
+    assert (
+        _nginx_config.judge(servers, elsewhere, OWN, default_site, lambda: state)
+        == _nginx_config.Verdict()
+    )
 
 
 @pytest.mark.parametrize(
@@ -203,7 +210,9 @@ ADDRESSES = ["", "*:", "0.0.0.0:", "127.0.0.1:", "127.0.0.2:", "[::]:", "[::1]:"
 @given(
     st.sampled_from(ADDRESSES),
     st.sampled_from(["", " default_server", " ipv6only=off"]),
-    st.sampled_from(["{listen}", "# x {{\n{listen} # y\n", "set $a '}}'; {listen}", "include {part};"]),
+    st.sampled_from(
+        ["{listen}", "# x {{\n{listen} # y\n", "set $a '}}'; {listen}", "include {part};"]
+    ),
     st.sampled_from(["127.0.0.1", "0.0.0.0", "::1", "::"]),
 )
 def test_whatever_file_real_nginx_would_answer_from_is_the_one_that_is_named(

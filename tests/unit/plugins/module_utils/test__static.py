@@ -165,9 +165,16 @@ def test_what_no_release_refers_to_goes(layout, release):
 
 
 def test_nginx_finds_which_paths_are_published_without_their_versions(layout, release):
-    names = {"shop.css": "/static/shop.css?v=x", "a b.css": "/static/a%20b.css", "x/y.js": "/js/x/y.js"}
-    _static.publish(layout, release.path, [release.has(*one) for one in
-                    [(name, CSS, url) for name, url in names.items()]])
+    names = {
+        "shop.css": "/static/shop.css?v=x",
+        "a b.css": "/static/a%20b.css",
+        "x/y.js": "/js/x/y.js",
+    }
+    _static.publish(
+        layout,
+        release.path,
+        [release.has(*one) for one in [(name, CSS, url) for name, url in names.items()]],
+    )
     assert marked(layout) == {"static/shop.css", "static/a b.css", "js/x/y.js"}
     _static.prune(layout, [release.path])
     assert marked(layout) == {"static/shop.css", "static/a b.css", "js/x/y.js"}
@@ -175,7 +182,9 @@ def test_nginx_finds_which_paths_are_published_without_their_versions(layout, re
     assert marked(layout) == set()
 
 
-@pytest.mark.parametrize(("before", "after"), [("/a", "/a/b"), ("/a/b", "/a"), ("/a/b", "/a/b/c"), ("/a", "/a")])
+@pytest.mark.parametrize(
+    ("before", "after"), [("/a", "/a/b"), ("/a/b", "/a"), ("/a/b", "/a/b/c"), ("/a", "/a")]
+)
 def test_a_folder_may_become_a_file_from_one_release_to_the_next(layout, release, before, after):
     _static.publish(layout, release.path, [release.has("one.css", b"1", before)])
     _static.publish(layout, release.path, [release.has("two.css", b"2", after)])

@@ -110,8 +110,8 @@ def environment(kind: type[jinja2.Environment] = jinja2.Environment) -> jinja2.E
     return made
 
 
-def render(**variables: Any) -> str:
-    """The app's file, as a host would get it."""
+def known_variables(**variables: Any) -> dict[str, Any]:
+    """The role's own variables, as a host would have them."""
     known: dict[str, Any] = {
         "ansible_managed": "Ansible managed",
         "flask_app_name": "shop",
@@ -129,6 +129,12 @@ def render(**variables: Any) -> str:
             if name not in known:
                 is_template = isinstance(value, str) and "{{" in value
                 known[name] = native.from_string(value).render(known) if is_template else value
+    return known
+
+
+def render(**variables: Any) -> str:
+    """The app's file, as a host would get it."""
+    known = known_variables(**variables)
     return environment().from_string((ROLE / "templates" / "app.conf.j2").read_text()).render(known)
 
 
@@ -149,9 +155,7 @@ class Answer:
         return self.body.decode("utf-8", "replace")
 
 
-def ask_raw(
-    port: int, request: bytes, source: str = "127.0.0.1", method: str = "GET"
-) -> Answer:
+def ask_raw(port: int, request: bytes, source: str = "127.0.0.1", method: str = "GET") -> Answer:
     """Send bytes and read one answer; the status is 0 where the connection is closed without one."""
     with socket.create_connection(("127.0.0.1", port), 20, (source, 0)) as connection:
         connection.sendall(request)
@@ -247,7 +251,8 @@ class Front:
         )  # fmt: skip
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not slot.exists():
-            assert time.monotonic() < deadline and self._running[0].poll() is None
+            assert time.monotonic() < deadline
+            assert self._running[0].poll() is None
             time.sleep(0.02)
 
     @property

@@ -27,7 +27,9 @@ def _front(tmp_path):
     front = Front(tmp_path)
     front.other_port = free_port()
     front.other = front.site.with_name("other.conf")
-    front.other.write_text(f"server {{ listen 127.0.0.1:{front.other_port}; return 200 other-1; }}\n")
+    front.other.write_text(
+        f"server {{ listen 127.0.0.1:{front.other_port}; return 200 other-1; }}\n"
+    )
     front.site.write_text("# none yet\n")
     with front:
         front.site.unlink()
@@ -52,7 +54,9 @@ def bring(front, site, **variables):
 
 
 def others_reload_works(front, text):
-    front.other.write_text(f"server {{ listen 127.0.0.1:{front.other_port}; return 200 {text}; }}\n")
+    front.other.write_text(
+        f"server {{ listen 127.0.0.1:{front.other_port}; return 200 {text}; }}\n"
+    )
     assert front.nginx("-t").returncode == 0
     front.nginx("-s", "reload")
     for _turn in range(600):
@@ -78,7 +82,9 @@ def test_the_running_nginx_answers_by_the_file_when_the_module_is_done(front):
     assert front.site.read_text() == changed
 
 
-def test_a_candidates_port_that_becomes_the_apps_is_refused_with_nginx_own_error_and_blocks_nobody(front):
+def test_a_candidates_port_that_becomes_the_apps_is_refused_with_nginx_own_error_and_blocks_nobody(
+    front,
+):
     # Real-app finding R2: nginx -t and the reload both succeed.
     site = made(front)
     text, digest = bring(front, site)
@@ -139,7 +145,9 @@ class Killed(BaseException):
 
 @pytest.mark.parametrize("is_first", [True, False])
 @pytest.mark.parametrize("moment", ["test", "reload", "_await"])
-def test_a_run_that_is_killed_at_any_point_is_made_up_for_by_the_next(front, monkeypatch, moment, is_first):
+def test_a_run_that_is_killed_at_any_point_is_made_up_for_by_the_next(
+    front, monkeypatch, moment, is_first
+):
     site = made(front)
     former = None if is_first else bring(front, site)[0]
     killed = made(front)

@@ -43,8 +43,8 @@ def _front(tmp_path_factory):
     # What nginx counts a request for, as a page of its own.
     probe = folder / "conf.d" / "zz_probe.conf"
     probe.write_text(
-        "server { listen 127.0.0.1:%d; set_real_ip_from 127.0.0.1; real_ip_header X-Forwarded-For;"
-        " set $shop_is_static 0; return 200 $shop_client; }" % front.probe_port
+        f"server {{ listen 127.0.0.1:{front.probe_port}; set_real_ip_from 127.0.0.1;"
+        " real_ip_header X-Forwarded-For; set $shop_is_static 0; return 200 $shop_client; }"
     )
     with front:
         yield front
@@ -136,16 +136,16 @@ def addresses():
 def related(address):
     """Another address that is somehow near."""
     number, size = int(address), address.max_prefixlen
-    flips = [0, 1, 1 << 8, 1 << (size - 1)] + ([1 << 32, 1 << 63, 1 << 64, 1 << 80] if size > 32 else [])
+    flips = [0, 1, 1 << 8, 1 << (size - 1)] + (
+        [1 << 32, 1 << 63, 1 << 64, 1 << 80] if size > 32 else []
+    )
     same = st.sampled_from([type(address)(number ^ flip) for flip in flips])
     if size == 32:
         return same | st.just(ipaddress.ip_address(f"::ffff:{address}"))
     return same | (st.just(address.ipv4_mapped) if address.ipv4_mapped else same)
 
 
-PAIRS = addresses().flatmap(
-    lambda one: st.tuples(st.just(one), related(one) | addresses())
-)
+PAIRS = addresses().flatmap(lambda one: st.tuples(st.just(one), related(one) | addresses()))
 
 
 @CALM
@@ -153,14 +153,14 @@ PAIRS = addresses().flatmap(
 @example((ipaddress.ip_address("192.0.2.1"), ipaddress.ip_address("::ffff:192.0.2.1")))
 @example((ipaddress.ip_address("::ffff:192.0.2.1"), ipaddress.ip_address("::ffff:192.0.2.2")))
 @given(PAIRS)
-def test_a_pair_of_addresses_is_one_client_to_nginx_exactly_when_it_is_to_the_fleets_limit(front, pair):
+def test_a_pair_of_addresses_is_one_client_to_nginx_exactly_when_it_is_to_the_fleets_limit(
+    front, pair
+):
     limit = evenkeel_limit.FleetLimit(
         None, None, "", 1, exempt_networks=front.variables["flask_app_rate_limit_exempt"]
     )
     fleet = [limit.client(str(one)) for one in pair]
-    nginx = [
-        ask(front.probe_port, "/x", {"X-Forwarded-For": str(one)}).body for one in pair
-    ]
+    nginx = [ask(front.probe_port, "/x", {"X-Forwarded-For": str(one)}).body for one in pair]
     assert [bool(one) for one in nginx] == [bool(one) for one in fleet]
     assert (nginx[0] == nginx[1]) == (fleet[0] == fleet[1])
 

@@ -36,7 +36,10 @@ def _appless(tmp_path_factory):
 
 def confided(method="GET", path="/reset", host="shop.example", body=b"", **more):
     """A request with another secret in each place, and these secrets."""
-    told = {place: secrets.token_hex(12) for place in ("query", "referrer", "cookie", "authorization", "body")}
+    told = {
+        place: secrets.token_hex(12)
+        for place in ("query", "referrer", "cookie", "authorization", "body")
+    }
     headers = {
         "Host": host,
         "Referer": f"https://a.example/?code={told['referrer']}",
@@ -45,7 +48,9 @@ def confided(method="GET", path="/reset", host="shop.example", body=b"", **more)
         **more,
     }
     body = told["body"].encode() + body
-    return (f"{path}?token={told['query']}", headers, method, "127.0.0.1", body), list(told.values())
+    return (f"{path}?token={told['query']}", headers, method, "127.0.0.1", body), list(
+        told.values()
+    )
 
 
 def found_in(front, told):

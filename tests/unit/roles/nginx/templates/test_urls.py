@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from front import APP, Front, ask, ask_raw, needs_nginx
+from front import APP, Front, ask, ask_raw, known_variables, needs_nginx
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -66,7 +66,9 @@ def test_no_header_of_a_visitor_changes_a_part_of_the_url(named, unnamed, header
 def test_no_header_of_a_visitor_reaches_the_app_that_could_be_a_part_of_the_url(named, header):
     for value in VALUES:
         found = where(named, {"Host": "shop.example", header: value}, source=STRANGER)
-        arrived = {name for name in found["headers"] if name.lower() == header.lower().replace("_", "-")}
+        arrived = {
+            name for name in found["headers"] if name.lower() == header.lower().replace("_", "-")
+        }
         assert arrived <= SET
 
 
@@ -136,9 +138,15 @@ def test_any_other_host_is_refused_and_reaches_no_app(named, host):
 ABSENT = [
     ("GET /where HTTP/1.0\r\n\r\n", 421),
     ("GET /where HTTP/1.1\r\nConnection: close\r\n\r\n", 400),
-    ("GET http://evil.example/where HTTP/1.1\r\nHost: shop.example\r\nConnection: close\r\n\r\n", 421),
+    (
+        "GET http://evil.example/where HTTP/1.1\r\nHost: shop.example\r\nConnection: close\r\n\r\n",
+        421,
+    ),
     ("GET http://evil.example/where HTTP/1.0\r\n\r\n", 421),
-    ("GET http://shop.example/where HTTP/1.1\r\nHost: evil.example:99\r\nConnection: close\r\n\r\n", 421),
+    (
+        "GET http://shop.example/where HTTP/1.1\r\nHost: evil.example:99\r\nConnection: close\r\n\r\n",
+        421,
+    ),
 ]
 
 
@@ -148,7 +156,9 @@ def test_a_request_without_one_of_the_names_is_refused(named, request_text, stat
 
 
 def test_in_the_absolute_form_of_a_request_the_other_host_means_nothing(named):
-    text = "GET http://shop.example/where HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n"
+    text = (
+        "GET http://shop.example/where HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n"
+    )
     answer = ask_raw(named.port, text.encode(), STRANGER)
     assert json.loads(answer.body)["url"] == "http://shop.example/where"
     assert b"evil" not in answer.body
@@ -242,7 +252,9 @@ def test_nginx_takes_the_file_without_a_word(tmp_path, variables):
 def test_two_apps_are_in_one_nginx(tmp_path):
     front = Front(tmp_path)
     front.site.write_text(front.content(flask_app_rate_limit=5))
-    other = front.content(flask_app_name="blog", flask_app_port=front.probe_port, nginx_candidate_port=1)
+    other = front.content(
+        flask_app_name="blog", flask_app_port=front.probe_port, nginx_candidate_port=1
+    )
     front.site.with_name("blog.conf").write_text(other)
     done = front.nginx("-t", "-q")
     assert (done.returncode, done.stderr) == (0, "")
@@ -258,3 +270,43 @@ def application(environ, start):
         assert ask(front.port).status == 200
 
 
+@pytest.mark.parametrize(
+    ("names", "trusted"),
+    [
+        ([], []),
+        (["shop.example"], ["shop.example"]),
+        (["shop.example:8443", "shop.example"], ["shop.example"]),
+        (["*.shop.example", ".a.example"], [".shop.example", ".a.example"]),
+        (["shop.example", "~^re$"], None),
+        (["shop.example", "www.example.*"], None),
+    ],
+)
+def test_flask_trusts_the_same_names_and_the_host_itself(names, trusted):
+    found = known_variables(nginx_server_names=names)["__nginx_trusted_hosts"]
+    assert found == ([*trusted, "localhost", "127.0.0.1"] if trusted else [])
+
+
+@pytest.fixture(name="trusting", scope="module")
+def _trusting(tmp_path_factory):
+    names = ["shop.example", "*.shop.example", ".dot.example", "port.example:8443"]
+    trusted = known_variables(nginx_server_names=names)["__nginx_trusted_hosts"]
+    app = APP + f"\napp.config['TRUSTED_HOSTS'] = {trusted}\n"
+    with Front(tmp_path_factory.mktemp("trusting"), app, nginx_server_names=names) as front:
+        yield front
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["shop.example", "SHOP.example", "shop.example.", "shop.example:{port}", "a.shop.example", "A.b.shop.example:80",
+     "dot.example", "x.dot.example", "port.example:8443"],
+)  # fmt: skip
+def test_what_nginx_lets_through_flask_takes(trusting, host):
+    assert ask(trusting.port, "/where", {"Host": host.format(port=trusting.port)}).status == 200
+
+
+def test_flask_takes_what_gate_and_health_checks_ask_by(trusting):
+    port = trusting.candidate_port
+    for host in ("shop.example", f"127.0.0.1:{port}", "localhost"):
+        assert ask(port, "/where", {"Host": host}).status == 200
+    # A balancer's, which nginx gives the app's own name.
+    assert ask(trusting.port, "/health", {"Host": "10.0.0.7"}).status == 200
