@@ -15,13 +15,17 @@ import contextlib
 import hashlib
 import http.client
 import os
+import re
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Callable
 
-from ansible_collections.evenkeel.flask.plugins.module_utils import _nginx_config
+from ansible_collections.evenkeel.flask.plugins.module_utils import (
+    _balancer_nginx,
+    _nginx_config,
+)
 
 # nginx itself tries for 2.5 s to bind; a large configuration takes seconds to load.
 RELOAD_SECONDS = 30.0
@@ -32,6 +36,8 @@ MAX_LINES = 3
 # Nobody can own such a name (RFC 2606), so no path and no name of the app is taken.
 MARKER_HOST = "front.evenkeel.invalid"
 OLD = ".old"
+# What stands before nginx' own words: "2026/11/28 05:30:30 [emerg] 12400#12400: ", or "nginx: [emerg] ".
+EMERGENCY = re.compile(r"^.*?\[(?:emerg|alert|crit)\] (?:\d+#\d+: )?")
 
 
 class SiteError(Exception):
@@ -74,14 +80,24 @@ class Program:
         done = _nginx_config.nginx(*self.options, "-t", "-q")
         return (_last(done.stdout) or "it does not say why") if done.returncode else None
 
-    def runs(self) -> bool:
+    def master(self) -> int | None:
+        """The process that has the workers, if nginx runs."""
         try:
             with open(self.disk.config().pid, encoding="ascii") as stream:
                 pid = int(stream.read())
             with open(f"/proc/{pid}/comm", encoding="utf-8") as stream:
-                return stream.read().strip() == "nginx"
+                return pid if stream.read().strip() == "nginx" else None
         except (OSError, ValueError):
-            return False
+            return None
+
+    def runs(self) -> bool:
+        return self.master() is not None
+
+    def workers(self) -> dict[int, int]:
+        """Those that accept connections, each with its master."""
+        own = self.master()
+        found = _balancer_nginx.workers()
+        return {worker: master for worker, master in found.items() if master == own}
 
     def reload(self) -> None:
         done = _nginx_config.nginx(*self.options, "-s", "reload")
@@ -105,7 +121,7 @@ class Program:
                 lines = stream.read().decode("utf-8", "replace").splitlines()
         except OSError:
             return []
-        return [line.partition("[emerg] ")[2] for line in lines if "[emerg] " in line]
+        return [EMERGENCY.sub("", line) for line in lines if "[emerg] " in line]
 
 
 def running_digest(port: int) -> str | None:
@@ -171,8 +187,9 @@ class Site:
             if refused:
                 raise SiteError(refused)
             if self.program.runs():
+                workers = self.program.workers()
                 self.program.reload()
-                self._await(digest, since)
+                self._await(digest, since, workers)
         os.unlink(self.old)
 
     def _write(self, text: str) -> None:
@@ -209,10 +226,11 @@ class Site:
             os.symlink(target, link)
         self._removed.clear()
 
-    def _await(self, digest: str, since: int) -> None:
+    def _await(self, digest: str, since: int, former: Mapping[int, int]) -> None:
         program = self.program
         deadline = program.clock() + RELOAD_SECONDS
-        while not self.serves(digest):
+        # For a moment the former workers accept connections beside the new ones.
+        while not self.serves(digest) or not _balancer_nginx.is_reloaded(former, program.workers()):
             refusals = program.refusals(since)
             # It tries to bind again for a while, and then says that it could not.
             final = [line for line in refusals if "bind() to" not in line]
@@ -255,7 +273,7 @@ def put(path: str, text: str, mode: int = 0o644) -> None:
 def _last(output: str) -> str:
     """The lines by which nginx says what is wrong, without the words that it says every time."""
     found = [
-        line.partition("] ")[2] or line
+        EMERGENCY.sub("", line)
         for line in output.splitlines()
         if "[emerg]" in line or "[crit]" in line or "[alert]" in line
     ]

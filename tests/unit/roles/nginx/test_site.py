@@ -11,6 +11,8 @@ import socket
 
 import pytest
 from ansible_collections.evenkeel.flask.plugins.module_utils import _nginx_config, _nginx_site
+from ansible_collections.evenkeel.flask.plugins.modules import nginx_site
+from ansible_collections.evenkeel.flask.tests.unit.plugins.run_module import run_module
 from front import NGINX, Front, ask, free_port, needs_nginx
 
 pytestmark = [needs_nginx, pytest.mark.slow]
@@ -199,3 +201,62 @@ def test_a_link_that_has_to_go_comes_back_where_the_file_is_refused(front):
     assert os.readlink(link) == str(front.folder / "nowhere")
     bring(front, site)
     assert not os.path.lexists(link)
+
+
+@pytest.fixture(name="module")
+def _module(front, monkeypatch):
+    """The module as a task sees it, with the nginx of the test for that of the host."""
+    wrapper = front.folder / "bin" / "nginx"
+    wrapper.parent.mkdir()
+    wrapper.write_text(f'#!/bin/sh\nexec {NGINX} -c {front.config} -p {front.folder} "$@"\n')
+    wrapper.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{wrapper.parent}:{os.environ['PATH']}")
+    monkeypatch.setattr(_nginx_config, "_compiled_in", lambda _option: str(front.config))
+
+    def run(check=False, content=None, **params):
+        known = {
+            "name": "shop",
+            "path": str(front.site),
+            "content": content or front.content(),
+            "port": front.port,
+            "addresses": ["127.0.0.1"],
+            "candidate_port": front.candidate_port,
+            "logs": [str(front.folder / "log" / "shop.log")],
+        }
+        return run_module(nginx_site, **{**known, **params}, check_mode=check)
+
+    return run
+
+
+def test_a_second_run_changes_nothing_and_check_mode_foretells(front, module):
+    foretold = module(check=True)
+    assert (foretold["changed"], front.site.exists()) == (True, False)
+    first = module()
+    assert (first["changed"], first["diff"]) == (True, foretold["diff"])
+    assert (front.folder / "log" / "shop.log").stat().st_mode & 0o777 == 0o640
+    for check in (False, True):
+        assert module(check=check)["changed"] is False
+
+
+@pytest.mark.parametrize(
+    ("port", "variable"), [("port", "flask_app_port"), ("candidate_port", "nginx_candidate_port")]
+)
+def test_a_port_of_another_file_is_refused_before_anything_is_written(
+    front, module, port, variable
+):
+    said = module(**{port: front.other_port})
+    assert said["failed"]
+    assert (
+        said["msg"]
+        == f"{variable}: port {front.other_port} belongs to {front.other}; choose another."
+    )
+    assert names(front) == {"other.conf"}
+
+
+def test_what_nginx_refuses_fails_the_task_with_its_own_words(front, module):
+    said = module(content=front.content(nginx_client_max_body_size="lots"))
+    assert said["msg"].startswith(
+        f'{front.site}: nginx refuses it: "client_max_body_size" directive invalid value in {front.site}:'
+    )
+    assert "The previous configuration is still active" in said["msg"]
+    assert names(front) == {"other.conf"}
