@@ -15,7 +15,7 @@ fail() {
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null ||
     fail "Python 3.11 or newer is needed, and $python is not: make PYTHON=/path/to/python3.11 ..."
 
-# Without the last two a few tests are skipped, so nobody has to have them.
+# Without the other two a few tests are skipped, so nobody has to have them.
 missing=
 "$python" -c 'import ensurepip, venv' 2>/dev/null || missing=python3-venv
 PATH=$PATH:/usr/sbin command -v logrotate >/dev/null || missing="$missing logrotate"
@@ -28,6 +28,15 @@ if [ -n "$missing" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; the
     apt-get -q -y install --no-install-recommends $missing >/dev/null
 elif [ "${missing#python3-venv}" != "$missing" ]; then
     fail "$python has no ensurepip: install python3-venv, or run this as root on Debian."
+fi
+
+# nginx is unpacked and not installed: as a package it would start, and take port 80. Without it a few tests are skipped.
+if ! PATH=$PATH:/usr/sbin command -v nginx >/dev/null && [ ! -e .cache/nginx/usr/sbin/nginx ] && [ "$(id -u)" = 0 ] &&
+    command -v apt-get >/dev/null; then
+    echo "setup: unpacking nginx"
+    mkdir -p .cache/nginx
+    (cd .cache/nginx && apt-get -q update && apt-get -q download nginx && dpkg -x nginx_*.deb . && rm nginx_*.deb) \
+        >/dev/null 2>&1 || echo "setup: there is no nginx to be had" >&2
 fi
 
 collection=.cache/collections/ansible_collections/evenkeel/flask

@@ -65,10 +65,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         if "rollout_drain" in values:
             problems += _variables.drain(values["rollout_drain"], variables.get("groups", {}))
         if {"flask_app", "nginx", "redis_client"} <= set(specs):
-            found, doubts = _variables.limit(values, variables.get("groups", {}))
-            problems += found
-            if doubts:
-                result["warnings"] = doubts
+            for judged in (_variables.limit, _variables.names):
+                found, doubts = judged(values, variables.get("groups", {}))
+                problems += found
+                if doubts:
+                    result.setdefault("warnings", []).extend(doubts)
         problems += _variables.claimed_twice(self._addresses(variables))
         result.update(changed=False, problems=problems, paths=paths)
         if problems:

@@ -12,13 +12,12 @@ import contextlib
 import os
 import re
 import socket
-import subprocess
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Callable
 
-from ansible_collections.evenkeel.flask.plugins.module_utils import _untrusted
+from ansible_collections.evenkeel.flask.plugins.module_utils import _nginx_config
 from ansible_collections.evenkeel.flask.plugins.module_utils._balancer import (
     DOWN,
     DRAINED,
@@ -36,8 +35,6 @@ PORT = re.compile(r":\d+$")
 CONNECT_SECONDS = 1.0
 RELOAD_SECONDS = 30.0
 RELOAD_POLL_SECONDS = 0.05
-# A test of the configuration looks up the names in it.
-COMMAND_SECONDS = 120.0
 # Longer than the title of a worker. Any process may give itself a title of megabytes.
 TITLE_BYTES = 64
 
@@ -218,19 +215,7 @@ def _state(entry: Entry) -> str:
 
 def _nginx(*args: str) -> None:
     try:
-        done = _untrusted.run(
-            ["nginx", "-q", *args],
-            {
-                **os.environ,
-                "PATH": f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/usr/local/sbin",
-            },
-            timeout=COMMAND_SECONDS,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise BalancerError(
-            f"nginx {' '.join(args)} did not end within {COMMAND_SECONDS:g} s; see whether a name in its "
-            "configuration cannot be looked up."
-        ) from error
+        done = _nginx_config.nginx("-q", *args)
     except OSError as error:
         raise BalancerError(f"nginx cannot be run: {error.strerror}.") from error
     if done.returncode != 0:

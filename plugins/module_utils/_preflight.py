@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import ipaddress
 import json
 import os
 import pwd
@@ -18,10 +19,13 @@ import re
 import socket
 import ssl
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import SplitResult, parse_qsl, urlsplit
+
+from ansible_collections.evenkeel.flask.plugins.module_utils import _nginx_config
 
 LISTEN = "0A"
 DATABASE_PORTS = {"mariadb": 3306, "mssql": 1433, "mysql": 3306, "oracle": 1521}
@@ -200,6 +204,30 @@ def judge_port(port: int, holders: Iterable[str], owners: Iterable[str]) -> None
         raise Problem(f"{port} is taken by {', '.join(names)}; stop it, or choose another port.")
 
 
+def judge_listens(
+    wanted: Sequence[_nginx_config.Listen],
+    servers: Sequence[_nginx_config.Server],
+    running: Sequence[_nginx_config.Listen],
+    own: str,
+    default_site: str,
+) -> None:
+    """Refuse addresses that another file of nginx's configuration has, or that a reload cannot bind.
+
+    @param running: where nginx listens now
+    @param own: the app's own file
+    """
+    verdict = _nginx_config.judge(servers, wanted, own, default_site)
+    if verdict.problem:
+        raise Problem(verdict.problem)
+    clash = _nginx_config.clash(running, wanted)
+    if clash:
+        theirs, ours = clash
+        raise Problem(
+            f"nginx listens on {theirs.text} and cannot also bind {ours.text} at a reload; choose another port, or "
+            "stop nginx on this host before the run (systemctl stop nginx), which interrupts its users."
+        )
+
+
 def port_number(value: Any) -> int:
     if not re.fullmatch(r"\d{1,5}", str(value)) or not 0 < int(value) < 65536:
         raise Problem(f"{value!r} is no port; wanted 1 to 65535.")
@@ -212,6 +240,26 @@ def listening(table: str) -> Iterator[tuple[int, str]]:
         row = line.split()
         if len(row) > 9 and row[3] == LISTEN:
             yield int(row[1].rpartition(":")[2], 16), row[9]
+
+
+def addresses(ports: Iterable[int], proc: str = "/proc") -> Iterator[tuple[int, str]]:
+    """Yield port and address of the sockets that listen on these ports."""
+    wanted = set(ports)
+    for name in ("tcp", "tcp6"):
+        with contextlib.suppress(OSError), open(f"{proc}/net/{name}", encoding="ascii") as table:
+            for line in table.read().splitlines()[1:]:
+                row = line.split()
+                host, _colon, port = row[1].rpartition(":")
+                if row[3] == LISTEN and int(port, 16) in wanted:
+                    yield int(port, 16), _address_of(host)
+
+
+def _address_of(digits: str) -> str:
+    """An address as the kernel prints it: words of 32 bits in the host's byte order."""
+    words = [int(digits[start : start + 8], 16) for start in range(0, len(digits), 8)]
+    packed = b"".join(word.to_bytes(4, sys.byteorder) for word in words)
+    parsed = ipaddress.ip_address(packed)
+    return str(getattr(parsed, "ipv4_mapped", None) or parsed)
 
 
 def holders(ports: Iterable[int], proc: str = "/proc") -> dict[int, list[str]]:

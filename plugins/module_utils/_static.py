@@ -9,6 +9,7 @@ none is ever changed. This file is private to the collection.
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import hashlib
 import json
@@ -29,6 +30,9 @@ LIST = "static.json"
 FIELDS = ("url", "path", "version")
 # Where a release has files for everybody; its environment, say, is beside them.
 HOMES = ("app", "lib", "venv")
+# Here lies an empty file for each that is published: nginx does not know which version a link without one means, and
+# counts no request for it.
+PUBLISHED = "published"
 VERSION = re.compile(r"[0-9a-f]{16}")
 # nginx has them compressed once and for all; pictures, fonts and films are already.
 COMPRESSIBLE = (".css", ".html", ".js", ".json", ".map", ".mjs", ".svg", ".txt", ".xml")
@@ -51,6 +55,7 @@ def publish(layout: Layout, folder: str, listed: Iterable[Mapping[str, Any]]) ->
                 place = _place(layout, found["version"], found["url"])
                 if not os.path.exists(place):
                     _write(place, _content(folder, found["path"], found["version"]))
+                _mark(layout, found["url"])
             except ValueError as exc:
                 # A NUL byte, or half of a character.
                 raise ArchiveError(f"{found['url']!r} is no place for a static file.") from exc
@@ -67,6 +72,38 @@ def _place(layout: Layout, version: str, url: str) -> str:
     if not VERSION.fullmatch(version) or posixpath.normpath(path) != path or path[:1] != "/":
         raise ArchiveError(f"{url} is no place for a static file.")
     return layout.path("static", version, path.lstrip("/"))
+
+
+def _path(url: str) -> str:
+    return unquote(urlsplit(url).path).lstrip("/")
+
+
+def _mark(layout: Layout, url: str) -> None:
+    """Note that a path is a published file. Where another release has a folder, or a file, this one wins."""
+    root = layout.path("static", PUBLISHED)
+    place = os.path.join(root, _path(url))
+    if os.path.isdir(place):
+        shutil.rmtree(place)
+    folder = os.path.dirname(place)
+    while len(folder) > len(root):
+        if os.path.isfile(folder):
+            os.unlink(folder)
+        folder = os.path.dirname(folder)
+    os.makedirs(os.path.dirname(place), exist_ok=True)
+    with open(place, "wb"):
+        pass
+
+
+def _unmark(layout: Layout, used: set[str]) -> None:
+    root = layout.path("static", PUBLISHED)
+    for folder, _folders, names in os.walk(root, topdown=False):
+        for name in names:
+            place = os.path.join(folder, name)
+            if os.path.relpath(place, root) not in used:
+                os.unlink(place)
+        with contextlib.suppress(OSError):
+            # Only where nothing is left in it.
+            os.rmdir(folder)
 
 
 def _content(folder: str, path: str, version: str) -> bytes:
@@ -102,14 +139,17 @@ def prune(layout: Layout, releases: Iterable[str]) -> None:
 
     @param releases: folders of those that stay
     """
-    used = set()
+    used, paths = {PUBLISHED}, set()
     for folder in releases:
         try:
             with open(os.path.join(folder, LIST), encoding="utf-8") as stream:
-                used |= {file["version"] for file in json.load(stream)["files"]}
+                files = json.load(stream)["files"]
         except FileNotFoundError:
             # It was made by a version of this collection that knew of none.
             continue
+        used |= {file["version"] for file in files}
+        paths |= {_path(file["url"]) for file in files}
+    _unmark(layout, paths)
     root = layout.path("static")
     for version in os.listdir(root) if os.path.isdir(root) else ():
         if version not in used:

@@ -68,6 +68,18 @@ options:
     type: list
     elements: str
     default: [nginx]
+  port_addresses:
+    description:
+      - Where nginx listens at each of O(ports), by the same names. A port then belongs to the app only if the app's own
+        file in nginx's configuration says so; another file that has the address is a problem that names the file.
+      - Not looked at without it, nor on a host without nginx.
+    type: dict
+    default: {}
+  default_site:
+    description: As in M(evenkeel.flask.nginx_site).
+    type: str
+    choices: [auto, keep]
+    default: auto
   redis_url:
     description: The app's Redis, as redis-py writes it. Empty for none.
     type: str
@@ -133,6 +145,8 @@ EXAMPLES = r"""
     name: shop
     ports:
       flask_app_port: 8000
+    port_addresses:
+      flask_app_port: [0.0.0.0, "[::]"]
     controller_time: "{{ now().timestamp() }}"
     redis_url: "{{ shop_redis_url }}"
     database_url: "{{ shop_database_url }}"
@@ -220,6 +234,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.evenkeel.flask.plugins.module_utils import (
     _lock,
+    _nginx_config,
     _postgres,
     _preflight,
     _redis,
@@ -242,6 +257,8 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "min_free_mb": {"type": "int", "default": 500},
     "ports": {"type": "dict", "default": {}},
     "port_owners": {"type": "list", "elements": "str", "default": ["nginx"]},
+    "port_addresses": {"type": "dict", "default": {}},
+    "default_site": {"type": "str", "choices": ["auto", "keep"], "default": "auto"},
     "redis_url": {"type": "str", "default": "", "no_log": True},
     "redis_key_prefix": {"type": "str", "no_log": False},
     "database_url": {"type": "str", "default": "", "no_log": True},
@@ -270,6 +287,10 @@ def look_at_host(params: Mapping[str, Any], report: _preflight.Report) -> None:
         with report.about("clock"):
             skew = facts["clock_skew_seconds"] = round(time.time() - params["controller_time"], 1)
             _preflight.judge_clock(skew, params["max_clock_skew"])
+    look_at_ports(params, report)
+
+
+def look_at_ports(params: Mapping[str, Any], report: _preflight.Report) -> None:
     ports: dict[str, int] = {}
     for variable, value in params["ports"].items():
         with report.about(variable):
@@ -278,6 +299,28 @@ def look_at_host(params: Mapping[str, Any], report: _preflight.Report) -> None:
     for variable, port in ports.items():
         with report.about(variable):
             _preflight.judge_port(port, holders.get(port, []), params["port_owners"])
+    own = f"/etc/nginx/conf.d/{params['name']}.conf"
+    disk = _nginx_config.Disk()
+    listens = {
+        variable: _nginx_config.wanted(
+            params["port_addresses"].get(variable) or [], port, _nginx_config.resolve
+        )
+        for variable, port in ports.items()
+    }
+    if not disk.exists or not any(listens.values()):
+        return
+    servers = disk.config().servers
+    running = [
+        _nginx_config.Listen(address, port, port)
+        for port, address in _preflight.addresses(
+            port
+            for port in ports.values()
+            if any(holder.startswith("nginx ") for holder in holders.get(port, []))
+        )
+    ]
+    for variable, wanted in listens.items():
+        with report.about(variable):
+            _preflight.judge_listens(wanted, servers, running, own, params["default_site"])
 
 
 def prove_services(params: Mapping[str, Any], report: _preflight.Report) -> None:

@@ -180,8 +180,19 @@ def watch(params: dict[str, Any]) -> _watch.Watch:
     )
     endpoint = _health.Endpoint(params["health_path"], request, _health.Wanted())
 
+    def fetch(asked: _http.Request) -> _http.Response:
+        response = _http.fetch(asked)
+        answered = response.headers.get("X-Release")
+        # nginx tells it to the host itself; one that an older version of the role set up does not.
+        if answered and answered != params["release"]:
+            raise _http.HttpError(
+                f"release {answered} answers instead of {params['release']}; another app may have this port of "
+                "nginx (flask_app_port)"
+            )
+        return response
+
     def health() -> str | None:
-        result = _health.check(endpoint, _health.Policy(), _http.fetch)
+        result = _health.check(endpoint, _health.Policy(), fetch)
         return None if result.healthy else result.reason
 
     def workers(of: str) -> dict[int, dict[str, float]]:

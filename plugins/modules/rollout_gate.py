@@ -61,6 +61,9 @@ options:
   live_unix_socket:
     description: Connect to this UNIX socket instead of to the host of O(live_url), which may then be left out.
     type: path
+  release:
+    description: The release that must answer at O(base_url). An answer that names another one in C(X-Release) is refused.
+    type: str
   health_path:
     description: The app's health endpoint.
     type: str
@@ -254,6 +257,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "unix_socket": {"type": "path"},
     "live_url": {"type": "str"},
     "live_unix_socket": {"type": "path"},
+    "release": {"type": "str"},
     "health_path": {"type": "str", "default": "/health"},
     "headers": {"type": "dict"},
     "max_slowdown": {"type": "float", "default": 1.25},
@@ -280,7 +284,8 @@ def trial(params: Mapping[str, Any], may_write: bool) -> Trial:
         live = site(params["live_url"] or params["base_url"], params["live_unix_socket"])
     main_path = params["checks"]["main_page"]["path"]
     slowdown = params["max_slowdown"]
-    return Trial(candidate, live, params["health_path"], main_path, slowdown, may_write)
+    health_path, release = params["health_path"], params["release"]
+    return Trial(candidate, live, health_path, main_path, slowdown, may_write, release)
 
 
 def schedulers(layout: _release.Layout) -> list[str]:

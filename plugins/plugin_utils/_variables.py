@@ -45,6 +45,8 @@ WORDS = {
 }
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,30}")
 ENTRY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\(.*\))?")
+# As nginx's server_name has them: a name, one with * for its first or last part, or a regular expression.
+HOST_NAME = re.compile(r"(\*?\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*(\.\*)?(:\d{1,5})?")
 BATCH = re.compile(r"0*[1-9]\d*|0*([1-9]\d?|100)%")
 SHARE = re.compile(r"\d+%?", re.ASCII)
 UMASK = re.compile(r"0?[0-7]{3}")
@@ -260,6 +262,21 @@ def _shared_paths(value: Sequence[str]) -> None:
             raise ValueProblem(f"{problem}.") from problem
 
 
+def _host_names(value: Sequence[str]) -> None:
+    for name in value:
+        if name.startswith("~"):
+            # Anything else ends the word in nginx's configuration.
+            if re.search(r'["\s]', name):
+                raise ValueProblem(
+                    f"{name!r} has a space or a quote, which nginx does not take here."
+                )
+        elif name in ("_", "*") or not HOST_NAME.fullmatch(name):
+            raise ValueProblem(
+                f"{name!r} is not a host name; use e.g. shop.example, *.shop.example or shop.example:8443, and xn-- for "
+                "other scripts."
+            )
+
+
 def _share(value: Any) -> None:
     text = str(value)
     if not SHARE.fullmatch(text) or (text.endswith("%") and int(text[:-1]) > 100):
@@ -286,6 +303,7 @@ JUDGEMENTS: Mapping[str, Callable[[Any], None]] = {
     "gunicorn_umask": _matches(UMASK, 'is no umask; wanted octal digits in quotes, e.g. "0027"'),
     "gunicorn_workers": _between(1, float("inf"), "too few; wanted 1 or more"),
     "nginx_candidate_port": _between(1, 65535, "no port; wanted 1 to 65535"),
+    "nginx_server_names": _host_names,
     "profile_concurrency": _between(1, MOST_CONCURRENCY, f"not from 1 to {MOST_CONCURRENCY}"),
     "profile_endpoints": _endpoints,
     "profile_max_requests": _between(1, float("inf"), "too few; wanted 1 or more"),
@@ -388,6 +406,35 @@ def limit(
             "balancers in nginx_trusted_proxies."
         ]
     return [], []
+
+
+def names(
+    values: Mapping[str, Any], groups: Mapping[str, Sequence[str]]
+) -> tuple[list[str], list[str]]:
+    """Tell what is wrong with the front's ports and names.
+
+    @returns: what is wrong, and what may be
+    """
+    if not values.get("nginx_enabled", True):
+        return [], []
+    problems, doubts = [], []
+    if values.get("flask_app_port") == values.get("nginx_candidate_port") is not None:
+        problems.append(
+            f"nginx_candidate_port: {values['flask_app_port']} is flask_app_port; choose another."
+        )
+    known = values.get("nginx_server_names") or []
+    asks_by_name = any(str(name).lower() == "host" for name in values.get("rollout_headers") or {})
+    if known and not asks_by_name and all("*" in name or name[0] in "~." for name in known):
+        problems.append(
+            "nginx_server_names: has patterns only, and gate and bake need one name; add one, or name it in "
+            "rollout_headers, e.g. Host: www.shop.example."
+        )
+    if known and groups.get("lb") and not values.get("nginx_trusted_proxies"):
+        doubts.append(
+            "nginx_server_names: a balancer that asks for the health endpoint by an address is refused unless it is "
+            "in nginx_trusted_proxies; name the balancers there."
+        )
+    return problems, doubts
 
 
 def inputs(

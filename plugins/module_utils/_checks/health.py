@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from ansible_collections.evenkeel.flask.plugins.module_utils._checks.trial import (
+    Failed,
     Finding,
     Settings,
     Trial,
@@ -34,6 +35,12 @@ def run(trial: Trial, settings: Settings) -> Finding:
     for turn in range(1, times + 1):
         answer = trial.candidate.ask(path)
         demand(answer, wanted, f"answer {turn} of {times}")
+        answered = answer.headers.get("X-Release")
+        if trial.release and answered and answered != trial.release:
+            raise Failed(
+                f"release {answered} answers instead of {trial.release}; another app has this port of nginx "
+                "(flask_app_port, nginx_candidate_port)"
+            )
     nonsense = trial.candidate.ask(path.rstrip("/") + "/evenkeel-no-such-page")
     warnings = []
     if nonsense.status == answer.status and nonsense.body == answer.body:

@@ -9,13 +9,16 @@ This file is private to the collection.
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
+from urllib.parse import urlsplit
 
 from ansible_collections.evenkeel.flask.plugins.module_utils._checks.leaks import leak
 from ansible_collections.evenkeel.flask.plugins.module_utils._checks.markup import Page
 from ansible_collections.evenkeel.flask.plugins.module_utils._checks.trial import (
     Failed,
     Finding,
+    Inconclusive,
     Settings,
     Site,
     Trial,
@@ -41,6 +44,8 @@ AT_ONCE = 4
 KINDS = {"css": "text/css", "js": "javascript", "mjs": "javascript", "svg": "image/svg+xml"}
 # What fits into a packet is not worth it.
 LEAST_COMPRESSED = 1500
+# Nobody can have this name (RFC 2606).
+FOREIGN_HOST = "foreign.evenkeel.invalid"
 
 
 def run(trial: Trial, settings: Settings) -> Finding:
@@ -61,7 +66,27 @@ def run(trial: Trial, settings: Settings) -> Finding:
         )
     if lost_compression(trial, settings["path"], page):
         raise Failed("the page is not compressed, and the live release's is")
+    warnings += accepted_foreign_host(site, settings["path"])
     return Finding(f"{page.status}, {len(urls)} assets load", warnings)
+
+
+def accepted_foreign_host(site: Site, path: str) -> tuple[str, ...]:
+    """Warn if the page is served by a name that is not the app's; C(url_for) would put it into mails."""
+    if site.unix_socket:
+        # The front is not asked, and may refuse it.
+        return ()
+    headers = {name: value for name, value in site.headers.items() if name.lower() != "host"}
+    try:
+        answer = replace(site, headers=headers).ask(path, headers={"Host": FOREIGN_HOST})
+    except (HttpError, Inconclusive):
+        return ()
+    location = urlsplit(answer.headers.get("Location") or "").hostname
+    if answer.status >= 400 or location not in (None, FOREIGN_HOST):
+        return ()
+    return (
+        f"a request with a foreign Host is answered by {answer.status}, so visitors choose the host of the app's "
+        "external URLs; set nginx_server_names to the app's names",
+    )
 
 
 def lost_compression(trial: Trial, path: str, page: Response) -> bool:

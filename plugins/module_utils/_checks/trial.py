@@ -137,6 +137,8 @@ class Trial:
     main_path: str = "/"
     max_slowdown: float = 1.25
     may_write: bool = True
+    # What must answer, if it is known.
+    release: str | None = None
 
 
 def demand(response: Response, wanted: Wanted, subject: str = "") -> None:

@@ -16,6 +16,7 @@ import importlib.util
 import os
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 import evenkeel_cookies
 import evenkeel_static
@@ -113,6 +114,7 @@ class Optimizer:
                 settings.EVENKEEL_FLEET_LIMIT,
                 exempt_paths=[settings.EVENKEEL_HEALTH_PATH],
                 exempt_networks=settings.EVENKEEL_FLEET_LIMIT_EXEMPT,
+                exempt_files=[urlsplit(file["url"]).path for file in self.static],
             )
         if self.static:
             # Beside the folder of the releases.

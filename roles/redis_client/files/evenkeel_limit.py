@@ -15,6 +15,7 @@ import math
 import time
 from collections.abc import Collection, Iterable
 from typing import Any, Callable
+from urllib.parse import unquote_to_bytes
 
 from evenkeel_redis import Guarded, RedisAway
 from werkzeug import Response
@@ -27,7 +28,8 @@ CLIENTS = 10_000
 class FleetLimit:
     """Refuse who asks more often than C(per_minute); who was refused costs no Redis until its window ends.
 
-    @param exempt_paths: what anybody may ask for as often as it likes
+    @param exempt_paths: paths that nobody's requests are counted for, as they stand in a URL
+    @param exempt_files: and paths that only reading is not counted for
     @param exempt_networks: who may ask for anything; the host itself always may
     """
 
@@ -39,13 +41,15 @@ class FleetLimit:
         per_minute: int,
         exempt_paths: Collection[str] = (),
         exempt_networks: Iterable[str] = (),
+        exempt_files: Iterable[str] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.app = app
         self.guarded = guarded
         self.prefix = prefix
         self.per_minute = per_minute
-        self.exempt_paths = frozenset(exempt_paths)
+        self.exempt_paths = frozenset(map(_as_wsgi, exempt_paths))
+        self.exempt_files = frozenset(map(_as_wsgi, exempt_files))
         self.exempt_networks = [ipaddress.ip_network(network) for network in exempt_networks]
         self.clock = clock
         self.client = functools.lru_cache(CLIENTS)(self._client)
@@ -55,13 +59,22 @@ class FleetLimit:
         self, environ: dict[str, Any], start_response: Callable[..., Any]
     ) -> Iterable[bytes]:
         client = self.client(environ.get("REMOTE_ADDR"))
-        if client and environ.get("PATH_INFO") not in self.exempt_paths:
+        if client and not self._is_exempt(environ):
             seconds = math.ceil(self._seconds_to_wait(client))
             if seconds > 0:
                 text = f"Too many requests. Try again in {seconds} s.\n"
                 refusal = Response(text, 429, {"Retry-After": str(seconds)}, "text/plain")
                 return refusal(environ, start_response)
         return self.app(environ, start_response)
+
+    def _is_exempt(self, environ: dict[str, Any]) -> bool:
+        # Below a prefix the URL's path is in two parts.
+        path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
+        reads = environ.get("REQUEST_METHOD") in ("GET", "HEAD")
+        # Werkzeug takes any number of slashes at the beginning for one.
+        if "/" + path.lstrip("/") in self.exempt_paths:
+            return True
+        return reads and path in self.exempt_files
 
     def _client(self, address: str | None) -> str | None:
         """Whom a request is counted for: a network of IPv6 is one client, as it is given to one."""
@@ -103,3 +116,8 @@ class FleetLimit:
             asked.set(key, 0, ex=WINDOW_SECONDS, nx=True).incr(key).pttl(key)
             _is_new, count, milliseconds = asked.execute()
         return count, milliseconds / 1000
+
+
+def _as_wsgi(path: str) -> str:
+    """A URL's path as an app gets it (PEP 3333, "Unicode Issues")."""
+    return unquote_to_bytes(path).decode("latin-1")

@@ -44,6 +44,8 @@ class Shop:
         path = target.partition("?")[0]
         self.asked.append(f"{method} {target}")
         given = dict(re.findall(r"(?m)^([\w-]+): (.*?)\r?$", head.decode("latin-1")))
+        if given.get("Host", "").endswith(".invalid") and self.fault != "any host":
+            return ok(status="421 Misdirected Request")
         if self.fault == "500":
             return ok(b"Internal Server Error", "500 Internal Server Error")
         for prefix, handler in self.routes().items():
@@ -90,7 +92,8 @@ class Shop:
             return ok(status="200 OK" if self.fault == "any method" else "405 Method Not Allowed")
         if self.fault == "flapping" and self.asked.count("GET /health") % 3 == 0:
             return ok(b'{"status": "error"}', "503 Service Unavailable")
-        return ok(b'{"status": "ok"}', Content_Type="application/json")
+        other = {"X_Release": "3-c"} if self.fault == "other release" else {}
+        return ok(b'{"status": "ok"}', Content_Type="application/json", **other)
 
     def static(self, method, path, given, body):
         if self.fault == "asset" and path.endswith(".css"):

@@ -195,12 +195,28 @@ def test_a_cookie_that_lost_what_protects_it_fails():
             "/health answers like any path below it; it may say yes whatever happens",
         ),
         ("kept", "/uploads/0 was left behind: DELETE answered 405"),
+        (
+            "any host",
+            "a request with a foreign Host is answered by 200, so visitors choose the host of the app's external "
+            "URLs; set nginx_server_names to the app's names",
+        ),
     ],
 )
 def test_what_does_not_stop_a_release_is_a_warning(fault, warning):
     results = gate(Shop(fault))
     assert _gate.verdict(results) == "passed"
     assert [text for result in results for text in result.warnings] == [warning]
+
+
+def test_the_release_of_another_app_on_the_port_is_refused():
+    results = gate(Shop("other release"), checks=QUICK, release="2-b")
+    assert {r.name: r.reason for r in results if r.outcome == "failed"} == {
+        "health": "release 3-c answers instead of 2-b; another app has this port of nginx (flask_app_port, "
+        "nginx_candidate_port)"
+    }
+    assert _gate.verdict(gate(Shop("other release"), checks=QUICK, release="3-c")) == "passed"
+    # An answer that names none proves nothing.
+    assert _gate.verdict(gate(Shop(), checks=QUICK, release="2-b")) == "passed"
 
 
 def test_nothing_is_written_where_nothing_is_named():

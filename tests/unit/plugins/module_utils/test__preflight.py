@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import socket
@@ -12,7 +13,7 @@ import sys
 from dataclasses import replace
 
 import pytest
-from ansible_collections.evenkeel.flask.plugins.module_utils import _preflight
+from ansible_collections.evenkeel.flask.plugins.module_utils import _nginx_config, _preflight
 from ansible_collections.evenkeel.flask.plugins.module_utils._preflight import (
     Budget,
     Doubt,
@@ -297,3 +298,37 @@ def test_a_user_of_the_system_itself_is_never_the_apps(name, uid):
 def test_users_are_known_by_their_number():
     assert _preflight.user_id("root") == 0
     assert _preflight.user_id("no-such-user-here") is None
+
+
+def test_the_addresses_that_listen_are_read_as_the_kernel_has_them():
+    with contextlib.ExitStack() as stack:
+        ports = {}
+        for address in ("127.0.0.1", "0.0.0.0", "::1", "::"):
+            family = socket.AF_INET6 if ":" in address else socket.AF_INET
+            listener = stack.enter_context(socket.socket(family))
+            listener.bind((address, 0))
+            listener.listen()
+            ports[listener.getsockname()[1]] = address
+        assert dict(_preflight.addresses(ports)) == ports
+
+
+def test_a_port_of_another_file_of_nginx_is_refused_with_that_file():
+    listens = [_nginx_config.Listen("0.0.0.0", 8000, 8000)]
+    servers = [_nginx_config.Server("/etc/nginx/conf.d/blog.conf", tuple(listens))]
+    own = "/etc/nginx/conf.d/shop.conf"
+    with pytest.raises(_preflight.Problem) as problem:
+        _preflight.judge_listens(listens, servers, [], own, "auto")
+    assert str(problem.value) == "port 8000 belongs to /etc/nginx/conf.d/blog.conf; choose another."
+    _preflight.judge_listens(
+        listens, [_nginx_config.Server(own, tuple(listens))], listens, own, "auto"
+    )
+
+
+def test_a_socket_of_nginx_that_a_reload_could_not_bind_is_refused_before():
+    listens = [_nginx_config.Listen("0.0.0.0", 8061, 8061)]
+    running = [_nginx_config.Listen("127.0.0.1", 8061, 8061)]
+    with pytest.raises(
+        _preflight.Problem,
+        match=r"nginx listens on 127\.0\.0\.1:8061 and cannot also bind 0\.0\.0\.0:8061",
+    ):
+        _preflight.judge_listens(listens, [], running, "/own", "auto")

@@ -48,13 +48,21 @@ def release(layout):
     return Folder()
 
 
-def published(layout):
-    root = layout.path("static")
+def files(root):
     return {
         os.path.relpath(os.path.join(place, name), root)
         for place, _folders, names in os.walk(root)
         for name in names
     }
+
+
+def published(layout):
+    return {one for one in files(layout.path("static")) if not one.startswith("published/")}
+
+
+def marked(layout):
+    """The paths that nginx counts no requests for."""
+    return files(layout.path("static", "published"))
 
 
 def test_a_file_lies_under_its_version_where_its_url_leads_compressed_beside(layout, release):
@@ -170,3 +178,30 @@ def test_what_no_release_refers_to_goes(layout, release):
     _static.publish(layout, release.path, [new])
     _static.prune(layout, [release.path, layout.release("older")])
     assert published(layout) == {f"{new['version']}/static/logo.png"}
+
+
+def test_nginx_finds_which_paths_are_published_without_their_versions(layout, release):
+    names = {
+        "shop.css": "/static/shop.css?v=x",
+        "a b.css": "/static/a%20b.css",
+        "x/y.js": "/js/x/y.js",
+    }
+    _static.publish(
+        layout,
+        release.path,
+        [release.has(*one) for one in [(name, CSS, url) for name, url in names.items()]],
+    )
+    assert marked(layout) == {"static/shop.css", "static/a b.css", "js/x/y.js"}
+    _static.prune(layout, [release.path])
+    assert marked(layout) == {"static/shop.css", "static/a b.css", "js/x/y.js"}
+    _static.prune(layout, [])
+    assert marked(layout) == set()
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [("/a", "/a/b"), ("/a/b", "/a"), ("/a/b", "/a/b/c"), ("/a", "/a")]
+)
+def test_a_folder_may_become_a_file_from_one_release_to_the_next(layout, release, before, after):
+    _static.publish(layout, release.path, [release.has("one.css", b"1", before)])
+    _static.publish(layout, release.path, [release.has("two.css", b"2", after)])
+    assert after[1:] in marked(layout)

@@ -58,3 +58,12 @@ def test_a_bad_argument_is_no_verdict(bake):
     said, _server = bake(ok(), base_url="127.0.0.1")
     assert said["failed"] is True
     assert "before" not in said
+
+
+def test_another_apps_release_on_the_port_fails_the_task_and_is_not_judged(bake):
+    said, _server = bake(ok(X_Release="3-c"))
+    assert said["msg"] == (
+        "The bake went badly: /health: release 3-c answers instead of 2-b; another app may have this port of nginx "
+        "(flask_app_port)."
+    )
+    assert not bake(ok(X_Release="2-b"))[0].get("failed")

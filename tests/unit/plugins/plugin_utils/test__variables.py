@@ -465,3 +465,41 @@ def test_a_limit_that_nobody_counts_or_all_share_is_told(values, groups, problem
     for found, said in zip(_variables.limit(values, groups), (problem, doubt), strict=True):
         assert len(found) == bool(said)
         assert said in "".join(found)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["shop.example", "www.shop.example", "*.shop.example", ".shop.example", "www.example.*", "shop", "10.0.0.7",
+     "xn--bcher-kva.example", "shop.example:8443", "~^www[0-9]+\\.shop\\.example$", "my_shop.example"],
+)  # fmt: skip
+def test_names_of_hosts_are_taken(name):
+    _variables.judge("nginx_server_names", [name])
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "_", "*", "shop example", "shop.example.", "shop..example", "https://shop.example", "shop.example/", "büch.er",
+     "a*.shop.example", "shop.example:", "shop.example:port", '~^"', "~^a b$", "shop;", "shop{", "a" * 99 + "!"],
+)  # fmt: skip
+def test_what_is_no_name_of_a_host_is_refused(name):
+    with pytest.raises(_variables.ValueProblem, match=r"is not a host name|has a space or a quote"):
+        _variables.judge("nginx_server_names", [name])
+
+
+@pytest.mark.parametrize(
+    ("values", "groups", "problem", "doubt"),
+    [
+        ({}, {}, "", ""),
+        ({"nginx_server_names": ["a.example", "*.a.example"]}, {}, "", ""),
+        ({"nginx_server_names": ["*.a.example"]}, {}, "nginx_server_names: has patterns only", ""),
+        ({"nginx_server_names": ["~^a$"], "rollout_headers": {"host": "a"}}, {}, "", ""),
+        ({"nginx_server_names": ["a"]}, {"lb": ["lb1"]}, "", "nginx_server_names: a balancer"),
+        ({"nginx_server_names": ["a"], "nginx_trusted_proxies": ["10.0.0.0/8"]}, {"lb": ["lb1"]}, "", ""),
+        ({"flask_app_port": 80, "nginx_candidate_port": 80}, {}, "nginx_candidate_port: 80 is flask_app_port", ""),
+        ({"flask_app_port": 80, "nginx_candidate_port": 80, "nginx_enabled": False}, {}, "", ""),
+    ],
+)  # fmt: skip
+def test_the_fronts_names_and_ports_fit_together(values, groups, problem, doubt):
+    for found, said in zip(_variables.names(values, groups), (problem, doubt), strict=True):
+        assert len(found) == bool(said)
+        assert said in "".join(found)

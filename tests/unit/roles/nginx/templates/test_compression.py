@@ -5,15 +5,11 @@
 
 from __future__ import annotations
 
-import pathlib
 import re
 
-import jinja2
 import pytest
-import yaml
-from ansible.plugins.filter.core import FilterModule
+from front import render
 
-ROLE = pathlib.Path(__file__).parents[5] / "roles" / "nginx"
 # What the package module answers, asked as if.
 HAS = {"changed": False}
 REFUSES = {"changed": False, "msg": "No package matching 'x' is available"}
@@ -21,20 +17,7 @@ SKIPPED = {"changed": False, "skipped": True}
 
 
 def rendered(compression, answer):
-    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True)
-    environment.filters.update(FilterModule().filters())
-    own = yaml.safe_load((ROLE / "vars" / "main.yml").read_text())
-    known = {
-        **yaml.safe_load((ROLE / "defaults" / "main.yml").read_text()),
-        **{"ansible_managed": "", "flask_app_name": "shop", "flask_app_port": 8000},
-        **{"flask_app_rate_limit": 0, "flask_app_rate_limit_scope": "host"},
-        **{"nginx_candidate_port": 8001, "nginx_compression": compression},
-        **own,
-        "__nginx_brotli": answer,
-    }
-    has = environment.from_string(own["__nginx_has_brotli"]).render(known) == "True"
-    template = environment.from_string((ROLE / "templates" / "app.conf.j2").read_text())
-    return template.render({**known, "__nginx_has_brotli": has})
+    return render(nginx_compression=compression, __nginx_brotli=answer)
 
 
 def locations(text):

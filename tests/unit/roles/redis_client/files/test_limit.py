@@ -153,3 +153,35 @@ def test_nobody_is_refused_because_redis_is_away(worker, store):
     assert statuses(ask, 3) == [200, 200, 200]
     store.come_back()
     assert ask().status_code == 429
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "is_counted"),
+    [
+        ("/health", "GET", False),
+        ("/health", "POST", False),
+        ("/Health", "GET", True),
+        ("/x/../health", "GET", True),
+        ("/static/a b.css", "GET", False),
+        ("/static/a b.css", "HEAD", False),
+        ("/static/a b.css", "POST", True),
+        ("/static/b.css", "GET", True),
+        ("/x/../static/a b.css", "GET", True),
+    ],
+)
+def test_what_is_not_counted(worker, path, method, is_counted):
+    ask = worker(per_minute=0, exempt_paths=["/health"], exempt_files=["/static/a%20b.css"])
+    assert (ask(path=path, method=method).status_code == 429) == is_counted
+
+
+def test_a_health_endpoint_below_a_prefix_is_not_counted(store):
+    limit = evenkeel_limit.FleetLimit(
+        Response("welcome"), store.guarded(), "shop:", 0, exempt_paths=["/kitchen/health"]
+    )
+    client = Client(limit)
+
+    def status(path):
+        outer = {"REMOTE_ADDR": ALICE, "SCRIPT_NAME": "/kitchen", "PATH_INFO": path}
+        return client.get("/", environ_overrides=outer).status_code
+
+    assert [status("/health"), status("/pages")] == [200, 429]
