@@ -220,6 +220,9 @@ def main() -> None:
     }
     if new:
         module.warn(f"New in its log since {params['release']} serves: {'; '.join(new)}.")
+    warning = watched.warning()
+    if warning:
+        module.warn(warning)
     if problems:
         module.fail_json(msg=f"The bake went badly: {'; '.join(problems)}.", **told)
     module.exit_json(
