@@ -418,10 +418,12 @@ def _client_rate(served: Served) -> float:
     Each client has the same weight, so a long window and a busy client change nothing.
     """
     rates = sorted(one.errors / one.asked for one in served.by_client.values() if one.asked)
-    if len(rates) > 1:
-        # The highest that it is without any one client.
-        rates = rates[LEFT_OUT:]
-    return sum(rates) / len(rates) if rates else 0.0
+    if len(rates) < 2:
+        # One client alone says nothing of the release.
+        return 0.0
+    # The highest that it is without any one client.
+    rates = rates[LEFT_OUT:]
+    return sum(rates) / len(rates)
 
 
 def _is_unlikely(served: Served, rate: float) -> bool:

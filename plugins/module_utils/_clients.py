@@ -32,11 +32,13 @@ Client = Optional[str]
 LOOPBACK = "127.0.0.1"
 
 
-@functools.lru_cache(10_000)
 def client_of(address: object) -> Client:
     """Return the client that an address belongs to; V(None) if there is no address."""
-    if not isinstance(address, str) or not address:
-        return None
+    return _client_of(address) if isinstance(address, str) and address else None
+
+
+@functools.lru_cache(10_000)
+def _client_of(address: str) -> str:
     try:
         parsed = ipaddress.ip_address(address)
         if isinstance(parsed, ipaddress.IPv6Address):
