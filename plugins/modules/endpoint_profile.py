@@ -297,7 +297,6 @@ import os
 from dataclasses import asdict
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.evenkeel.flask.plugins.module_utils import (
     _http,
     _profile,
@@ -309,6 +308,7 @@ from ansible_collections.evenkeel.flask.plugins.module_utils import (
     _waits,
     _workers,
 )
+from ansible_collections.evenkeel.flask.plugins.module_utils._module import AnsibleModule
 
 ARGUMENT_SPEC: dict[str, Any] = {
     **_release.APP_SPEC,

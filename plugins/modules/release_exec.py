@@ -70,8 +70,8 @@ rc:
 import os
 import shlex
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.evenkeel.flask.plugins.module_utils import _release, _stage, _venv
+from ansible_collections.evenkeel.flask.plugins.module_utils._module import AnsibleModule
 
 ARGUMENT_SPEC = {
     **_release.APP_SPEC,

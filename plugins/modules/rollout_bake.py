@@ -142,7 +142,6 @@ msg:
 
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.evenkeel.flask.plugins.module_utils import (
     _endpoints,
     _health,
@@ -153,6 +152,7 @@ from ansible_collections.evenkeel.flask.plugins.module_utils import (
     _timing,
     _watch,
 )
+from ansible_collections.evenkeel.flask.plugins.module_utils._module import AnsibleModule
 
 ARGUMENT_SPEC: dict[str, Any] = {
     **_release.APP_SPEC,

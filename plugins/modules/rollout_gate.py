@@ -225,7 +225,6 @@ msg:
 from collections.abc import Mapping
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.evenkeel.flask.plugins.module_utils import (
     _endpoints,
     _gate,
@@ -233,6 +232,7 @@ from ansible_collections.evenkeel.flask.plugins.module_utils import (
     _timing,
 )
 from ansible_collections.evenkeel.flask.plugins.module_utils._checks.trial import Site, Trial
+from ansible_collections.evenkeel.flask.plugins.module_utils._module import AnsibleModule
 
 ARGUMENT_SPEC: dict[str, Any] = {
     "base_url": {"type": "str", "default": "http://127.0.0.1:8001"},
