@@ -31,6 +31,7 @@ from ansible_collections.evenkeel.flask.plugins.module_utils._clients import (
     Tally,
     client_of,
     find_shared,
+    shared_without_any,
 )
 
 # Errors that are as many by chance only once in so many times speak against a release. There is a
@@ -299,9 +300,21 @@ def _sized(
 
 
 def judge(before: Traffic, after: Traffic, max_slowdown: float) -> list[str]:
-    """What speaks against the release that served C(after), in words."""
+    """What speaks against the release that served C(after), in words.
+
+    Which addresses are shared must not depend on any one client either.
+    """
+    problems = [
+        _judge(before, after, max_slowdown, shared)
+        for shared in shared_without_any(before.whole.by_client)
+    ]
+    return problems[0] if all(problems) else []
+
+
+def _judge(
+    before: Traffic, after: Traffic, max_slowdown: float, shared: frozenset[Client]
+) -> list[str]:
     problems = []
-    shared = find_shared(before.whole.by_client)
     if after.deaths > before.deaths:
         problems.append(f"{after.deaths} workers died")
     was, now = before.whole, after.whole
@@ -320,7 +333,7 @@ def judge(before: Traffic, after: Traffic, max_slowdown: float) -> list[str]:
         failed = _failed(now, was, (was,), ERROR_RATE, shared)
         if failed:
             problems.append(failed)
-    if is_fair(before, after):
+    if _is_fair(before, after, shared):
         logged = after.failed_in(news(before, after))
         # An error that was only reworded is none, so all that were logged before are counted.
         known = before.failed_in(before.logged)
@@ -335,7 +348,10 @@ def is_fair(before: Traffic, after: Traffic) -> bool:
     The busiest client is left out before the switch. Afterwards it counts as much as the next one.
     So one client can neither make a comparison fair nor unfair.
     """
-    shared = find_shared(before.whole.by_client)
+    return _is_fair(before, after, find_shared(before.whole.by_client))
+
+
+def _is_fair(before: Traffic, after: Traffic, shared: frozenset[Client]) -> bool:
     busiest, _next = before.whole.busiest(shared)
     first, second = after.whole.busiest(shared)
     most = after.whole.asked - (first - second)

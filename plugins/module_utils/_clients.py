@@ -131,3 +131,15 @@ def find_shared(before: Mapping[Client, Tally]) -> frozenset[Client]:
         heavy = ordered[:MAX_BALANCERS]
         found.update(client for client in heavy if counts[client] > STRAY_SHARE * total)
     return frozenset(found)
+
+
+def shared_without_any(before: Mapping[Client, Tally]) -> list[frozenset[Client]]:
+    """Return what C(find_shared) finds, and what it would find without any one of the other clients."""
+    found = [find_shared(before)]
+    if len(before) <= MAX_BALANCERS + MAX_STRAYS + len((None, LOOPBACK)) + 1:
+        found += [
+            find_shared({client: tally for client, tally in before.items() if client != one})
+            for one in before
+            if one not in found[0]
+        ]
+    return list(dict.fromkeys(found))
