@@ -10,6 +10,7 @@ import shlex
 from typing import Any
 
 from ansible.plugins.action import ActionBase
+from ansible_collections.evenkeel.flask.plugins.module_utils._printable import printable_all
 from ansible_collections.evenkeel.flask.plugins.plugin_utils import _run
 
 
@@ -26,7 +27,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         try:
             if args.get("state") == "staged" and not self._task.check_mode:
                 args["uploads"] = self._upload(args)
-            result.update(self._execute_module(module_args=args, task_vars=task_vars))
+            said = self._execute_module(module_args=args, task_vars=task_vars)
+            result.update(printable_all(said))
         finally:
             self._remove_tmp_path(self._connection._shell.tmpdir)
         return result

@@ -53,8 +53,10 @@ def printable_all(value: Any) -> Any:
         return printable(value.decode("utf-8", "replace"))
     if isinstance(value, Mapping):
         return {printable_all(key): printable_all(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, list):
         return [printable_all(item) for item in value]
+    if isinstance(value, tuple):
+        return tuple(printable_all(item) for item in value)
     return value
 
 
@@ -67,7 +69,7 @@ def _shown(character: str) -> str:
     return {"Zs": " ", "Cf": ""}.get(kind, "\N{REPLACEMENT CHARACTER}")
 
 
-def width(text: str) -> int:
+def columns(text: str) -> int:
     """Return the columns that a printable text takes in a terminal."""
     return len(text) if text.isascii() else sum(map(_width, text))
 
@@ -78,18 +80,18 @@ def _width(character: str) -> int:
     return 2 if unicodedata.east_asian_width(character) in ("W", "F") else 1
 
 
-def pad(text: str, columns: int) -> str:
-    return text + " " * (columns - width(text))
+def pad(text: str, wanted: int) -> str:
+    return text + " " * (wanted - columns(text))
 
 
-def cut(text: str, columns: int) -> str:
+def cut(text: str, most: int) -> str:
     """Return a printable text in so many columns at most, with an ellipsis where it was cut."""
-    if width(text) <= columns:
+    if columns(text) <= most:
         return text
-    room, kept = columns - 1, ""
+    room, kept = most - 1, ""
     for character in text:
         room -= _width(character)
         if room < 0:
             break
         kept += character
-    return (kept + "\N{HORIZONTAL ELLIPSIS}")[: max(columns, 0)]
+    return (kept + "\N{HORIZONTAL ELLIPSIS}")[: max(most, 0)]
