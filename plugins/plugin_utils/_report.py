@@ -120,7 +120,7 @@ def as_junit(run: Run) -> str:
             root,
             "testsuite",
             name=printable(trial.host),
-            timestamp=run.at,
+            timestamp=printable(run.at),
             tests=str(len(outcomes)),
             failures=str(outcomes.count("failed")),
             errors=str(outcomes.count("inconclusive")),
