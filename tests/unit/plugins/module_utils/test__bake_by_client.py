@@ -174,7 +174,8 @@ def plainly_judged(before, after):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_bake, "LEFT_OUT", 0)
         patch.setattr(_bake, "MIN_CLIENTS", 1)
-        return judged(before, after)
+        shared = _bake.find_shared(before.whole.by_client)
+        return _bake._judge(before, after, 1.25, shared)
 
 
 POPULATION = st.lists(LINES, max_size=8)
