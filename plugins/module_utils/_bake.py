@@ -499,12 +499,19 @@ def _logs_too_much(before: Traffic, after: Traffic, shared: frozenset[Client]) -
         any_one = sorted(own, key=lambda one: -own[one]) if LEFT_OUT else []
         return all(is_too_much(client) for client in any_one)
     # The rest was logged for no request, or for those of a shared address.
-    rest = (after.volume - sum(own.values())) / max(after.whole.asked, 1)
-    quietest = before.volume - sum(
-        before.volume_by[one] for one in before.volume_by if one not in shared
+    return all(
+        after.asked(shared - group) >= ENOUGH_LOGGED
+        and _rest(after, shared, group)
+        > max(MOST_LOGGED, MORE_LOGGED * _rest(before, shared, group))
+        for group in _groups(shared)
     )
-    was = quietest / max(before.whole.asked - before.whole.busiest(shared)[0], 1)
-    return after.whole.asked >= ENOUGH_LOGGED and rest > max(MOST_LOGGED, MORE_LOGGED * was)
+
+
+def _rest(traffic: Traffic, shared: frozenset[Client], group: frozenset[Client]) -> float:
+    """How many characters were logged for no client by name, for each request; the busiest one is left out."""
+    others = sum(size for client, size in traffic.volume_by.items() if client not in group)
+    first, second = traffic.whole.busiest(shared)
+    return (traffic.volume - others) / max(traffic.asked(shared - group) - (first - second), 1)
 
 
 def _slower(old: Served, new: Served, shared: frozenset[Client], max_slowdown: float) -> str | None:

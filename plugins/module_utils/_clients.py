@@ -134,12 +134,17 @@ def find_shared(before: Mapping[Client, Tally]) -> frozenset[Client]:
 
 
 def shared_without_any(before: Mapping[Client, Tally]) -> list[frozenset[Client]]:
-    """Return what C(find_shared) finds, and what it would find without any one of the other clients."""
+    """Return what C(find_shared) finds, and what it would find without any one client.
+
+    An address that sent nearly all requests is never left out: there is nobody else to judge by.
+    """
     found = [find_shared(before)]
-    if len(before) <= MAX_BALANCERS + MAX_STRAYS + len((None, LOOPBACK)) + 1:
+    counts = {one: tally.asked for one, tally in before.items() if one not in (None, LOOPBACK)}
+    if len(counts) <= MAX_BALANCERS + MAX_STRAYS + 1:
+        most = (1 - STRAY_SHARE) * sum(counts.values())
         found += [
             find_shared({client: tally for client, tally in before.items() if client != one})
-            for one in before
-            if one not in found[0]
+            for one in counts
+            if counts[one] < most
         ]
     return list(dict.fromkeys(found))

@@ -283,7 +283,7 @@ def main() -> None:
     deadline = _http.Deadline(params["deadline"]) if params["deadline"] else None
     results = _health.check_all(endpoints, policy, _http.fetch, params["concurrency"], deadline)
     failed = sum(not result.healthy for result in results)
-    told = {
+    told: dict[str, Any] = {
         "healthy": not failed,
         "passed": len(results) - failed,
         "failed_endpoints": failed,
