@@ -153,3 +153,13 @@ def test_nobody_is_refused_because_redis_is_away(worker, store):
     assert statuses(ask, 3) == [200, 200, 200]
     store.come_back()
     assert ask().status_code == 429
+
+
+def test_a_refusal_is_marked_for_the_access_log_so_that_no_release_is_blamed_for_it(store):
+    limit = evenkeel_limit.FleetLimit(Response("welcome"), store.guarded(), "shop:", 1)
+    marked = []
+    for _turn in range(2):
+        environ = {"REMOTE_ADDR": ALICE, "PATH_INFO": "/", "REQUEST_METHOD": "GET"}
+        b"".join(limit(environ, lambda *_answer: None))
+        marked.append(environ.get("evenkeel.limited"))
+    assert marked == [None, True]
