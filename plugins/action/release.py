@@ -10,6 +10,7 @@ import shlex
 from typing import Any
 
 from ansible.plugins.action import ActionBase
+from ansible_collections.evenkeel.flask.plugins.module_utils._printable import printable_all
 from ansible_collections.evenkeel.flask.plugins.plugin_utils import _run
 
 
@@ -31,7 +32,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                     break
                 self._remove_tmp_path(self._connection._shell.tmpdir)
                 said = self._attempt(args, task_vars)
-            result.update(said)
+            result.update(printable_all(said))
         finally:
             self._remove_tmp_path(self._connection._shell.tmpdir)
         return result

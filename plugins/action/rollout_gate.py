@@ -18,8 +18,15 @@ from ansible.utils.vars import merge_hash
 from ansible_collections.evenkeel.flask.plugins.module_utils import _endpoints, _gate
 from ansible_collections.evenkeel.flask.plugins.module_utils._checks import suite
 from ansible_collections.evenkeel.flask.plugins.module_utils._checks.trial import Finding, Skipped
+from ansible_collections.evenkeel.flask.plugins.module_utils._printable import (
+    printable,
+    printable_all,
+)
 from ansible_collections.evenkeel.flask.plugins.modules.rollout_gate import ARGUMENT_SPEC
 from ansible_collections.evenkeel.flask.plugins.plugin_utils import _suite, _suite_run, _variables
+
+# Of what the team's tests say, which is shown with -vv; in characters.
+MAX_OUTPUT = 1024 * 1024
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
@@ -32,14 +39,14 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
         wrap_async = self._task.async_val and not self._connection.has_native_async
-        said = self._execute_module(task_vars=task_vars, wrap_async=wrap_async)
+        said = printable_all(self._execute_module(task_vars=task_vars, wrap_async=wrap_async))
         result = merge_hash(result, said)
         results = [_gate.Result(**row) for row in said.get("results", [])]
         others = [one for one in results if one.name != suite.NAME]
         if not any(one.name == suite.NAME and one.outcome == "inconclusive" for one in results):
             return result
         own = self._run_suite(others, task_vars or {})
-        told = _gate.told([*others, own])
+        told = printable_all(_gate.told([*others, own]))
         told["elapsed"] = round(said.get("elapsed", 0) + own.elapsed_ms / 1000, 2)
         for word in ("failed", "exception"):
             result.pop(word, None)
@@ -97,4 +104,4 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             return _suite.judge_pytest(run, policy, settings["timeout"])
 
     def _tell(self, output: str, secrets: set[str]) -> None:
-        self._display.vv(remove_values(output, secrets))
+        self._display.vv(printable(remove_values(output, secrets), MAX_OUTPUT))

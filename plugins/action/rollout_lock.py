@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from ansible.plugins.action import ActionBase
+from ansible_collections.evenkeel.flask.plugins.module_utils._printable import printable_all
 from ansible_collections.evenkeel.flask.plugins.plugin_utils import _run
 
 
@@ -20,10 +21,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
         args = {**_run.identity(task_vars or {}), **self._task.args}
-        said = self._execute_module(module_args=args, task_vars=task_vars)
+        said = printable_all(self._execute_module(module_args=args, task_vars=task_vars))
         holder = said.get("holder")
         if said.get("failed") and holder and _run.is_gone(holder["run"]):
             args["gone"] = holder["run"]
-            said = self._execute_module(module_args=args, task_vars=task_vars)
+            said = printable_all(self._execute_module(module_args=args, task_vars=task_vars))
         result.update(said)
         return result

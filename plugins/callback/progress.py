@@ -41,6 +41,12 @@ from ansible import constants
 from ansible.plugins.callback import CallbackBase
 from ansible.release import __version__
 from ansible.utils.color import stringc
+from ansible_collections.evenkeel.flask.plugins.module_utils._printable import (
+    pad,
+    printable,
+    printable_all,
+    printable_line,
+)
 from ansible_collections.evenkeel.flask.plugins.plugin_utils import _live
 from ansible_collections.evenkeel.flask.plugins.plugin_utils._live import clock
 
@@ -123,23 +129,27 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
     def v2_runner_on_skipped(self, result: Any) -> None:
         self._ended(result, "passed over")
 
+    def _say(self, line: str, color: str | None = None) -> None:
+        """Show a line. Modules make their results printable; here it is made sure, for all modules."""
+        self._display.display(printable_line(line), color=color)
+
     def flush(self) -> None:
         if self.outcomes:
-            line = f"{clock(self.task_at)}  {self.task:<56}  {said(self.outcomes)}"
-            self._display.display(line, color=color(self.outcomes))
+            task = pad(printable_line(self.task), 56)
+            self._say(f"{clock(self.task_at)}  {task}  {said(self.outcomes)}", color(self.outcomes))
         for message, hosts in self.refusals.items():
-            self._display.display(f"       {', '.join(hosts)}: {message}", color="red")
+            self._say(f"       {', '.join(hosts)}: {message}", "red")
         self.outcomes, self.refusals = {}, {}
 
     def show(self, text: Any) -> None:
         """Show below the task what its line cannot say."""
         self.flush()
-        for line in text if isinstance(text, list) else str(text).splitlines():
-            self._display.display(f"       {line}")
+        for line in text if isinstance(text, list) else str(text).split("\n"):
+            self._say(f"       {line}")
 
     def v2_playbook_on_play_start(self, play: Any) -> None:
         self.flush()
-        self._display.display(f"\n{play.get_name()}", color="bright blue")
+        self._display.display(f"\n{printable_line(play.get_name())}", color="bright blue")
 
     def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:
         self.flush()
@@ -151,7 +161,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
 
     def v2_runner_on_ok(self, result: Any) -> None:
         self._ended(result, "ok")
-        self._handle_warnings(result._result)
+        self._warn(result._result)
         if result._task.action.rpartition(".")[2] == "debug":
             for part in result._result.get("results", [result._result]):
                 self.show(part.get("msg", ""))
@@ -168,7 +178,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         self._refused("unreachable", result)
 
     def _refused(self, word: str, result: Any) -> None:
-        self._handle_warnings(result._result)
+        self._warn(result._result)
         host = result._host.get_name()
         self.outcomes[host] = word
         # A loop's own message says only that one of its items failed.
@@ -178,15 +188,31 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
             if part.get("failed") or part.get("unreachable")
         ]
         for part in parts or [result._result]:
-            for line in reason(part).splitlines():
+            for line in reason(part).split("\n"):
                 hosts = self.refusals.setdefault(line, [])
                 if host not in hosts:
                     hosts.append(host)
 
+    def _warn(self, result: dict[str, Any]) -> None:
+        """Show the warnings of a result. Ansible formats them, so what it displays is made printable."""
+        display = self._display.display
+
+        def show(message: Any, *args: Any, **kwargs: Any) -> None:
+            display(printable(str(message)), *args, **kwargs)
+
+        self._display.display = show
+        try:
+            self._handle_warnings(result)
+        finally:
+            self._display.display = display
+
     def v2_on_file_diff(self, result: Any) -> None:
         for part in result._result.get("results", [result._result]):
             if part.get("diff") and part.get("changed"):
-                self.show(self._get_diff(part["diff"]))
+                self.flush()
+                # Ansible colours it, so what is in it is made printable before.
+                for line in self._get_diff(printable_all(part["diff"])).splitlines():
+                    self._display.display(f"       {line}")
 
     def v2_playbook_on_no_hosts_matched(self) -> None:
         self.show("no hosts matched")
@@ -212,5 +238,5 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
             for host in hosts
         }
         if outcomes:
-            line = f"\n{clock(time.monotonic() - self.begun)}  {said(outcomes)}"
-            self._display.display(line, color=color(outcomes))
+            line = f"{clock(time.monotonic() - self.begun)}  {said(outcomes)}"
+            self._display.display(f"\n{printable_line(line)}", color=color(outcomes))

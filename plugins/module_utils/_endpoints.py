@@ -29,8 +29,12 @@ from ansible_collections.evenkeel.flask.plugins.module_utils._http import (
 Params = Mapping[str, Any]
 _LEAST = {"attempts": 1, "successes": 1, "concurrency": 1, "interval": 0}
 _POSITIVE = ("timeout", "deadline", "min_certificate_days")
-_CREDENTIAL = re.compile(
-    r"authorization|cookie|token|secret|passw|api[-_]?key|credential|signature", re.IGNORECASE
+# The headers whose values may be shown; any other one may carry a secret.
+_HARMLESS = re.compile(
+    r"accept|accept-(charset|encoding|language)|cache-control|connection|content-(encoding|language|type)|date|expect|host"
+    r"|if-(match|modified-since|none-match|unmodified-since)|origin|pragma|range|user-agent"
+    r"|x-forwarded-(for|host|port|prefix|proto)|x-real-ip|x-request-id|x-requested-with",
+    re.IGNORECASE,
 )
 
 
@@ -125,6 +129,6 @@ def body_of(given: Params, headers: dict[str, str]) -> bytes | None:
 
 
 def secrets(headers: Mapping[str, Any] | None) -> set[str]:
-    """The values of those headers that carry credentials, for Ansible to mask."""
+    """The values of all headers that are not known to be harmless, for Ansible to mask."""
     found = (headers or {}).items()
-    return {str(value) for name, value in found if value and _CREDENTIAL.search(str(name))}
+    return {str(value) for name, value in found if value and not _HARMLESS.fullmatch(str(name))}

@@ -51,7 +51,8 @@ REDIRECTS = (301, 302, 303, 307, 308)
 MAX_REDIRECTS = 10
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _OURS = {"content-length", "transfer-encoding", "connection"}
-_CREDENTIALS = {"authorization", "cookie", "host", "proxy-authorization"}
+# All that another origin gets of a request's headers: any other one may be a secret.
+_FOR_ANY_ORIGIN = {"accept", "accept-charset", "accept-encoding", "accept-language", "user-agent"}
 
 
 @dataclass(frozen=True)
@@ -197,5 +198,7 @@ def _redirected(request: Request, response: Response) -> Request | None:
         return onward
     if request.redirects == "safe":
         raise HttpError(f"{response.status} leads elsewhere, to {url.shown()}")
-    own = {k: v for k, v in request.headers.items() if k.lower() not in _CREDENTIALS}
-    return replace(onward, headers=own, unix_socket=None)
+    if request.url.scheme == "https" and url.scheme != "https":
+        raise HttpError(f"{response.status} leads from https to {url.scheme}, to {url.shown()}")
+    harmless = {k: v for k, v in request.headers.items() if k.lower() in _FOR_ANY_ORIGIN}
+    return replace(onward, headers=harmless, body=None, unix_socket=None)

@@ -157,13 +157,19 @@ class Watch:
         self.after.hear(app.lines(), self.release, since)
         self._see()
         problems = _bake.judge(self.before, self.after, self.max_slowdown)
-        if self.before.held and _bake.is_fair(self.before, self.after):
-            problems += _leaks.judge(self.seen, self.before.held)
+        is_comparable = _bake.is_fair(self.before, self.after)
+        # What workers take for the requests of one client is no leak of the release.
+        if is_comparable and not _bake.is_of_one_client(self.before, self.after):
+            problems += _leaks.judge(self.seen, self.before.held) if self.before.held else []
         return problems
 
     def news(self) -> dict[str, int]:
         """The kinds of errors that only the release logs, and how often it did."""
         return _bake.news(self.before, self.after)
+
+    def warning(self) -> str | None:
+        """Say that clients could not be told apart, if most of the requests came from one address."""
+        return _bake.warning(self.before, self.after)
 
     def _see(self) -> None:
         workers = self.workers()

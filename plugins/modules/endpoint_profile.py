@@ -297,7 +297,6 @@ import os
 from dataclasses import asdict
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.evenkeel.flask.plugins.module_utils import (
     _http,
     _profile,
@@ -310,6 +309,7 @@ from ansible_collections.evenkeel.flask.plugins.module_utils import (
     _workers,
 )
 from ansible_collections.evenkeel.flask.plugins.module_utils._archive import ArchiveError
+from ansible_collections.evenkeel.flask.plugins.module_utils._module import AnsibleModule
 
 # An app that takes longer to load would not have been staged.
 LOAD_SECONDS = 300.0

@@ -22,8 +22,9 @@ description:
     looked at; the rest is read and counted.
   - Proxies named in the environment are not used.
 notes:
-  - Values of request headers whose names speak of credentials (C(Authorization), C(Cookie), C(X-Api-Key) and the like)
-    are masked in all output. Where a body carries a secret, set C(no_log) on the task.
+  - Values of request headers are masked in all output, except those of headers that are known to be harmless, such as
+    C(Accept), C(Content-Type), C(Host), C(Origin), C(User-Agent) and C(X-Forwarded-Proto). Where a body carries a secret,
+    set C(no_log) on the task.
   - A regular expression in O(endpoints[].matches) that explodes may outlive the time limits; they bound the
     network only.
 extends_documentation_fragment:
@@ -126,7 +127,8 @@ options:
   follow_redirects:
     description:
       - Where redirects are followed to. V(safe) is the same origin, and a redirect elsewhere is not healthy.
-      - V(all) leaves O(unix_socket) and all headers that carry credentials behind when it goes elsewhere.
+      - V(all) takes only C(Accept), C(Accept-Charset), C(Accept-Encoding), C(Accept-Language) and C(User-Agent) along when
+        it goes elsewhere, and no body. It leaves O(unix_socket) behind, and never goes from https to http.
       - A request follows at most ten redirects, within its O(timeout).
     type: str
     choices: ["none", safe, all]
@@ -234,8 +236,8 @@ msg:
 from dataclasses import asdict
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.evenkeel.flask.plugins.module_utils import _endpoints, _health, _http
+from ansible_collections.evenkeel.flask.plugins.module_utils._module import AnsibleModule
 
 ENDPOINT_SPEC: dict[str, Any] = {
     "path": {"type": "str"},
@@ -281,7 +283,7 @@ def main() -> None:
     deadline = _http.Deadline(params["deadline"]) if params["deadline"] else None
     results = _health.check_all(endpoints, policy, _http.fetch, params["concurrency"], deadline)
     failed = sum(not result.healthy for result in results)
-    told = {
+    told: dict[str, Any] = {
         "healthy": not failed,
         "passed": len(results) - failed,
         "failed_endpoints": failed,

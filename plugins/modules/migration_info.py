@@ -67,8 +67,8 @@ missing:
   sample: []
 """
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.evenkeel.flask.plugins.module_utils import _migrations, _release
+from ansible_collections.evenkeel.flask.plugins.module_utils._module import AnsibleModule
 
 ARGUMENT_SPEC = {
     **_release.APP_SPEC,

@@ -231,7 +231,6 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.evenkeel.flask.plugins.module_utils import (
     _lock,
     _nginx_config,
@@ -239,6 +238,7 @@ from ansible_collections.evenkeel.flask.plugins.module_utils import (
     _preflight,
     _redis,
 )
+from ansible_collections.evenkeel.flask.plugins.module_utils._module import AnsibleModule
 
 BUDGET_SPEC: dict[str, Any] = {
     "workers": {"type": "int", "required": True},

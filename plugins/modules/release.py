@@ -225,7 +225,6 @@ import errno
 import os
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.evenkeel.flask.plugins.module_utils import (
     _drift,
     _environment,
@@ -237,6 +236,7 @@ from ansible_collections.evenkeel.flask.plugins.module_utils import (
     _timing,
 )
 from ansible_collections.evenkeel.flask.plugins.module_utils._archive import ArchiveError
+from ansible_collections.evenkeel.flask.plugins.module_utils._module import AnsibleModule
 
 ASK_SECONDS = 5
 ARGUMENT_SPEC: dict[str, Any] = {

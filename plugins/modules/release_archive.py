@@ -188,13 +188,13 @@ version:
 
 import os
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.evenkeel.flask.plugins.module_utils import (
     _archive,
     _build,
     _environment,
 )
 from ansible_collections.evenkeel.flask.plugins.module_utils._archive import ArchiveError
+from ansible_collections.evenkeel.flask.plugins.module_utils._module import AnsibleModule
 
 ARGUMENT_SPEC = {
     "name": {"type": "str", "required": True},

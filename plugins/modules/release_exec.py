@@ -76,9 +76,9 @@ rc:
 import os
 import shlex
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.evenkeel.flask.plugins.module_utils import _release, _stage, _venv
 from ansible_collections.evenkeel.flask.plugins.module_utils._archive import ArchiveError
+from ansible_collections.evenkeel.flask.plugins.module_utils._module import AnsibleModule
 
 # Characters. A command may print without end.
 MAX_OUTPUT = 1 << 20

@@ -166,13 +166,13 @@ running:
 
 import os
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.evenkeel.flask.plugins.module_utils import (
     _drift,
     _release,
     _slots,
     _stage,
 )
+from ansible_collections.evenkeel.flask.plugins.module_utils._module import AnsibleModule
 
 ARGUMENT_SPEC = {
     **_release.APP_SPEC,

@@ -19,8 +19,16 @@ description:
     switch. Routes that fail more often than chance allows, and routes that take at least twice as long and longer than
     O(max_slowdown), speak against it; so does a worker that died, and so do more than 32 KiB in C(app.log) for each request, if
     that is four times as much as before. Paths that differ by a number or an id are one route.
+  - Clients are counted, and not their requests. A client is an IPv4 address, or an IPv6 network of 64 bits. Each judgement
+    but that on dead workers needs three affected clients, and must hold without any one client. Slowness is judged by at most
+    five times of each client on a route. An answer of 429 by the collection's own limit is no failure.
+  - Clients cannot be told apart where one or two addresses sent 95 of 100 requests before the switch, with at most two others
+    beside them. Then each request counts by itself, and a failure must show at each of two such addresses. A warning names
+    C(nginx_trusted_proxies). Requests from the host itself, and those without an address, count like this as well.
+  - A growing worker says nothing of the release while one client sends more than half of the requests.
   - Errors in C(app.log) of a kind that the release before did not log are told in a warning. They speak against the release
-    when clearly more than 1 in 100 requests log one, and more than logged any error before.
+    when clearly more than 1 in 100 requests log one, and more than logged any error before. Of a line with arguments the
+    template is its kind.
   - Workers that go on growing speak against it, too. A worker does that which was asked 30 times or more, has 8 MB of memory
     (or a tenth), 16 open files or 4 connections to a port more than any worker of the release before, and after the first
     third of its requests takes as much more for each as before. Three workers in four must do it.
@@ -98,6 +106,7 @@ before:
   sample:
     requests: 812
     errors: 0
+    clients: 214
     p50_ms: 4.1
     p95_ms: 9.7
     worker_deaths: 0
@@ -111,6 +120,7 @@ after:
   sample:
     requests: 15
     errors: 0
+    clients: 9
     p50_ms: 4.0
     p95_ms: 9.1
     worker_deaths: 0
@@ -137,12 +147,11 @@ msg:
   description: What speaks against the release, or what was seen.
   returned: always
   type: str
-  sample: "The bake went badly: /cart: 3 of 9 requests failed, before 0 of 114."
+  sample: "The bake went badly: /cart: 5 of 9 requests failed for 4 of 7 clients, before 0 of 114."
 """
 
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.evenkeel.flask.plugins.module_utils import (
     _endpoints,
     _health,
@@ -153,6 +162,7 @@ from ansible_collections.evenkeel.flask.plugins.module_utils import (
     _timing,
     _watch,
 )
+from ansible_collections.evenkeel.flask.plugins.module_utils._module import AnsibleModule
 
 ARGUMENT_SPEC: dict[str, Any] = {
     **_release.APP_SPEC,
@@ -231,6 +241,9 @@ def main() -> None:
     }
     if new:
         module.warn(f"New in its log since {params['release']} serves: {'; '.join(new)}.")
+    warning = watched.warning()
+    if warning:
+        module.warn(warning)
     if problems:
         module.fail_json(msg=f"The bake went badly: {'; '.join(problems)}.", **told)
     module.exit_json(

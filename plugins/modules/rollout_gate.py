@@ -237,7 +237,6 @@ msg:
 from collections.abc import Mapping
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.evenkeel.flask.plugins.module_utils import (
     _endpoints,
     _gate,
@@ -249,6 +248,7 @@ from ansible_collections.evenkeel.flask.plugins.module_utils import (
     _timing,
 )
 from ansible_collections.evenkeel.flask.plugins.module_utils._checks.trial import Site, Trial
+from ansible_collections.evenkeel.flask.plugins.module_utils._module import AnsibleModule
 
 ARGUMENT_SPEC: dict[str, Any] = {
     "name": {"type": "str"},

@@ -18,6 +18,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TextIO
 
+from ansible_collections.evenkeel.flask.plugins.module_utils._printable import (
+    columns,
+    cut,
+    pad,
+    printable_line,
+)
+
 COLUMNS = ("host", "step", "elapsed", "verdict")
 # In narrower terminals the table says less than the lines above it.
 NARROWEST = 40
@@ -99,7 +106,7 @@ def table(
     if rest:
         said = Counter(hosts[name].verdict or "under way" for name in rest)
         told = ", ".join(f"{count} {word}" for word, count in said.items())
-        lines.append((f"and {len(rest)} more: {told}"[:width], None))
+        lines.append((cut(printable_line(f"and {len(rest)} more: {told}"), width), None))
     return lines
 
 
@@ -111,26 +118,28 @@ def _matters(host: Host) -> int:
 
 def _row(name: str, host: Host, now: float, final: bool) -> tuple[str, ...]:
     end = now if host.ended is None else host.ended
-    return (name, host.step, clock(end - (host.begun if final else host.since)), host.verdict)
+    elapsed = clock(end - (host.begun if final else host.since))
+    return tuple(map(printable_line, (name, host.step, elapsed, host.verdict)))
 
 
 def _laid_out(rows: Sequence[Sequence[str]], width: int) -> list[str]:
     """Lines no wider than the terminal: names take a third at most, and steps what is left."""
-    names, steps, times, verdicts = (max(map(len, column)) for column in zip(*rows))
+    names, steps, times, verdicts = (max(map(columns, column)) for column in zip(*rows))
     names = min(names, width // 3)
     steps = min(steps, max(width - names - times - verdicts - 6, 0))
     return [
-        "  ".join((_cut(name, names), _cut(step, steps), elapsed.rjust(times), word)).rstrip()[
-            :width
-        ]
+        cut(
+            "  ".join(
+                (_cell(name, names), _cell(step, steps), elapsed.rjust(times), word)
+            ).rstrip(),
+            width,
+        )
         for name, step, elapsed, word in rows
     ]
 
 
-def _cut(text: str, width: int) -> str:
-    if len(text) > width:
-        return text[: max(width - 1, 0)] + "\N{HORIZONTAL ELLIPSIS}"[:width]
-    return text.ljust(width)
+def _cell(text: str, wanted: int) -> str:
+    return pad(cut(text, wanted), wanted)
 
 
 def is_terminal(stream: Any, environment: Mapping[str, str]) -> bool:

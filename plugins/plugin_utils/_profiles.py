@@ -14,6 +14,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ansible_collections.evenkeel.flask.plugins.module_utils import _profile
+from ansible_collections.evenkeel.flask.plugins.module_utils._printable import (
+    printable_all,
+    printable_line,
+)
 from ansible_collections.evenkeel.flask.plugins.plugin_utils import _report
 from ansible_collections.evenkeel.flask.plugins.plugin_utils._table import lay_out
 from jinja2 import UndefinedError
@@ -218,7 +222,7 @@ def table(hosts: Profiles, before: Profiles) -> list[str]:
     """The lines that a person sees at the end of a run."""
     return [
         *lay_out([(*HEAD, *FIGURES, *TAIL), *(row.cells() for row in rows(hosts, before))]),
-        *notes(hosts, before),
+        *map(printable_line, notes(hosts, before)),
     ]
 
 
@@ -259,7 +263,7 @@ def _pieces(shares: Mapping[str, float]) -> Iterator[Piece]:
 
 def as_json(run: Run) -> str:
     saved = {name: value for name, value in asdict(run).items() if not name.startswith("before")}
-    return json.dumps(saved, indent=2, sort_keys=True) + "\n"
+    return json.dumps(printable_all(saved), indent=2, sort_keys=True) + "\n"
 
 
 def as_html(run: Run) -> str:

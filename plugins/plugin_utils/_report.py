@@ -10,18 +10,19 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from ansible_collections.evenkeel.flask.plugins.module_utils._printable import (
+    TAB,
+    printable,
+    printable_all,
+)
 from ansible_collections.evenkeel.flask.plugins.module_utils._statistics import percentile
 from ansible_collections.evenkeel.flask.plugins.plugin_utils import _timeline
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-# What XML 1.0 has no character for (section 2.2), and an app's answer may hold.
-NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 WIDTH, HEIGHT = 560, 120
 
@@ -106,19 +107,20 @@ def plot(path: str, sides: Mapping[str, Sequence[float]]) -> Plot:
 
 
 def as_json(run: Run) -> str:
-    return json.dumps({**asdict(run), "verdict": run.verdict}, indent=2, sort_keys=True) + "\n"
+    content = printable_all({**asdict(run), "verdict": run.verdict})
+    return json.dumps(content, indent=2, sort_keys=True) + "\n"
 
 
 def as_junit(run: Run) -> str:
     """A suite for each host, a case for each check, as JUnit's readers (Jenkins, GitLab, GitHub) take it."""
-    root = ET.Element("testsuites", name=_xml(f"{run.app} {run.release}"))
+    root = ET.Element("testsuites", name=printable(f"{run.app} {run.release}"))
     for trial in run.trials:
         outcomes = [result["outcome"] for result in trial.results]
         suite = ET.SubElement(
             root,
             "testsuite",
-            name=_xml(trial.host),
-            timestamp=run.at,
+            name=printable(trial.host),
+            timestamp=printable(run.at),
             tests=str(len(outcomes)),
             failures=str(outcomes.count("failed")),
             errors=str(outcomes.count("inconclusive")),
@@ -133,29 +135,26 @@ def _case(suite: ET.Element, host: str, result: Mapping[str, Any]) -> None:
     case = ET.SubElement(
         suite,
         "testcase",
-        classname=_xml(f"rollout_gate.{host}"),
-        name=_xml(result["title"]),
+        classname=printable(f"rollout_gate.{host}"),
+        name=printable(result["title"]),
         time=f"{result['elapsed_ms'] / 1000:.3f}",
     )
     tags = {"failed": "failure", "inconclusive": "error", "skipped": "skipped"}
     if result["outcome"] in tags:
-        ET.SubElement(case, tags[result["outcome"]], message=_xml(result["reason"]))
+        ET.SubElement(case, tags[result["outcome"]], message=printable(result["reason"]))
     if result["warnings"]:
-        ET.SubElement(case, "system-out").text = _xml("\n".join(result["warnings"]))
-
-
-def _xml(text: str) -> str:
-    return NOT_XML.sub("\N{REPLACEMENT CHARACTER}", text)
+        ET.SubElement(case, "system-out").text = printable("\n".join(result["warnings"]))
 
 
 def page(template: str, **content: Any) -> str:
-    """One page that needs nothing else, with everything in it escaped."""
+    """One page that needs nothing else, with everything in it escaped and printable."""
     environment = Environment(
         loader=FileSystemLoader(os.path.dirname(__file__)),
         autoescape=True,
         undefined=StrictUndefined,
     )
-    return environment.get_template(template).render(content, width=WIDTH, height=HEIGHT) + "\n"
+    text = environment.get_template(template).render(content, width=WIDTH, height=HEIGHT) + "\n"
+    return printable(text, len(text) * len(TAB))
 
 
 def as_html(run: Run) -> str:

@@ -7,8 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ansible_collections.evenkeel.flask.plugins.module_utils._printable import (
+    columns,
+    pad,
+    printable_line,
+)
+
+# A cell that is longer says nothing that a person reads in a table.
+MAX_CELL = 400
+
 
 def lay_out(rows: Sequence[Sequence[str]]) -> list[str]:
     """The lines of a table whose columns are as wide as what is in them."""
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+    shown = [[printable_line(cell, MAX_CELL) for cell in row] for row in rows]
+    widths = [max(map(columns, column)) for column in zip(*shown)]
+    return ["  ".join(map(pad, row, widths)).rstrip() for row in shown]

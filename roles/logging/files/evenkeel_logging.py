@@ -29,10 +29,17 @@ from gunicorn import glogging  # type: ignore[import-untyped]
 
 SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
+# Who asks, as the proxy in front says. The bake counts errors by client, not by request id:
+# a visitor chooses its ids, but not its address.
+remote_addr: ContextVar[str | None] = ContextVar("remote_addr", default=None)
 
-# Where an id waits for whoever logs after the request has left the middleware.
+# Where an id and an address wait for whoever logs after the request has left the middleware.
 _ENVIRON_KEY = "evenkeel.request_id"
+_ADDRESS_KEY = "evenkeel.remote_addr"
 _EXCEPTION_KEY = "evenkeel_request_id"
+_EXCEPTION_ADDRESS_KEY = "evenkeel_remote_addr"
+# The collection's own limit sets it on a request that it refuses.
+LIMITED_KEY = "evenkeel.limited"
 
 # What every record has; anything else came by extra= and is the app's own.
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -64,6 +71,12 @@ class JsonFormatter(logging.Formatter):
             "request_id": _request_id(record),
             **_origin(self.settings),
         }
+        address = _remote_addr(record)
+        if address is not None:
+            line["remote_addr"] = address
+        if record.levelname in ("ERROR", "CRITICAL") and record.args:
+            # What errors of one kind have in common; the arguments may be a visitor's words.
+            line["template"] = _text(record.msg)
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         for name, value in vars(record).items():
@@ -87,6 +100,13 @@ def _request_id(record: logging.LogRecord) -> str | None:
     if own is None and record.exc_info and record.exc_info[1] is not None:
         own = vars(record.exc_info[1]).get(_EXCEPTION_KEY)
     return own
+
+
+def _remote_addr(record: logging.LogRecord) -> str | None:
+    address = remote_addr.get()
+    if address is None and record.exc_info and record.exc_info[1] is not None:
+        address = vars(record.exc_info[1]).get(_EXCEPTION_ADDRESS_KEY)
+    return address
 
 
 def _message(record: logging.LogRecord) -> str:
@@ -270,7 +290,7 @@ class JsonLogger(glogging.Logger):  # type: ignore[misc]
 def _request_line(
     settings: LogSettings, resp: Any, environ: dict[str, Any], request_time: datetime.timedelta
 ) -> dict[str, Any]:
-    return {
+    line = {
         "time": _iso(time.time()),
         "request_id": environ.get(_ENVIRON_KEY) or request_id.get(),
         **_origin(settings),
@@ -280,10 +300,18 @@ def _request_line(
         "status": int(str(resp.status).split()[0]),
         "bytes": getattr(resp, "sent", None),
         "duration_ms": round(request_time.total_seconds() * 1000, 3),
-        # Behind a Unix socket there is no address, and nginx alone to name one.
-        "remote_addr": environ.get("REMOTE_ADDR") or environ.get("HTTP_X_REAL_IP"),
+        "remote_addr": environ.get(_ADDRESS_KEY) or _address(environ),
         "user_agent": _utf8(environ.get("HTTP_USER_AGENT", "")) or None,
     }
+    if environ.get(LIMITED_KEY):
+        line["limited"] = True
+    return line
+
+
+def _address(environ: dict[str, Any]) -> str | None:
+    """The client's address as ProxyFix takes it; behind a Unix socket the proxy in front names it."""
+    forwarded = environ.get("HTTP_X_FORWARDED_FOR", "").rpartition(",")[2].strip()
+    return forwarded or environ.get("REMOTE_ADDR") or environ.get("HTTP_X_REAL_IP")
 
 
 def _utf8(text: str) -> str:
@@ -303,52 +331,59 @@ class RequestIdMiddleware:
         given = environ.get("HTTP_X_REQUEST_ID", "")
         own = given if SANE_REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
         environ[_ENVIRON_KEY] = environ["HTTP_X_REQUEST_ID"] = own
+        # Before the app can put another one there, by what a visitor claims of itself.
+        address = environ[_ADDRESS_KEY] = _address(environ)
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
             if all(name.lower() != "x-request-id" for name, _value in headers):
                 headers = [*headers, ("X-Request-ID", own)]
             return start_response(status, headers, exc_info)
 
-        with _Serving(own):
+        with _Serving(own, address):
             body = self.app(environ, start)
             # gunicorn knows a file that it can send without reading it, if it sees it as it is.
             if isinstance(body, (list, tuple, environ.get("wsgi.file_wrapper", ()))):
                 return body
-            return _Body(body, own)
+            return _Body(body, own, address)
 
 
 class _Serving:
     """As long as it lasts, lines have the request's id; an exception that leaves takes it along."""
 
-    def __init__(self, own: str) -> None:
+    def __init__(self, own: str, address: str | None) -> None:
         self.own = own
+        self.address = address
 
     def __enter__(self) -> None:
         self.token = request_id.set(self.own)
+        self.address_token = remote_addr.set(self.address)
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         request_id.reset(self.token)
+        remote_addr.reset(self.address_token)
         if error is not None:
             vars(error)[_EXCEPTION_KEY] = self.own
+            vars(error)[_EXCEPTION_ADDRESS_KEY] = self.address
 
 
 class _Body:
     """A response's body, which may log while it is made and when it is closed."""
 
-    def __init__(self, body: Iterable[bytes], own: str) -> None:
+    def __init__(self, body: Iterable[bytes], own: str, address: str | None) -> None:
         self.body = body
         self.iterator = iter(body)
         self.own = own
+        self.address = address
 
     def __iter__(self) -> Iterator[bytes]:
         return self
 
     def __next__(self) -> bytes:
-        with _Serving(self.own):
+        with _Serving(self.own, self.address):
             return next(self.iterator)
 
     def close(self) -> None:
         close = getattr(self.body, "close", None)
         if close is not None:
-            with _Serving(self.own):
+            with _Serving(self.own, self.address):
                 close()

@@ -62,6 +62,8 @@ class FleetLimit:
         if client and not self._is_exempt(environ):
             seconds = math.ceil(self._seconds_to_wait(client))
             if seconds > 0:
+                # For the access log: the release did not fail (evenkeel_logging.LIMITED_KEY).
+                environ["evenkeel.limited"] = True
                 text = f"Too many requests. Try again in {seconds} s.\n"
                 refusal = Response(text, 429, {"Retry-After": str(seconds)}, "text/plain")
                 return refusal(environ, start_response)

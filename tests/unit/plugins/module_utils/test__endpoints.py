@@ -111,13 +111,20 @@ def test_a_file_without_certificates_is_refused(tmp_path):
     ("headers", "found"),
     [
         (None, set()),
-        ({"Host": "shop", "Accept": "x"}, set()),
+        ({"Host": "shop", "Accept": "x", "X-Forwarded-Proto": "https"}, set()),
+        ({"X-Auth": "a", "X-Sig": "s", "X-Internal-Key": "i"}, {"a", "s", "i"}),
+        ({"Host-Key": "h", "Accept-Token": "t", "X-Forwarded-Secret": "f"}, {"h", "t", "f"}),
         ({"Authorization": "Bearer t", "X-Api-Key": "k", "Cookie": "c"}, {"Bearer t", "k", "c"}),
         ({"X-Token": "", "x-csrf-TOKEN": 5}, {"5"}),
     ],
 )
 def test_headers_that_carry_credentials_are_known(headers, found):
     assert _endpoints.secrets(headers) == found
+
+
+@given(st.text(max_size=12))
+def test_a_header_s_value_is_masked_whatever_its_name_unless_it_is_known_as_harmless(name):
+    assert _endpoints.secrets({f"x-{name}-y": "hunter2"}) == {"hunter2"}
 
 
 @given(

@@ -107,11 +107,11 @@ def test_a_worker_that_died_ends_the_watch(world):
     assert world.watch().problems(60) == ["1 workers died"]
 
 
-def leak(world, second):
+def leak(world, second, client=None):
     """Ten requests a second to one worker, and each leaves a megabyte behind."""
 
     def scene():
-        world.write(*[line(at=NOW + second, worker=11)] * 10)
+        world.write(*[line(at=NOW + second, worker=11, remote_addr=client)] * 10)
         world.workers = {11: {"memory_mb": 40.0 + 10 * second}}
 
     return scene
@@ -131,6 +131,15 @@ def test_they_are_left_alone_where_the_predecessor_is_not_known_to_be_warm(world
     world.write(*[line("1-a", NOW - 60)] * asked)
     world.scenes = {second: leak(world, second) for second in range(1, 20)}
     assert world.watch().problems(20) == []
+
+
+def test_workers_that_grow_for_one_client_are_no_leak_of_the_release(world):
+    known = [line("1-a", NOW - 60, remote_addr=f"192.0.2.{number}") for number in range(9)]
+    world.write(*known * 100)
+    world.scenes = {second: leak(world, second, "203.0.113.66") for second in range(1, 30)}
+    watch = world.watch()
+    assert watch.problems(30) == []
+    assert "203.0.113.66" in watch.warning()
 
 
 def test_a_worker_that_was_recycled_begins_anew(world):

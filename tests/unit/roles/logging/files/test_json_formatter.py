@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import logging
 import os
 import sys
+from types import SimpleNamespace
 
 import evenkeel_logging
 import pytest
@@ -113,3 +115,31 @@ def test_an_exception_is_part_of_its_line(line):
 
 def test_an_exception_that_was_asked_for_where_there_is_none_is_no_trouble(line):
     assert line(exc_info=(None, None, None))["message"] == "said"
+
+
+@pytest.mark.parametrize("level", [logging.ERROR, logging.CRITICAL])
+def test_an_error_has_the_template_of_its_message_beside_it(settings, level):
+    record = logging.LogRecord("shop", level, "shop.py", 7, "no login of %s", ("eve",), None)
+    line = json.loads(evenkeel_logging.JsonFormatter(settings).format(record))
+    assert (line["message"], line["template"]) == ("no login of eve", "no login of %s")
+
+
+def test_a_line_of_a_request_has_the_address_of_who_asked(settings):
+    record = logging.LogRecord("shop", logging.INFO, "shop.py", 7, "said", (), None)
+    lines = []
+
+    def app(_environ, _start):
+        lines.append(json.loads(evenkeel_logging.JsonFormatter(settings).format(record)))
+        return []
+
+    environ = {"HTTP_X_FORWARDED_FOR": "192.0.2.1, 192.0.2.7", "HTTP_X_REQUEST_ID": "mine"}
+    evenkeel_logging.RequestIdMiddleware(app)(environ, lambda *_answer: None)
+    assert (lines[0]["request_id"], lines[0]["remote_addr"]) == ("mine", "192.0.2.7")
+
+
+@pytest.mark.parametrize("limited", [True, False])
+def test_a_request_that_the_collection_s_limit_refused_is_marked(settings, limited):
+    environ = {evenkeel_logging.LIMITED_KEY: True} if limited else {}
+    answer = SimpleNamespace(status="429 TOO MANY REQUESTS")
+    line = evenkeel_logging._request_line(settings, answer, environ, datetime.timedelta(0))
+    assert line.get("limited", False) is limited

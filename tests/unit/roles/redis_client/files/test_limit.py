@@ -185,3 +185,13 @@ def test_a_health_endpoint_below_a_prefix_is_not_counted(store):
         return client.get("/", environ_overrides=outer).status_code
 
     assert [status("/health"), status("/pages")] == [200, 429]
+
+
+def test_a_refusal_is_marked_for_the_access_log_so_that_no_release_is_blamed_for_it(store):
+    limit = evenkeel_limit.FleetLimit(Response("welcome"), store.guarded(), "shop:", 1)
+    marked = []
+    for _turn in range(2):
+        environ = {"REMOTE_ADDR": ALICE, "PATH_INFO": "/", "REQUEST_METHOD": "GET"}
+        b"".join(limit(environ, lambda *_answer: None))
+        marked.append(environ.get("evenkeel.limited"))
+    assert marked == [None, True]
