@@ -14,6 +14,7 @@ import itertools
 import json
 import os
 import shutil
+import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -213,12 +214,29 @@ def optimizations(folder: str) -> list[dict[str, str]]:
     return measures
 
 
+def environment(folder: str) -> dict[str, str]:
+    """The environment that the app has in a release; it holds secrets."""
+    try:
+        with open(os.path.join(folder, "env"), encoding="utf-8") as stream:
+            return _archive.read_environment(stream.read())
+    except FileNotFoundError:
+        return {}
+
+
+def database_url(folder: str) -> str:
+    """The URL of the app's database by the names that the collection gives, or an empty one."""
+    known = environment(folder)
+    return known.get("DATABASE_URL") or known.get("SQLALCHEMY_DATABASE_URI") or ""
+
+
 def run_in(
     folder: str,
     user: str,
     layout: _release.Layout,
     command: Sequence[str],
     timeout: float | None = None,
+    *,
+    sealed: bool = False,
 ) -> tuple[int, str]:
     """Run a command as the app's user in a release, with the environment the app has.
 
@@ -227,6 +245,8 @@ def run_in(
     the processes.
 
     @param timeout: seconds that it may take
+    @param sealed: without network, sockets and a place to write, so that it changes nothing. The
+        output is then that of stdout alone, or of stderr where it fails
     """
     app = os.path.join(folder, "app")
     properties: list[str] = [
@@ -240,8 +260,11 @@ def run_in(
         "NoNewPrivileges=yes",
         "PrivateTmp=yes",
         "ProtectSystem=strict",
-        f"ReadWritePaths={layout.path('shared')}",
     ]
+    if sealed:
+        properties += ["PrivateNetwork=yes", "RestrictAddressFamilies=none"]
+    else:
+        properties.append(f"ReadWritePaths={layout.path('shared')}")
     if timeout is not None:
         properties += [f"RuntimeMaxSec={timeout:g}", f"TimeoutStopSec={STOP_SECONDS}"]
     begun = time.monotonic()
@@ -251,8 +274,9 @@ def run_in(
         [
             "systemd-run", "--wait", "--pipe", "--quiet", "--collect",
             *options, "--", "/usr/bin/env", *command,
-        ]
+        ],
+        stderr=subprocess.PIPE if sealed else subprocess.STDOUT,
     )  # fmt: skip
     if done.returncode != 0 and timeout is not None and time.monotonic() - begun >= timeout:
         return done.returncode, f"it was not done within {timeout:g} s"
-    return done.returncode, done.stdout
+    return done.returncode, done.stderr if sealed and done.returncode != 0 else done.stdout

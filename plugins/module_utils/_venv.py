@@ -24,9 +24,11 @@ def run(
     environment: Mapping[str, str] | None = None,
     folder: str | None = None,
     timeout: float | None = None,
+    stderr: int = subprocess.STDOUT,
 ) -> subprocess.CompletedProcess[str]:
     """Run a command and keep all that it says, in one string.
 
+    @param stderr: PIPE keeps what goes there apart
     @param environment: instead of our own
     @param folder: to run it in
     @param timeout: seconds that it may take
@@ -38,7 +40,7 @@ def run(
         cwd=folder,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        stderr=stderr,
         encoding="utf-8",
         errors="replace",
         timeout=timeout,

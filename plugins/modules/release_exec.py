@@ -42,6 +42,18 @@ options:
   user:
     description: The app's user. Defaults to O(name).
     type: str
+  lock_timeout:
+    description:
+      - Seconds that a statement of the command may wait for a lock in PostgreSQL, by C(PGOPTIONS). V(0) is no limit.
+      - A C(lock_timeout) that the app's own C(PGOPTIONS) has is left as it is.
+    type: int
+    default: 0
+  retries:
+    description:
+      - How often the command is repeated after a lock timeout, and after no other failure. It waits 5 seconds before
+        the first repeat, then twice as long each time, plus up to 20 % at random.
+    type: int
+    default: 0
 """
 
 EXAMPLES = r"""
@@ -50,6 +62,8 @@ EXAMPLES = r"""
     name: shop
     release: 2.0.0-1a2b3c4d5e
     command: flask --app shop db upgrade
+    lock_timeout: 5
+    retries: 3
   run_once: true
 """
 
@@ -65,20 +79,56 @@ rc:
   returned: when it was run
   type: int
   sample: 0
+attempts:
+  description: How often the command was run.
+  returned: when it was run
+  type: int
+  sample: 1
+invalid_indexes:
+  description: Indexes that this run has left invalid, which must be removed before the next one.
+  returned: when it was run
+  type: list
+  elements: str
+  sample: []
 """
 
 import os
+import random
 import shlex
+import time
+from collections.abc import Sequence
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.evenkeel.flask.plugins.module_utils import _release, _stage, _venv
+from ansible_collections.evenkeel.flask.plugins.module_utils import (
+    _lock_timeout,
+    _pg_catalog,
+    _postgres,
+    _release,
+    _stage,
+    _venv,
+)
 
+ASK_SECONDS = 5
 ARGUMENT_SPEC = {
     **_release.APP_SPEC,
     "release": {"type": "str", "required": True},
     "command": {"type": "str", "required": True},
     "user": {"type": "str"},
+    "lock_timeout": {"type": "int", "default": 0},
+    "retries": {"type": "int", "default": 0},
 }
+
+
+def locked_out(seconds: int, outcome: _lock_timeout.Outcome, url: str) -> str:
+    """Say which lock a migration did not get, and who has it."""
+    table = _lock_timeout.blocked_table(outcome.output)
+    holders = _pg_catalog.holders(url, ASK_SECONDS, table) if table and url else []
+    attempts = f"{outcome.attempts} attempt{'' if outcome.attempts == 1 else 's'}"
+    return (
+        f"flask_app_migrate_command: no lock on {table or 'a table'} within {seconds} s, {attempts}"
+        f"{'; ' if holders else ''}{', '.join(holders[:3])}. This run has switched nothing. End what holds "
+        "the lock, and run it again."
+    )
 
 
 def main() -> None:
@@ -90,17 +140,48 @@ def main() -> None:
         module.exit_json(changed=True, output=[])
     if not os.path.isdir(folder):
         module.fail_json(msg=f"{folder} is not there. Stage the release first.", output=[])
-    rc, output = _stage.run_in(
-        folder, params["user"] or params["name"], layout, shlex.split(params["command"])
+    user, command = params["user"] or params["name"], shlex.split(params["command"])
+    url = _stage.database_url(folder)
+    url = url if params["lock_timeout"] and _postgres.speaks(url) else ""
+    own = _stage.environment(folder).get("PGOPTIONS", "")
+    settings = _lock_timeout.options(params["lock_timeout"], own)
+    words = [f"PGOPTIONS={settings}", *command] if settings else command
+    remedies: dict[str, str] = {}
+
+    def invalid() -> Sequence[str]:
+        found = _pg_catalog.invalid_indexes(url, ASK_SECONDS) if url else []
+        remedies.update({index.name: index.remedy for index in found})
+        return [index.name for index in found]
+
+    outcome = _lock_timeout.run(
+        lambda: _stage.run_in(folder, user, layout, words),
+        params["retries"],
+        time.sleep,
+        random.random,
+        invalid,
     )
-    result = {"rc": rc, "output": output.splitlines()}
-    if rc != 0:
-        module.fail_json(
-            msg=f"{params['command']!r} ended with status {rc} in release {params['release']}: "
-            f"{_venv.last_line(output)}",
-            **result,
+    output = outcome.output
+    result = {
+        "rc": outcome.status,
+        "output": output.splitlines(),
+        "attempts": outcome.attempts,
+        "invalid_indexes": list(outcome.left),
+    }
+    if outcome.status == 0:
+        module.exit_json(changed=True, **result)
+    said = (
+        f"{params['command']!r} ended with status {outcome.status} in release {params['release']}: "
+        f"{_venv.last_line(output)}"
+    )
+    if outcome.is_locked_out and settings:
+        said = locked_out(params["lock_timeout"], outcome, url)
+    if outcome.left:
+        advice = " ".join(remedies[name] for name in outcome.left)
+        said += (
+            f" It left {', '.join(outcome.left)} as an invalid index; remove it before the next run: "
+            f"{advice}"
         )
-    module.exit_json(changed=True, **result)
+    module.fail_json(msg=said, **result)
 
 
 if __name__ == "__main__":
