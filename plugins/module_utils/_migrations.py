@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from ansible_collections.evenkeel.flask.plugins.module_utils import _alembic, _migration_rules
 from ansible_collections.evenkeel.flask.plugins.module_utils import _sql_changes as sql
 from ansible_collections.evenkeel.flask.plugins.module_utils._alembic import Script
 from ansible_collections.evenkeel.flask.plugins.module_utils._sql_changes import Change
@@ -34,6 +35,8 @@ class Reading:
     """What the migrations of a release do, by the labels of their scripts."""
 
     changes: dict[str, Sequence[Change]] = field(default_factory=dict)
+    # The scripts that have printed their SQL, by their labels.
+    printed: list[str] = field(default_factory=list)
     # Why a script was read as source, by its label.
     partly: dict[str, str] = field(default_factory=dict)
 
@@ -152,6 +155,8 @@ def read(
         printed, why = _printed(todo, command, run)
     for script in todo:
         found: Sequence[Change] | None = printed.get(script.revision)
+        if found is not None:
+            reading.printed.append(script.label)
         if found is None:
             found = script.changes
             if any(change.verb == sql.UNKNOWN for change in found) and script.revision in why:
@@ -196,3 +201,11 @@ def _printed(
 def _offline(command: Sequence[str], first: Script, last: Script) -> list[str]:
     start = first.parents[0] if first.parents else "base"
     return offline_command(command, f"{start}:{last.revision}") or []
+
+
+def destructive(name: str, text: str) -> list[str]:
+    """What of a script breaks an older release, by its source alone, as lines for people."""
+    script = _alembic.read(name, text)
+    catalog = _migration_rules.Catalog()
+    found = _migration_rules.judge({script.label: script.changes}, catalog)
+    return [_migration_rules.told(one, catalog) for one in found if one.breaks]

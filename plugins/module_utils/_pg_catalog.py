@@ -120,7 +120,14 @@ def read(
 
 
 def _table(connection: _postgres.Connection, name: str, small_rows: int) -> Table | None:
-    told = _asked(connection, TABLE.format(relation=relation(name)))
+    connection.row("SAVEPOINT asking")
+    try:
+        told = _asked(connection, TABLE.format(relation=relation(name)))
+    except _postgres.Refused:
+        # Somebody has it locked. What cannot be measured is not small.
+        connection.settle()
+        connection.row("ROLLBACK TO asking")
+        return Table()
     if told is None:
         return None
     rows = int(told["rows"])

@@ -262,7 +262,8 @@ def run_in(
         "ProtectSystem=strict",
     ]
     if sealed:
-        properties += ["PrivateNetwork=yes", "RestrictAddressFamilies=none"]
+        # The one family that leads nowhere; systemd 252 takes no empty list from systemd-run.
+        properties += ["PrivateNetwork=yes", "RestrictAddressFamilies=AF_NETLINK"]
     else:
         properties.append(f"ReadWritePaths={layout.path('shared')}")
     if timeout is not None:
@@ -270,13 +271,11 @@ def run_in(
     begun = time.monotonic()
     options = [f"--property={item}" for item in properties]
     # systemd-run would look for the program in its own PATH, env looks in the release's.
-    done = _venv.run(
-        [
+    line = [
             "systemd-run", "--wait", "--pipe", "--quiet", "--collect",
             *options, "--", "/usr/bin/env", *command,
-        ],
-        stderr=subprocess.PIPE if sealed else subprocess.STDOUT,
-    )  # fmt: skip
+    ]  # fmt: skip
+    done = _venv.run(line, stderr=subprocess.PIPE) if sealed else _venv.run(line)
     if done.returncode != 0 and timeout is not None and time.monotonic() - begun >= timeout:
         return done.returncode, f"it was not done within {timeout:g} s"
     return done.returncode, done.stderr if sealed and done.returncode != 0 else done.stdout

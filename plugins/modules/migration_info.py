@@ -108,6 +108,12 @@ refused:
   type: list
   elements: str
   sample: []
+printed:
+  description: The scripts that have printed their SQL; of all others the source was read.
+  returned: success
+  type: list
+  elements: str
+  sample: [0002_reviews]
 partly:
   description: Why a script was only read as source, by script, where not all of it is understood.
   returned: success
@@ -210,6 +216,7 @@ def main() -> None:
         locks=[_migration_rules.told(one, catalog) for one in findings if one.locks],
         refused=refused,
         partly=reading.partly,
+        printed=reading.printed,
         missing=_migrations.new(after, before),
     )
 

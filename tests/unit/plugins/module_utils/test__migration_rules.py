@@ -228,3 +228,81 @@ def test_a_rule_says_what_happens_to_the_live_release(server, body):
     if says_breaks or "VACUUM" in body:
         return
     assert (files(server) != before) == says_rewrites
+
+
+BIG = Table(rows=40_000_000, size=9_100_000_000, columns={"name": Column("text", False, False)})
+
+
+def decided(text: str, table: Table | None = BIG, dialect: str = "postgresql", **policy):
+    catalog = Catalog({"orders": table} if table else {}, dialect)
+    found = _migration_rules.judge({"0007_orders": sql.changes(text, dialect)}, catalog, "1.9.0")
+    return _migration_rules.decide(found, catalog, Policy(**policy))
+
+
+def test_a_refusal_names_revision_table_size_and_remedy():
+    assert decided("CREATE INDEX ON orders (name)")[0] == [
+        "0007_orders: CREATE INDEX on orders (40 million rows, 9.1 GB) blocks writes. Use "
+        "postgresql_concurrently=True in an autocommit_block(), or set rollout_allow_blocking."
+    ]
+    assert decided("ALTER TABLE orders ADD currency text NOT NULL")[0] == [
+        "0007_orders: new column orders.currency (40 million rows, 9.1 GB) is NOT NULL without a server default, "
+        "and 1.9.0 does not set it, so its inserts fail. Add a server_default that stays, or add the column as "
+        "nullable first, or set rollout_allow_destructive."
+    ]
+
+
+def test_each_effect_needs_its_own_yes():
+    text = "ALTER TABLE orders ADD UNIQUE (name)"
+    (line,), _warned = decided(text)
+    assert line.endswith("or set rollout_allow_destructive and rollout_allow_blocking.")
+    (line,), _warned = decided(text, allow_blocking=True)
+    assert line.endswith("or set rollout_allow_destructive.")
+    assert decided(text, allow_blocking=True, allow_destructive=True)[0] == []
+
+
+def test_a_small_table_may_be_locked_and_may_not_be_broken():
+    small = Table(rows=10_000)
+    assert decided("CREATE INDEX ON orders (name)", small)[0] == []
+    assert len(decided("CREATE INDEX ON orders (name)", small)[1]) == 1
+    assert decided("CREATE INDEX ON orders (name)", small, small_rows=9_999)[0] != []
+    assert decided("ALTER TABLE orders DROP name", small)[0] != []
+
+
+def test_a_table_of_unknown_size_is_large_where_sizes_can_be_known():
+    assert "(size unknown)" in decided("CREATE INDEX ON orders (name)", None)[0][0]
+    assert decided("CREATE INDEX ON orders (name)", None, "sqlite")[0] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [("ALTER TABLE orders DROP name", "drop"), ("CALL f()", "unknown"), ("CREATE INDEX ON orders (name)", "index")],
+)  # fmt: skip
+def test_the_team_decides_by_rule(text, rule):
+    assert decided(text, rules={rule: "ignore"}) == ([], [])
+    refused, warned = decided(text, rules={rule: "warn"})
+    assert (refused, len(warned)) == ([], 1)
+    refused, warned = decided(text, rules={rule: "refuse"})
+    assert (len(refused), warned) == (1, [])
+    assert decided(text, Table(rows=1), rules={rule: "refuse"})[0] != []
+
+
+def test_what_is_not_understood_is_told_and_not_refused():
+    refused, (line,) = decided("CALL f()")
+    assert refused == []
+    assert line == "0007_orders: not understood: CALL f(). Read the script before you go on."
+
+
+def test_a_table_that_the_run_makes_may_be_changed_as_one_likes():
+    text = "CREATE TABLE fresh (a int); ALTER TABLE fresh DROP a; CREATE INDEX ON fresh (b); DROP TABLE fresh"
+    assert decided(text) == ([], [])
+    # One that may be there already is not new, unless the database says that it is.
+    text = "CREATE TABLE IF NOT EXISTS orders (a int); ALTER TABLE orders DROP a"
+    assert decided(text)[0] != []
+    assert decided(text, None)[0] != []
+
+
+def test_a_table_that_is_not_found_is_not_taken_for_new():
+    """It may be in another database, or in a schema that the script chooses."""
+    catalog = Catalog({"orders": None})
+    found = _migration_rules.judge({"1": sql.changes("ALTER TABLE orders DROP a")}, catalog)
+    assert _migration_rules.decide(found, catalog, Policy())[0] != []
