@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import threading
 
@@ -161,3 +162,19 @@ def test_a_release_that_logs_nothing_does_not_come_up(slots, tmp_path, monkeypat
     monkeypatch.setattr(slots, "stop", lambda *_step, drain: None)
     with pytest.raises(_release.ReleaseError, match=r"it answers, and .*access\.log has no line"):
         slots._await_line("green", slots._log_size())
+
+
+def test_a_line_of_the_history_has_the_code_and_what_the_run_knows(tmp_path):
+    layout = _release.Layout("shop", str(tmp_path), etc=str(tmp_path / "etc"))
+    os.makedirs(layout.release("a"))
+    with open(os.path.join(layout.release("a"), "release.json"), "w", encoding="utf-8") as stream:
+        json.dump({"digest": "d1"}, stream)
+    host = _release.Host(releases=("b", "a"), slots={"blue": "a", "green": "b"}, live="green")
+    slots = _slots.Slots(layout, host, details={"who": "alice", "withdrawn": True})
+    slots.record(_release.Step("record", "a", "rollback"))
+    # One that was made by hand, or by an older version, has no code to tell.
+    slots.record(_release.Step("record", "gone", "release"))
+    with open(layout.history, encoding="utf-8") as stream:
+        first, second = map(json.loads, stream)
+    assert (first["digest"], first["who"], first["withdrawn"]) == ("d1", "alice", True)
+    assert "digest" not in second
