@@ -293,3 +293,11 @@ def environment_file(environment: Mapping[str, str]) -> str:
         escaped = re.sub(r'([\\"`$])', r"\\\1", value)
         lines.append(f'{name}="{escaped}"\n')
     return "".join(lines)
+
+
+def read_environment(text: str) -> dict[str, str]:
+    """Read what C(environment_file) has rendered."""
+    lines = re.finditer(r'^(\w+)="((?:[^"\\]|\\.)*)"$', text, re.MULTILINE | re.DOTALL)
+    return {
+        line.group(1): re.sub(r"\\(.)", r"\1", line.group(2), flags=re.DOTALL) for line in lines
+    }

@@ -32,12 +32,13 @@ def fingerprint(layout: Layout, live: str | None) -> dict[str, str]:
             found[os.path.relpath(path, folder)] = _content(path)
         for part in CODE:
             found[part] = _times(os.path.join(folder, part))
-    for path in _system_files(layout):
+    for path in system_files(layout):
         found[path] = _content(path)
     return found
 
 
-def _system_files(layout: Layout) -> Iterator[str]:
+def system_files(layout: Layout) -> Iterator[str]:
+    """The files outside of the app's own folder that a release needs: the units and the front."""
     units = os.path.join(layout.etc, "systemd", "system")
     for unit in (f"{layout.name}@.service", f"{layout.name}@.socket", f"{layout.name}.service"):
         yield os.path.join(units, unit)

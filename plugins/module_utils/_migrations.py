@@ -1,26 +1,50 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the Alembic scripts of a release would do to a database that an older release still works on.
+"""Find the Alembic scripts that a release brings, and what they do to the database.
 
-Scripts are read and never imported. This file is private to the collection.
+A script is run offline, in which Alembic prints its SQL. Where that is not possible its source is
+read instead. Reads files below the given folders; a command is run by the function that is passed in.
 """
 
 from __future__ import annotations
 
-import ast
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
-from ansible_collections.evenkeel.flask.plugins.module_utils import _untrusted
+from ansible_collections.evenkeel.flask.plugins.module_utils import (
+    _alembic,
+    _migration_rules,
+    _untrusted,
+)
+from ansible_collections.evenkeel.flask.plugins.module_utils import _sql_changes as sql
+from ansible_collections.evenkeel.flask.plugins.module_utils._alembic import Script
+from ansible_collections.evenkeel.flask.plugins.module_utils._sql_changes import Change
 
 # A script is written by hand.
 MAX_SCRIPT_BYTES = 1 << 20
-# https://alembic.sqlalchemy.org/en/latest/ops.html: what takes away, by its name alone.
-TAKES_AWAY = {"drop_table", "drop_column", "rename_table"}
-# What op.execute() is given is SQL; a comment or a string in it may mislead us, on the safe side.
-SQL = re.compile(r"\b(?:drop\s+(?:table|column|schema|view|type)|rename|truncate)\b", re.IGNORECASE)
+# Each one loads the app, which takes a second or more.
+MAX_OFFLINE_RUNS = 10
+# Options of "flask db upgrade" and of "alembic upgrade" that have a value.
+VALUED = {"-d", "--directory", "--tag", "-x", "--x-arg", "-c", "--config", "-n", "--name"}
+STEP = re.compile(r"^-- Running upgrade (?:(.*?) )?-> (\S+)[^\n]*$", re.MULTILINE)
+DIALECTS = {"mariadb": "mysql", "mysql": "mysql", "sqlite": "sqlite"}
+
+# Status and output of a command.
+Run = Callable[[Sequence[str]], "tuple[int, str]"]
+
+
+@dataclass
+class Reading:
+    """What the migrations of a release do, by the labels of their scripts."""
+
+    changes: dict[str, Sequence[Change]] = field(default_factory=dict)
+    # The scripts that have printed their SQL, by their labels.
+    printed: list[str] = field(default_factory=list)
+    # Why a script was read as source, by its label.
+    partly: dict[str, str] = field(default_factory=dict)
 
 
 def scripts(*folders: str) -> dict[str, str]:
@@ -44,8 +68,11 @@ def _script_paths(folders: tuple[str, ...]) -> Iterator[str]:
                 versions = _inside(os.path.join(place, "versions"), folder)
                 # Alembic looks below C(versions) too, where recursive_version_locations is set.
                 for below, _subfolders, names in os.walk(versions):
-                    paths = (os.path.join(below, n) for n in names if n.endswith(".py"))
-                    yield from (_inside(path, folder) for path in paths)
+                    yield from (
+                        _inside(os.path.join(below, name), folder)
+                        for name in names
+                        if name.endswith(".py") and name != "__init__.py"
+                    )
 
 
 def _inside(path: str, folder: str) -> str:
@@ -64,37 +91,141 @@ def new(known: Mapping[str, str], found: Mapping[str, str]) -> list[str]:
     return sorted(set(found) - set(known))
 
 
-def destructive(name: str, text: str) -> list[str]:
-    """What of a script takes away what an older release may need, as lines for people."""
-    try:
-        tree = ast.parse(text)
-    except (SyntaxError, ValueError):
-        return [f"{name}: it cannot be read"]
-    upgrades = [node for node in tree.body if not _is_downgrade(node)]
-    calls = [node for part in upgrades for node in ast.walk(part) if isinstance(node, ast.Call)]
-    said = [(call.lineno, what) for call in calls for what in [_taken_away(call)] if what]
-    return [f"{name}, line {line}: {what}" for line, what in sorted(said)]
+def dialect(url: str) -> str:
+    """The SQL that the database of a SQLAlchemy URL speaks; PostgreSQL where nothing is known."""
+    return DIALECTS.get(url.partition(":")[0].partition("+")[0], "postgresql")
 
 
-def _is_downgrade(node: ast.AST) -> bool:
-    return isinstance(node, ast.FunctionDef) and node.name.startswith("downgrade")
+def pending(
+    known: Mapping[str, str], found: Mapping[str, Script], heads: Sequence[str] = ()
+) -> list[Script]:
+    """The scripts that a migration would run, in their order.
+
+    @param known: the scripts of the live release, by name
+    @param heads: the revisions that the database has, if that is known
+    """
+    by_revision = {script.revision: script for script in found.values() if script.revision}
+    if heads and set(heads) <= set(by_revision):
+        done: set[str] = set()
+        todo = list(heads)
+        while todo:
+            revision = todo.pop()
+            if revision in by_revision and revision not in done:
+                done.add(revision)
+                todo += [*by_revision[revision].parents, *by_revision[revision].depends]
+        chosen = [script for script in found.values() if script.revision not in done]
+    else:
+        chosen = [script for name, script in found.items() if name not in known]
+    return _in_order(chosen)
 
 
-def _taken_away(call: ast.Call) -> str | None:
-    if not isinstance(call.func, ast.Attribute):
+def _in_order(chosen: Iterable[Script]) -> list[Script]:
+    """Parents before children, and by name where neither is."""
+    waiting = sorted(chosen, key=lambda script: script.name)
+    ordered: list[Script] = []
+    while waiting:
+        names = {script.revision for script in waiting}
+        ready = [s for s in waiting if not names & {*s.parents, *s.depends} - {s.revision}]
+        # A circle is an error of Alembic's own, which stops the migration.
+        ordered += ready or waiting
+        waiting = [script for script in waiting if script not in ordered]
+    return ordered
+
+
+def offline_command(words: Sequence[str], span: str) -> list[str] | None:
+    """Have an upgrade print its SQL instead of running it, or None where the command is none of Alembic's.
+
+    @param span: from which revision to which, as C(0001:0002)
+    """
+    if "upgrade" not in words or "--sql" in words:
         return None
-    verb = call.func.attr
-    if verb in TAKES_AWAY:
-        return " ".join([verb, *_literals(call)])
-    renames = any(keyword.arg == "new_column_name" for keyword in call.keywords)
-    if verb == "alter_column" and renames:
-        return " ".join(["rename column", *_literals(call)])
-    if verb == "execute":
-        texts = (n.value for n in ast.walk(call) if isinstance(n, ast.Constant))
-        match = next(filter(None, (SQL.search(t) for t in texts if isinstance(t, str))), None)
-        return f"execute {match.group(0)!r}" if match else None
-    return None
+    place = list(words).index("upgrade") + 1
+    options: list[str] = []
+    rest = iter(words[place:])
+    for word in rest:
+        if word in VALUED:
+            options += [word, next(rest, "")]
+        elif word.startswith("-"):
+            options.append(word)
+    return [*words[:place], *options, "--sql", span]
 
 
-def _literals(call: ast.Call) -> list[str]:
-    return [a.value for a in call.args if isinstance(a, ast.Constant) and isinstance(a.value, str)]
+def read_offline(text: str, dialect: str = "postgresql") -> dict[str, list[Change]]:
+    """Read the SQL that Alembic prints, by revision."""
+    steps = list(STEP.finditer(text))
+    ends = [step.start() for step in steps[1:]] + [len(text)]
+    return {
+        step.group(2): sql.changes(text[step.end() : end], dialect)
+        for step, end in zip(steps, ends)
+    }
+
+
+def read(
+    todo: Sequence[Script], command: Sequence[str], run: Run | None, dialect: str = "postgresql"
+) -> Reading:
+    """Find what scripts do: by the SQL that they print where they can, else by their source.
+
+    @param run: runs a command in the release, without a way to change anything
+    """
+    reading = Reading()
+    printed: dict[str, list[Change]] = {}
+    why: dict[str, str] = {}
+    # Other databases alter columns by statements that repeat all of a column.
+    if run and dialect == "postgresql":
+        printed, why = _printed(todo, command, run)
+    for script in todo:
+        found: Sequence[Change] | None = printed.get(script.revision)
+        if found is not None:
+            reading.printed.append(script.label)
+        if found is None:
+            found = script.changes
+            if any(change.verb == sql.UNKNOWN for change in found) and script.revision in why:
+                reading.partly[script.label] = why[script.revision]
+        elif script.is_online_only:
+            seen = {(change.verb, change.table, change.column) for change in found}
+            found = [
+                *found,
+                *(c for c in script.changes if (c.verb, c.table, c.column) not in seen),
+            ]
+        reading.changes[script.label] = found
+    return reading
+
+
+def _printed(
+    todo: Sequence[Script], command: Sequence[str], run: Run
+) -> tuple[dict[str, list[Change]], dict[str, str]]:
+    """The changes of the scripts that print SQL, and of the others why they do not, by revision."""
+    if not todo or offline_command(command, "") is None:
+        return {}, {}
+    is_chain = all(one.revision and len(one.parents) <= 1 for one in todo) and all(
+        later.parents == (earlier.revision,) for earlier, later in zip(todo, todo[1:])
+    )
+    if is_chain:
+        status, output = run(_offline(command, todo[0], todo[-1]))
+        found = read_offline(output) if status == 0 else {}
+        if {script.revision for script in todo} <= set(found):
+            return found, {}
+    found, why = {}, {}
+    for script in todo[:MAX_OFFLINE_RUNS]:
+        if len(script.parents) > 1 or not script.revision:
+            continue
+        status, output = run(_offline(command, script, script))
+        if status == 0 and script.revision in (read := read_offline(output)):
+            found[script.revision] = read[script.revision]
+        else:
+            lines = [line.strip() for line in output.splitlines() if line.strip()]
+            why[script.revision] = lines[-1] if lines and status else "it printed no SQL"
+    return found, why
+
+
+def _offline(command: Sequence[str], first: Script, last: Script) -> list[str]:
+    start = first.parents[0] if first.parents else "base"
+    return offline_command(command, f"{start}:{last.revision}") or []
+
+
+def destructive(name: str, text: str) -> list[str]:
+    """What of a script breaks an older release, by its source alone, as lines for people."""
+    script = _alembic.read(name, text)
+    catalog = _migration_rules.Catalog()
+    found = _migration_rules.judge({script.label: script.changes}, catalog)
+    return [_migration_rules.told(one, catalog) for one in found if one.breaks]

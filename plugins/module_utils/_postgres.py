@@ -21,14 +21,16 @@ import socket
 import stringprep
 import struct
 import unicodedata
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from io import BufferedRWPair
+from typing import TypeVar
 from urllib.parse import unquote
 
 from ansible_collections.evenkeel.flask.plugins.module_utils import _preflight
 from ansible_collections.evenkeel.flask.plugins.module_utils._preflight import Doubt, Problem
 
+Answer = TypeVar("Answer")
 PROTOCOL = 3 << 16
 SSL_REQUEST = 80877103
 MAX_ROUNDS = 10_000_000
@@ -84,6 +86,8 @@ class Target:
     password: str
     database: str
     options: Mapping[str, str]
+    # As PGOPTIONS, which libpq heeds where the URL has no options of its own.
+    settings: str = ""
 
     @classmethod
     def parse(cls, url: str) -> Target:
@@ -242,6 +246,9 @@ class Connection:
             "application_name",
             "evenkeel preflight",
         ]
+        settings = target.options.get("options") or target.settings
+        if settings:
+            words += ["options", settings]
         self.send(b"", struct.pack("!i", PROTOCOL) + "\0".join([*words, "", ""]).encode())
         while True:
             kind, payload = self.receive()
@@ -296,6 +303,12 @@ class Connection:
             elif kind == b"Z":
                 return values
 
+    def settle(self) -> None:
+        """Read what follows an error, so that the next query can be sent."""
+        kind = b""
+        while kind != b"Z":
+            kind, _payload = self.receive()
+
 
 def md5(password: str, user: str, salt: bytes) -> bytes:
     inner = hashlib.md5((password + user).encode()).hexdigest().encode()
@@ -321,32 +334,60 @@ def prove(url: str, timeout: float) -> Server:
     @raises Problem: when it cannot be done
     @raises Doubt: when it cannot be proven from here
     """
-    target = Target.parse(url)
+    return session(url, timeout, _server)
+
+
+def lock_timeout_ms(url: str, timeout: float, settings: str) -> int:
+    """Tell which lock_timeout a login with these settings has, in milliseconds; 0 is none.
+
+    @param settings: as in PGOPTIONS
+    @raises Refused: where a pooler does not take the settings
+    """
+
+    def shown(connection: Connection) -> int:
+        row = connection.row("SELECT setting FROM pg_settings WHERE name = 'lock_timeout'")
+        return int(row[0]) if row else 0
+
+    return session(url, timeout, shown, settings)
+
+
+def session(
+    url: str, timeout: float, use: Callable[[Connection], Answer], settings: str = ""
+) -> Answer:
+    """Log in with the credentials of a SQLAlchemy URL, and use the connection.
+
+    @param settings: as in PGOPTIONS
+    @raises Problem: when it cannot be done
+    @raises Doubt: when it cannot be proven from here
+    """
+    target = replace(Target.parse(url), settings=settings)
     if "," in target.host:
         raise Doubt("names several servers; none was asked.")
     *others, last = ATTEMPTS["disable" if target.local else target.sslmode]
     for tls in others:
         try:
-            return _prove(target, tls, timeout)
+            return _session(target, tls, timeout, use)
         except NoTls:
             continue
         except Refused as error:
             # pg_hba.conf may allow the one and not the other; a wrong password is wrong in both.
             if error.code != "28000":
                 raise
-    return _prove(target, last, timeout)
+    return _session(target, last, timeout, use)
 
 
-def _prove(target: Target, tls: bool, timeout: float) -> Server:
+def _session(
+    target: Target, tls: bool, timeout: float, use: Callable[[Connection], Answer]
+) -> Answer:
     try:
         with _preflight.connect(target.place, target.port, timeout) as plain:
             sock = _secured(plain, target) if tls else plain
             with sock, sock.makefile("rwb") as stream:
                 connection = Connection(stream, target)
                 connection.log_in()
-                server = _server(connection)
+                answer = use(connection)
                 connection.send(b"X", b"")
-                return server
+                return answer
     except Refused as error:
         if target.local and error.said.startswith("Peer authentication"):
             raise Doubt(

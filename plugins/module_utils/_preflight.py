@@ -85,7 +85,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Budget:
-    """What the fleet's workers may ask of the database, over all hosts and both slots.
+    """What the workers of hosts with the same figures may ask of the database, over both slots.
 
     A worker holds at most as many connections as it has threads, and never more
     than its pool gives: pool_size + max_overflow (SQLAlchemy's QueuePool).
@@ -115,29 +115,51 @@ class Budget:
         return self.workers * self.pool * self.hosts * self.slots
 
 
-def judge_budget(budget: Budget, allowed: int, because: str) -> None:
-    """Compare what the fleet can hold with what the server allows, for the reason C(because)."""
-    arithmetic = (
-        f"{_counted(budget.workers, 'worker')} x {_counted(budget.each, 'connection')} x "
-        f"{_counted(budget.hosts, 'host')} x {_counted(budget.slots, 'slot')} = {budget.wanted}"
-    )
-    if budget.wanted > allowed:
-        fits = allowed // (budget.each * budget.hosts * budget.slots)
+def shares(figures: Iterable[Mapping[str, int]], slots: int) -> list[Budget]:
+    """The budgets of hosts that have the same figures, in the order of the fleet."""
+    counted: dict[tuple[tuple[str, int], ...], int] = {}
+    for own in figures:
+        key = tuple(sorted(own.items()))
+        counted[key] = counted.get(key, 0) + 1
+    return [Budget(**dict(key), hosts=hosts, slots=slots) for key, hosts in counted.items()]
+
+
+def judge_budget(budgets: Sequence[Budget], allowed: int, because: str) -> None:
+    """Compare what the fleet can hold with what the server allows, for the reason C(because).
+
+    @param budgets: of all hosts that use the server, also of those that this run leaves alone
+    """
+    wanted, possible = (sum(getattr(b, of) for b in budgets) for of in ("wanted", "possible"))
+    arithmetic = " + ".join(_multiplied(budget) for budget in budgets) + f" = {wanted}"
+    only = budgets[0] if len(budgets) == 1 else None
+    if wanted > allowed:
+        fits = allowed // (only.each * only.hosts * only.slots) if only else None
         advice = f"at most gunicorn_workers: {fits} fits" if fits else "not even one worker fits"
+        advice = advice if only else "lower gunicorn_workers"
         raise Problem(
             f"{arithmetic}, and the database allows {allowed} ({because}); {advice}, or let the server "
             "allow more."
         )
-    if budget.possible > allowed:
-        fits = allowed // (budget.workers * budget.hosts * budget.slots)
+    if possible > allowed:
+        pools = " + ".join(
+            f"{_counted(b.workers, 'worker')} x ({b.pool_size} + {b.max_overflow}) x "
+            f"{_counted(b.hosts, 'host')} x {_counted(b.slots, 'slot')}"
+            for b in budgets
+        )
+        fits = allowed // sum(b.workers * b.hosts * b.slots for b in budgets)
         raise Doubt(
-            f"in theory the pools could hold {_counted(budget.workers, 'worker')} x "
-            f"({budget.pool_size} + {budget.max_overflow}) x {_counted(budget.hosts, 'host')} x "
-            f"{_counted(budget.slots, 'slot')} = {budget.possible} connections, and the database allows "
+            f"in theory the pools could hold {pools} = {possible} connections, and the database allows "
             f"{allowed} ({because}). What the workers can really hold at once fits: {arithmetic}. A release "
             f"that leaks them could still take all; flask_app_pool_size: {fits} with "
             "flask_app_pool_max_overflow: 0 would keep it from that."
         )
+
+
+def _multiplied(budget: Budget) -> str:
+    return (
+        f"{_counted(budget.workers, 'worker')} x {_counted(budget.each, 'connection')} x "
+        f"{_counted(budget.hosts, 'host')} x {_counted(budget.slots, 'slot')}"
+    )
 
 
 def _counted(number: int, noun: str) -> str:

@@ -134,6 +134,19 @@ class Switch:
         except (ValueError, KeyError, TypeError, AttributeError):
             return None
 
+    @property
+    def is_requested_rollback(self) -> bool:
+        """Whether a person asked for it; a host also goes back by itself when a release fails.
+
+        Lines of older versions have no C(withdrawn). A run that releases has staged before, and a
+        line that a later run wrote for a killed one names nobody.
+        """
+        if self.action != "rollback" or "controller" not in self.details:
+            return False
+        took = self.details.get("took")
+        staged = took.get("stage") if isinstance(took, Mapping) else None
+        return not (self.details.get("withdrawn") or self.details.get("commit") or staged)
+
     def told(self) -> dict[str, object]:
         """The line as it is read: flat, and what the module itself knows is not to be overruled."""
         own = {name: value for name, value in vars(self).items() if name != "details"}
@@ -206,6 +219,42 @@ class Host:
             if switch.release not in bad and switch.release in self.releases:
                 return switch.release
         return None
+
+
+def rolled_back(history: Sequence[Switch], digests: Mapping[str, str]) -> list[dict[str, object]]:
+    """The releases that a person went back from and that nobody has wanted again since.
+
+    Who releases the same code again in another configuration wants to know too, so each has the
+    digest of its code.
+
+    @param digests: of the code of releases on the host, by release
+    """
+    known = dict(digests)
+    found: dict[str, Switch] = {}
+    for switch in history:
+        code = switch.details.get("digest")
+        if switch.release and isinstance(code, str):
+            known[switch.release] = code
+        if switch.release:
+            same = {
+                switch.release,
+                *(r for r in found if known.get(r, r) == known.get(switch.release)),
+            }
+            for release in same:
+                found.pop(release, None)
+        if switch.is_requested_rollback and switch.previous:
+            found[switch.previous] = switch
+    return [
+        {
+            "release": release,
+            "digest": known.get(release),
+            "to": switch.release,
+            "time": switch.time,
+            "who": switch.details.get("who"),
+            "controller": switch.details.get("controller"),
+        }
+        for release, switch in found.items()
+    ]
 
 
 @dataclass(frozen=True)

@@ -109,6 +109,17 @@ def _history(layout: Layout) -> tuple[Switch, ...]:
         return ()
 
 
+def digests(layout: Layout, releases: Sequence[str]) -> dict[str, str]:
+    """The digest of the code of releases, as far as they are there and tell it."""
+    found = {}
+    for release in releases:
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            path = os.path.join(layout.release(release), "release.json")
+            with open(path, encoding="utf-8") as stream:
+                found[release] = str(json.load(stream)["digest"])
+    return found
+
+
 def _systemctl(*args: str, timeout: float | None = None) -> subprocess.CompletedProcess[str]:
     """Run systemctl.
 
@@ -318,7 +329,7 @@ class Slots:
         self.stop(Step("stop", slot), drain=False)
         raise ReleaseError(
             f"Release {release} does not come up in slot {slot}: {why}. {reason}"
-            "No user was touched; mend the app and roll out again."
+            f"The live release is still {self.host.live_release or 'none'}."
         )
 
     def _last_error(self, slot: str, release: str | None) -> str:
@@ -419,7 +430,9 @@ class Slots:
     def record(self, step: Step) -> None:
         now = _timing.iso(time.time())
         before = self.host.replaced_by(step.subject)
-        line = Switch(now, step.detail or "", step.subject, before, self.details).to_line()
+        code = digests(self.layout, [step.subject] if step.subject else [])
+        details = {**self.details, **({"digest": next(iter(code.values()))} if code else {})}
+        line = Switch(now, step.detail or "", step.subject, before, details).to_line()
         with self._warned("This switch is not in the history"):
             append_line(self.layout.history, line)
         self.remember(step)

@@ -15,6 +15,7 @@ import itertools
 import json
 import os
 import shutil
+import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -302,6 +303,21 @@ def scheduler(folder: str) -> str | None:
     return next((row["detail"] for row in rows), None)
 
 
+def environment(folder: str) -> dict[str, str]:
+    """The environment that the app has in a release; it holds secrets."""
+    try:
+        with open(os.path.join(folder, "env"), encoding="utf-8") as stream:
+            return _archive.read_environment(stream.read())
+    except FileNotFoundError:
+        return {}
+
+
+def database_url(folder: str) -> str:
+    """The URL of the app's database by the names that the collection gives, or an empty one."""
+    known = environment(folder)
+    return known.get("DATABASE_URL") or known.get("SQLALCHEMY_DATABASE_URI") or ""
+
+
 def run_in(
     folder: str,
     user: str,
@@ -309,6 +325,8 @@ def run_in(
     command: Sequence[str],
     timeout: float | None = None,
     environment: Mapping[str, str] | None = None,
+    *,
+    sealed: bool = False,
 ) -> tuple[int, str]:
     """Run a command as the app's user in a release, under the properties of the slot's unit.
 
@@ -318,6 +336,8 @@ def run_in(
 
     @param timeout: seconds that it may take
     @param environment: variables that a slot does not have
+    @param sealed: without network, sockets and a place to write, so that it changes nothing. The
+        output is then that of stdout alone, or of stderr where it fails
     @raises ArchiveError: on a host without the slot's unit
     """
     try:
@@ -336,25 +356,30 @@ def run_in(
         # The slots use such folders too, and they must not go with the command.
         "RuntimeDirectoryPreserve=yes",
     ]
+    if sealed:
+        # The one family that leads nowhere; systemd 252 takes no empty list from systemd-run.
+        opened = ("ReadWritePaths=", "RestrictAddressFamilies=")
+        properties = [item for item in properties if not item.startswith(opened)]
+        properties += ["PrivateNetwork=yes", "RestrictAddressFamilies=AF_NETLINK"]
     if timeout is not None:
         properties += [f"RuntimeMaxSec={timeout:g}"]
     begun = time.monotonic()
     options = [f"--property={item}" for item in properties]
     # systemd-run would look for the program in its own PATH, env looks in the release's.
-    done = _venv.run(
-        [
+    line = [
             "systemd-run", "--wait", "--pipe", "--quiet", "--collect",
             *options, "--", "/usr/bin/env", *command,
-        ]
-    )  # fmt: skip
-    if done.returncode == 1 and done.stdout.startswith("Unknown assignment: "):
+    ]  # fmt: skip
+    done = _venv.run(line, stderr=subprocess.PIPE) if sealed else _venv.run(line)
+    said = done.stderr if sealed and done.returncode != 0 else done.stdout
+    if done.returncode == 1 and said.startswith("Unknown assignment: "):
         raise ArchiveError(
             f"{layout.name}@.service: systemd-run does not support a line of this unit or of its drop-ins "
-            f"({_venv.last_line(done.stdout)}); correct the line, or remove it."
+            f"({_venv.last_line(said)}); correct the line, or remove it."
         )
     if done.returncode != 0 and timeout is not None and time.monotonic() - begun >= timeout:
         return done.returncode, f"it was not done within {timeout:g} s"
-    return done.returncode, done.stdout
+    return done.returncode, said
 
 
 def command_environment(folder: str) -> dict[str, str]:

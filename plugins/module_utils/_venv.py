@@ -30,9 +30,10 @@ def run(
     environment: Mapping[str, str] | None = None,
     folder: str | None = None,
     timeout: float | None = None,
+    stderr: int = subprocess.STDOUT,
 ) -> subprocess.CompletedProcess[str]:
     """Run a command as C(_untrusted.run) does."""
-    return _untrusted.run(command, environment, folder, timeout)
+    return _untrusted.run(command, environment, folder, timeout, stderr)
 
 
 def run_and_clean_up(

@@ -13,7 +13,12 @@ version_added: "0.1.0"
 author:
   - The evenkeel.flask authors (@evenkeel)
 description:
-  - Compares the Alembic scripts of two releases on a host. The scripts are read, not run, and the database is not asked.
+  - Compares the Alembic scripts of two releases on a host, and sorts what the new ones do. What is known to disturb no
+    release passes, and all else is refused or told.
+  - With O(command) each new script prints its SQL, by Alembic's offline mode in the new release, as the app's user. It has
+    no network then, and can write nothing. Where this fails its source is read instead, and it is listed in RV(partly).
+  - The sizes of tables, and what is known of their columns, are read from PostgreSQL by the release's own C(DATABASE_URL).
+    Of another database no sizes are read, and what only waits for locks is a warning.
   - An app without Alembic, or a release that is not there, has none.
 extends_documentation_fragment:
   - evenkeel.flask.attributes
@@ -33,9 +38,41 @@ options:
     type: str
     required: true
   against:
-    description: The release that the database was migrated by.
+    description: The release that goes on serving while the database is migrated.
     type: str
     required: true
+  command:
+    description: The command that migrates, as C(flask db upgrade). Without it the scripts are only read.
+    type: str
+    default: ""
+  user:
+    description: The app's user. Defaults to O(name).
+    type: str
+  rules:
+    description:
+      - What to do about a rule's findings, by rule. V(refuse) refuses small tables too, V(warn) only tells, V(ignore) is
+        silent.
+      - The rules are C(access), C(blocking), C(check), C(column-not-null), C(column-volatile-default), C(data), C(drop),
+        C(drop-default), C(drop-unique), C(foreign-key), C(index), C(rename), C(set-not-null), C(type), C(unique),
+        C(unknown) and C(validated).
+    type: dict
+    default: {}
+  allow_blocking:
+    description: Whether migrations may lock large tables.
+    type: bool
+    default: false
+  allow_destructive:
+    description: Whether migrations may break O(against).
+    type: bool
+    default: false
+  small_rows:
+    description: Up to how many rows effects on locks are only a warning.
+    type: int
+    default: 10000
+  timeout:
+    description: Seconds that the offline mode may take.
+    type: float
+    default: 60
 """
 
 EXAMPLES = r"""
@@ -54,11 +91,34 @@ new:
   elements: str
   sample: [0002_reviews.py]
 destructive:
-  description: What of them drops or renames what O(against) may need.
+  description: What of them may break O(against), each with its table.
   returned: success
   type: list
   elements: str
-  sample: ["0002_reviews.py, line 14: drop_column products price"]
+  sample: ["0002_reviews: drops column products.price, and 1.0.0-0f1e2d3c4b may need it."]
+locks:
+  description: What of them keeps users waiting, each with its table and size.
+  returned: success
+  type: list
+  elements: str
+  sample: ["0003_sort: CREATE INDEX on orders (40 million rows, 9.1 GB) blocks writes."]
+refused:
+  description: What of both is not allowed by O(rules), O(allow_blocking) and O(allow_destructive), with the remedy.
+  returned: success
+  type: list
+  elements: str
+  sample: []
+printed:
+  description: The scripts that have printed their SQL; of all others the source was read.
+  returned: success
+  type: list
+  elements: str
+  sample: [0002_reviews]
+partly:
+  description: Why a script was only read as source, by script, where not all of it is understood.
+  returned: success
+  type: dict
+  sample: {}
 missing:
   description: The scripts that only O(against) has; by these the database is ahead of O(release).
   returned: success
@@ -67,13 +127,34 @@ missing:
   sample: []
 """
 
-from ansible_collections.evenkeel.flask.plugins.module_utils import _migrations, _release
-from ansible_collections.evenkeel.flask.plugins.module_utils._module import AnsibleModule
+import os
+import shlex
+from collections.abc import Sequence
 
+from ansible_collections.evenkeel.flask.plugins.module_utils import (
+    _alembic,
+    _migration_rules,
+    _migrations,
+    _pg_catalog,
+    _postgres,
+    _release,
+    _stage,
+)
+from ansible_collections.evenkeel.flask.plugins.module_utils._module import AnsibleModule
+from ansible_collections.evenkeel.flask.plugins.module_utils._preflight import Doubt, Problem
+
+ASK_SECONDS = 5
 ARGUMENT_SPEC = {
     **_release.APP_SPEC,
     "release": {"type": "str", "required": True},
     "against": {"type": "str", "required": True},
+    "command": {"type": "str", "default": ""},
+    "user": {"type": "str"},
+    "rules": {"type": "dict", "default": {}},
+    "allow_blocking": {"type": "bool", "default": False},
+    "allow_destructive": {"type": "bool", "default": False},
+    "small_rows": {"type": "int", "default": 10000},
+    "timeout": {"type": "float", "default": 60},
 }
 
 
@@ -81,20 +162,67 @@ def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params = module.params
     layout = _release.Layout(params["name"], params["root"])
+    folder = layout.release(params["release"])
 
     def scripts(release: str) -> dict[str, str]:
-        folder = layout.release(release)
-        return _migrations.scripts(f"{folder}/app", f"{folder}/lib")
+        place = layout.release(release)
+        return _migrations.scripts(f"{place}/app", f"{place}/lib")
+
+    def offline(words: Sequence[str]) -> tuple[int, str]:
+        user = params["user"] or params["name"]
+        environment = _stage.command_environment(folder)
+        return _stage.run_in(
+            folder, user, layout, words, params["timeout"], environment, sealed=True
+        )
 
     try:
         after, before = scripts(params["release"]), scripts(params["against"])
     except OSError as error:
         module.fail_json(msg=str(error))
-    new = _migrations.new(before, after)
+    url = _stage.database_url(folder)
+    is_postgres = _postgres.speaks(url)
+    dialect = _migrations.dialect(url)
+    read = {name: _alembic.read(name, text, dialect) for name, text in after.items()}
+    heads = _pg_catalog.heads(url, ASK_SECONDS) if is_postgres and after else []
+    todo = _migrations.pending(before, read, heads)
+    command = shlex.split(params["command"])
+    reading = _migrations.read(todo, command, offline if command else None, dialect)
+    every = [change for changes in reading.changes.values() for change in changes]
+    tables, indexes = _migration_rules.tables(every), _migration_rules.indexes(every)
+    catalog = _migration_rules.Catalog(dialect=dialect)
+    if is_postgres and (tables or indexes):
+        try:
+            catalog = _pg_catalog.read(url, ASK_SECONDS, tables, indexes, params["small_rows"])
+        except (Problem, Doubt) as error:
+            module.warn(f"flask_app_database_url: the sizes of tables are not known; {error}")
+    findings = _migration_rules.judge(reading.changes, catalog, params["against"])
+    policy = _migration_rules.Policy(
+        rules=params["rules"],
+        allow_blocking=params["allow_blocking"],
+        allow_destructive=params["allow_destructive"],
+        small_rows=params["small_rows"],
+    )
+    refused, warned = _migration_rules.decide(findings, catalog, policy)
+    for line in warned:
+        module.warn(f"flask_app_migrate_command: {line}")
+    for label, why in reading.partly.items():
+        module.warn(
+            f"flask_app_migrate_command: {label} is partly known; its source was read, for it does not "
+            f"print its SQL ({why})."
+        )
+    if command and not after and os.path.isdir(folder):
+        module.warn(
+            "flask_app_migrate_command: the release has no Alembic scripts, so it is not known what "
+            f"{params['command']!r} does to {params['against']}; check it by hand."
+        )
     module.exit_json(
         changed=False,
-        new=new,
-        destructive=[line for name in new for line in _migrations.destructive(name, after[name])],
+        new=_migrations.new(before, after),
+        destructive=[_migration_rules.told(one, catalog) for one in findings if one.breaks],
+        locks=[_migration_rules.told(one, catalog) for one in findings if one.locks],
+        refused=refused,
+        partly=reading.partly,
+        printed=reading.printed,
         missing=_migrations.new(after, before),
     )
 

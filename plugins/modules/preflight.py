@@ -102,27 +102,50 @@ options:
       workers:
         description: Workers of a slot.
         type: int
-        required: true
       threads:
         description: Requests that a worker handles at once.
         type: int
-        required: true
       pool_size:
         description: The size of a worker's pool.
         type: int
-        required: true
       max_overflow:
         description: What the pool may have beyond its size.
         type: int
-        required: true
       hosts:
-        description: Hosts of the fleet.
+        description: Hosts of the fleet that have these figures.
         type: int
-        required: true
+      fleet:
+        description: >-
+          The figures of each host of the fleet instead, as P(evenkeel.flask.connection_figures#filter) returns them.
+        type: list
+        elements: dict
+        suboptions:
+          workers:
+            description: Workers of a slot.
+            type: int
+            required: true
+          threads:
+            description: Requests that a worker handles at once.
+            type: int
+            required: true
+          pool_size:
+            description: The size of a worker's pool.
+            type: int
+            required: true
+          max_overflow:
+            description: What the pool may have beyond its size.
+            type: int
+            required: true
       slots:
         description: Slots of a host that run at once.
         type: int
         default: 2
+  lock_timeout:
+    description:
+      - Seconds that a migration waits for a lock. The login is repeated with C(PGOPTIONS) that say so, to see whether a
+        pooler takes them. V(0) does not look.
+    type: int
+    default: 0
   controller_time:
     description: The controller's clock, in seconds since 1970. The clock is not looked at without it.
     type: float
@@ -151,11 +174,7 @@ EXAMPLES = r"""
     redis_url: "{{ shop_redis_url }}"
     database_url: "{{ shop_database_url }}"
     connections:
-      workers: 5
-      threads: 1
-      pool_size: 20
-      max_overflow: 40
-      hosts: "{{ groups['app'] | length }}"
+      fleet: "{{ hostvars | evenkeel.flask.connection_figures(groups['app']) }}"
   become: true
 """
 
@@ -220,6 +239,11 @@ database_version:
   returned: when the proof of O(database_url) succeeded, for PostgreSQL
   type: str
   sample: "15.14"
+lock_timeout_applies:
+  description: Whether the server takes O(lock_timeout) by C(PGOPTIONS). A migration must do without where it does not.
+  returned: when O(lock_timeout) was tried
+  type: bool
+  sample: true
 database_max_connections:
   description: All connections that PostgreSQL allows.
   returned: when the proof of O(database_url) succeeded, for PostgreSQL
@@ -233,6 +257,7 @@ from typing import Any
 
 from ansible_collections.evenkeel.flask.plugins.module_utils import (
     _lock,
+    _lock_timeout,
     _nginx_config,
     _postgres,
     _preflight,
@@ -240,12 +265,14 @@ from ansible_collections.evenkeel.flask.plugins.module_utils import (
 )
 from ansible_collections.evenkeel.flask.plugins.module_utils._module import AnsibleModule
 
+FIGURES: tuple[str, ...] = ("workers", "threads", "pool_size", "max_overflow")
 BUDGET_SPEC: dict[str, Any] = {
-    "workers": {"type": "int", "required": True},
-    "threads": {"type": "int", "required": True},
-    "pool_size": {"type": "int", "required": True},
-    "max_overflow": {"type": "int", "required": True},
-    "hosts": {"type": "int", "required": True},
+    **{name: {"type": "int"} for name in (*FIGURES, "hosts")},
+    "fleet": {
+        "type": "list",
+        "elements": "dict",
+        "options": {name: {"type": "int", "required": True} for name in FIGURES},
+    },
     "slots": {"type": "int", "default": 2},
 }
 ARGUMENT_SPEC: dict[str, Any] = {
@@ -262,7 +289,13 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "redis_url": {"type": "str", "default": "", "no_log": True},
     "redis_key_prefix": {"type": "str", "no_log": False},
     "database_url": {"type": "str", "default": "", "no_log": True},
-    "connections": {"type": "dict", "options": BUDGET_SPEC},
+    "connections": {
+        "type": "dict",
+        "options": BUDGET_SPEC,
+        "required_one_of": [["fleet", "hosts"]],
+        "required_by": {"hosts": FIGURES},
+    },
+    "lock_timeout": {"type": "int", "default": 0},
     "controller_time": {"type": "float"},
     "max_clock_skew": {"type": "float", "default": 60},
     "timeout": {"type": "float", "default": 5},
@@ -344,8 +377,44 @@ def prove_services(params: Mapping[str, Any], report: _preflight.Report) -> None
         facts["database_max_connections"] = server.max_connections
         if params["connections"]:
             with report.about("gunicorn_workers"):
-                budget = _preflight.Budget(**params["connections"])
-                _preflight.judge_budget(budget, *server.allowed())
+                _preflight.judge_budget(budgets(params["connections"]), *server.allowed())
+        if params["lock_timeout"] > 0:
+            with report.about("flask_app_migrate_lock_timeout"):
+                facts["lock_timeout_applies"] = False
+                try_lock_timeout(params["database_url"], timeout, params["lock_timeout"])
+                facts["lock_timeout_applies"] = True
+
+
+def budgets(connections: Mapping[str, Any]) -> list[_preflight.Budget]:
+    """What each part of the fleet may ask of the database."""
+    own = {name: connections[name] for name in FIGURES}
+    fleet = connections["fleet"] or [own] * connections["hosts"]
+    return _preflight.shares(fleet, connections["slots"])
+
+
+def try_lock_timeout(url: str, timeout: float, seconds: int) -> None:
+    """See whether a migration will give up when it does not get a lock.
+
+    @raises Doubt: when it will not
+    """
+    driver = url.partition(":")[0].partition("+")[2]
+    if driver in _lock_timeout.DEAF_DRIVERS:
+        raise _preflight.Doubt(
+            f"the driver {driver} does not read PGOPTIONS, so a migration waits for a lock without limit, and "
+            "users wait behind it; use psycopg for migrations, or have the app set lock_timeout itself."
+        )
+    try:
+        applied = _postgres.lock_timeout_ms(url, timeout, _lock_timeout.options(seconds) or "")
+    except _postgres.Refused as error:
+        raise _preflight.Doubt(
+            f"the server does not take PGOPTIONS ({error.said}), so migrations run without a lock timeout; have "
+            "the pooler ignore it (ignore_startup_parameters = options), or migrate past the pooler."
+        ) from error
+    if applied == 0:
+        raise _preflight.Doubt(
+            "the server ignores PGOPTIONS, as poolers may, so a migration waits for a lock without limit; "
+            "migrate past the pooler, or set lock_timeout for the database's user."
+        )
 
 
 def main() -> None:

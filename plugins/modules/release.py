@@ -219,6 +219,17 @@ settled:
   returned: when O(state=staged)
   type: bool
   sample: false
+digest:
+  description: The digest of the release's code.
+  returned: when O(state=staged)
+  type: str
+  sample: 5f2c0e
+rolled_back:
+  description: The releases that a person went back from on this host, as M(evenkeel.flask.release_info) returns them.
+  returned: when O(state=staged)
+  type: list
+  elements: dict
+  sample: []
 """
 
 import errno
@@ -319,6 +330,8 @@ def stage(params: dict[str, Any], layout: _release.Layout, check_mode: bool) -> 
         "steps": [] if is_there else [_release.Step("stage", release)],
         "healthy": healthy,
         "settled": settled,
+        "digest": params["digest"],
+        "rolled_back": _release.rolled_back(host.history, _slots.digests(layout, host.releases)),
         **_release.summarise(host),
     }
 
@@ -338,6 +351,8 @@ def move(params: dict[str, Any], layout: _release.Layout, check_mode: bool) -> d
     }
     steps: list[_release.Step] = plans[params["state"]]()
     warnings: list[str] = []
+    # A rollback that nobody asked for: the release may be tried again.
+    withdrawn = {"withdrawn": True} if params["state"] == "withdrawn" else {}
     if not check_mode:
         slots = _slots.Slots(
             layout,
@@ -346,7 +361,7 @@ def move(params: dict[str, Any], layout: _release.Layout, check_mode: bool) -> d
             start_timeout=params["start_timeout"],
             drain_timeout=params["drain_timeout"],
             log_directory=params["log_directory"],
-            details=params["details"],
+            details={**params["details"], **withdrawn},
             guards=guards,
         )
         slots.apply(steps)

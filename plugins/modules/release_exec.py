@@ -48,6 +48,18 @@ options:
     description: Seconds that the command may take before it is stopped.
     type: float
     default: 7200
+  lock_timeout:
+    description:
+      - Seconds that a statement of the command may wait for a lock in PostgreSQL, by C(PGOPTIONS). V(0) is no limit.
+      - A C(lock_timeout) that the app's own C(PGOPTIONS) has is left as it is.
+    type: int
+    default: 0
+  retries:
+    description:
+      - How often the command is repeated after a lock timeout, and after no other failure. It waits 5 seconds before
+        the first repeat, then twice as long each time, plus up to 20 % at random.
+    type: int
+    default: 0
 """
 
 EXAMPLES = r"""
@@ -56,6 +68,8 @@ EXAMPLES = r"""
     name: shop
     release: 2.0.0-1a2b3c4d5e
     command: flask --app shop db upgrade
+    lock_timeout: 5
+    retries: 3
   run_once: true
 """
 
@@ -71,15 +85,37 @@ rc:
   returned: when it was run
   type: int
   sample: 0
+attempts:
+  description: How often the command was run.
+  returned: when it was run
+  type: int
+  sample: 1
+invalid_indexes:
+  description: Indexes that this run has left invalid, which must be removed before the next one.
+  returned: when it was run
+  type: list
+  elements: str
+  sample: []
 """
 
 import os
+import random
 import shlex
+import time
+from collections.abc import Sequence
 
-from ansible_collections.evenkeel.flask.plugins.module_utils import _release, _stage, _venv
+from ansible_collections.evenkeel.flask.plugins.module_utils import (
+    _lock_timeout,
+    _pg_catalog,
+    _postgres,
+    _release,
+    _stage,
+    _venv,
+)
 from ansible_collections.evenkeel.flask.plugins.module_utils._archive import ArchiveError
 from ansible_collections.evenkeel.flask.plugins.module_utils._module import AnsibleModule
 
+ASK_SECONDS = 5
 # Characters. A command may print without end.
 MAX_OUTPUT = 1 << 20
 ARGUMENT_SPEC = {
@@ -88,7 +124,21 @@ ARGUMENT_SPEC = {
     "command": {"type": "str", "required": True},
     "user": {"type": "str"},
     "timeout": {"type": "float", "default": 7200},
+    "lock_timeout": {"type": "int", "default": 0},
+    "retries": {"type": "int", "default": 0},
 }
+
+
+def locked_out(seconds: int, outcome: _lock_timeout.Outcome, url: str) -> str:
+    """Say which lock a migration did not get, and who has it."""
+    table = _lock_timeout.blocked_table(outcome.output)
+    holders = _pg_catalog.holders(url, ASK_SECONDS, table) if table and url else []
+    attempts = f"{outcome.attempts} attempt{'' if outcome.attempts == 1 else 's'}"
+    return (
+        f"flask_app_migrate_command: no lock on {table or 'a table'} within {seconds} s, {attempts}"
+        f"{'; ' if holders else ''}{', '.join(holders[:3])}. This run has switched nothing. End what holds "
+        "the lock, and run it again."
+    )
 
 
 def main() -> None:
@@ -101,19 +151,51 @@ def main() -> None:
     if not os.path.isdir(folder):
         module.fail_json(msg=f"{folder} is not there. Stage the release first.", output=[])
     user, command = params["user"] or params["name"], shlex.split(params["command"])
-    environment = _stage.command_environment(folder)
+    url = _stage.database_url(folder)
+    url = url if params["lock_timeout"] and _postgres.speaks(url) else ""
+    own = _stage.environment(folder).get("PGOPTIONS", "")
+    settings = _lock_timeout.options(params["lock_timeout"], own)
+    words = [f"PGOPTIONS={settings}", *command] if settings else command
+    remedies: dict[str, str] = {}
+
+    def invalid() -> Sequence[str]:
+        found = _pg_catalog.invalid_indexes(url, ASK_SECONDS) if url else []
+        remedies.update({index.name: index.remedy for index in found})
+        return [index.name for index in found]
+
+    variables = _stage.command_environment(folder)
     try:
-        rc, output = _stage.run_in(folder, user, layout, command, params["timeout"], environment)
+        outcome = _lock_timeout.run(
+            lambda: _stage.run_in(folder, user, layout, words, params["timeout"], variables),
+            params["retries"],
+            time.sleep,
+            random.random,
+            invalid,
+        )
     except ArchiveError as exc:
         module.fail_json(msg=str(exc), output=[])
-    result = {"rc": rc, "output": output[-MAX_OUTPUT:].splitlines()}
-    if rc != 0:
-        module.fail_json(
-            msg=f"{params['command']!r} ended with status {rc} in release {params['release']}: "
-            f"{_venv.last_line(output)}",
-            **result,
+    output = outcome.output
+    result = {
+        "rc": outcome.status,
+        "output": output[-MAX_OUTPUT:].splitlines(),
+        "attempts": outcome.attempts,
+        "invalid_indexes": list(outcome.left),
+    }
+    if outcome.status == 0:
+        module.exit_json(changed=True, **result)
+    said = (
+        f"{params['command']!r} ended with status {outcome.status} in release {params['release']}: "
+        f"{_venv.last_line(output)}"
+    )
+    if outcome.is_locked_out and settings:
+        said = locked_out(params["lock_timeout"], outcome, url)
+    if outcome.left:
+        advice = " ".join(remedies[name] for name in outcome.left)
+        said += (
+            f" It left {', '.join(outcome.left)} as an invalid index; remove it before the next run: "
+            f"{advice}"
         )
-    module.exit_json(changed=True, **result)
+    module.fail_json(msg=said, **result)
 
 
 if __name__ == "__main__":

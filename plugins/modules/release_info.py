@@ -36,6 +36,9 @@ options:
     description: Seconds that the live process may take to answer.
     type: float
     default: 5
+  user:
+    description: The app's user. Defaults to O(name).
+    type: str
 """
 
 EXAMPLES = r"""
@@ -116,6 +119,12 @@ history:
     who:
       description: Who did it, and others like it that M(evenkeel.flask.release) was given as details.
       type: str
+    digest:
+      description: The digest of the code of what became live.
+      type: str
+    withdrawn:
+      description: Whether the host went back by itself, since the release failed there.
+      type: bool
   sample:
     - time: "2026-11-24T14:00:00+00:00"
       action: release
@@ -126,6 +135,37 @@ history:
       commit: 3f2a1b0c9d8e
       verdict: passed
       took: {stage: 4.1, start: 0.9, gate: 2.4}
+rolled_back:
+  description: The releases that a person went back from on this host, and that were not live there since.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    release:
+      description: The release.
+      type: str
+    digest:
+      description: The digest of its code, V(null) if that is not known any more.
+      type: str
+    to:
+      description: The release that was gone back to.
+      type: str
+    time:
+      description: When, ISO 8601 in UTC.
+      type: str
+    who:
+      description: Who did it.
+      type: str
+    controller:
+      description: From where.
+      type: str
+  sample: []
+present:
+  description: What of the app stands on the host, paths and the user.
+  returned: success
+  type: list
+  elements: str
+  sample: ["/srv/shop", "user shop"]
 optimizations:
   description: What became of each measure of the production form in the live release.
   returned: success
@@ -168,6 +208,7 @@ import os
 
 from ansible_collections.evenkeel.flask.plugins.module_utils import (
     _drift,
+    _preflight,
     _release,
     _slots,
     _stage,
@@ -178,7 +219,19 @@ ARGUMENT_SPEC = {
     **_release.APP_SPEC,
     "health_path": {"type": "str", "default": "/health"},
     "timeout": {"type": "float", "default": 5},
+    "user": {"type": "str"},
 }
+
+
+def present(layout: _release.Layout, user: str) -> list[str]:
+    """What the roles have made on the host, whether it was whole or cut off."""
+    paths = [
+        layout.base,
+        *_drift.system_files(layout),
+        os.path.join(layout.etc, "logrotate.d", layout.name),
+    ]
+    found = [path for path in paths if os.path.exists(path)]
+    return found + ([f"user {user}"] if _preflight.user_id(user) is not None else [])
 
 
 def main() -> None:
@@ -202,7 +255,9 @@ def main() -> None:
             *({"measure": "guard", "state": "present", "detail": str(guard)} for guard in guards),
         ],
         guards=[str(guard) for guard in guards],
+        present=present(layout, params["user"] or params["name"]),
         releases=list(host.releases),
+        rolled_back=_release.rolled_back(host.history, _slots.digests(layout, host.releases)),
         running=sorted(host.running),
         since=_slots.since(layout),
         **_release.summarise(host),

@@ -23,6 +23,12 @@ from ansible_collections.evenkeel.flask.plugins.module_utils import _app_directo
 from ansible_collections.evenkeel.flask.plugins.module_utils._checks import suite as suite_check
 from ansible_collections.evenkeel.flask.plugins.module_utils._gate import CHECKS_SPEC
 from ansible_collections.evenkeel.flask.plugins.module_utils._http import ArgumentError
+from ansible_collections.evenkeel.flask.plugins.module_utils._migration_rules import (
+    IGNORE,
+    REFUSE,
+    RULES,
+    WARN,
+)
 from ansible_collections.evenkeel.flask.plugins.module_utils._profile import MOST_CONCURRENCY
 
 Option = Mapping[str, Any]
@@ -50,6 +56,7 @@ HOST_NAME = re.compile(r"(\*?\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*(\.\*)?(:\d{1,
 BATCH = re.compile(r"0*[1-9]\d*|0*([1-9]\d?|100)%")
 SHARE = re.compile(r"\d+%?", re.ASCII)
 UMASK = re.compile(r"0?[0-7]{3}")
+ACTIONS = (REFUSE, WARN, IGNORE)
 BALANCERS = ("haproxy", "nginx", "target_group")
 PROJECT_FILES = ("pyproject.toml", "setup.py", "requirements.txt")
 
@@ -285,6 +292,16 @@ def _share(value: Any) -> None:
         )
 
 
+def _migration_rules(value: Mapping[str, Any]) -> None:
+    for rule, wanted in value.items():
+        if rule not in RULES:
+            near = difflib.get_close_matches(str(rule), RULES, 1)
+            advice = f"did you mean {near[0]}?" if near else f"use one of {', '.join(RULES)}."
+            raise ValueProblem(f"{rule!r} is not a rule; {advice}")
+        if wanted not in ACTIONS:
+            raise ValueProblem(f"{rule} is {wanted!r}; use refuse, warn or ignore.")
+
+
 # What a value must be beyond its type. Called with the converted value, unless it is empty.
 JUDGEMENTS: Mapping[str, Callable[[Any], None]] = {
     "flask_app_name": _matches(
@@ -296,6 +313,9 @@ JUDGEMENTS: Mapping[str, Callable[[Any], None]] = {
     ),
     "flask_app_cache_rules": _cache_rules,
     "flask_app_database_url": _url("postgresql+psycopg://user:password@host:5432/database"),
+    "flask_app_migrate_lock_timeout": _between(0, 86400, "not from 0 to 86400 seconds"),
+    "flask_app_migrate_retries": _between(0, 100, "not from 0 to 100"),
+    "flask_app_migrate_small_rows": _between(0, 10**12, "not a number of rows; use 0 or more"),
     "flask_app_port": _between(1, 65535, "no port; wanted 1 to 65535"),
     "flask_app_rate_limit": _between(0, float("inf"), "no limit; wanted 0, for none, or more"),
     "flask_app_rate_limit_exempt": _networks,
@@ -318,6 +338,7 @@ JUDGEMENTS: Mapping[str, Callable[[Any], None]] = {
         1, float("inf"), "no time to hold a lock for; wanted 1 or more"
     ),
     "rollout_max_failures": _share,
+    "rollout_migration_rules": _migration_rules,
 }
 
 

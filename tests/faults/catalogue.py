@@ -104,7 +104,7 @@ FAULTS = [
     Fault("broken-migration", "migrate", HOST + r"flask --app storefront db upgrade' ended with status 1",
           in_short=True),
     Fault("migration-half", "migrate", HOST + r"flask --app storefront db upgrade' ended with status 1"),
-    Fault("broken-destructive", "migrate", HOST + r"0003_no_pictures\.py, line 19: drop_column product picture",
+    Fault("broken-destructive", "migrate", HOST + r"0003_no_pictures: drops column product\.picture",
           in_short=True),
     # In the slot that no user reaches.
     Fault("crash-loop", "start", REFUSED + r"(does not come up .*it dies at start|Health Check Endpoint failed)"),

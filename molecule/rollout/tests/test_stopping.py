@@ -46,7 +46,7 @@ def test_hosts_of_earlier_batches_keep_the_release(fleet, release):
     assert is_refused(play)
     assert fleet.ask("app1").release != before["app1"]
     assert fleet.ask("app2").release == before["app2"]
-    assert "No later batch received the release." in play.said
+    assert "The rollout stopped." in play.said
 
 
 def test_the_release_is_taken_back_everywhere_where_that_is_wanted(fleet, release):
@@ -71,7 +71,7 @@ def test_as_many_hosts_may_refuse_as_the_budget_has(fleet, release):
     assert is_refused(play)
     assert fleet.ask("app1").release != before["app1"]
     assert fleet.ask("app2").release == before["app2"]
-    assert "The others received it" in play.said
+    assert "The rollout went on" in play.said
     for host in fleet.hosts.values():
         assert host.runs_the_live_slot_alone
 

@@ -20,6 +20,8 @@ from ansible_collections.evenkeel.flask.plugins.module_utils._preflight import (
     Problem,
 )
 from ansible_collections.evenkeel.flask.tests.unit.plugins.loopback import serving
+from hypothesis import given
+from hypothesis import strategies as st
 
 PROC_NET_TCP = """\
   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
@@ -65,7 +67,7 @@ def test_a_worker_holds_no_more_than_its_threads_and_its_pool(budget, wanted, po
 def test_a_budget_that_is_too_big_is_told_with_the_arithmetic(allowed, fits):
     budget = Budget(workers=5, threads=1, pool_size=20, max_overflow=40, hosts=8)
     with pytest.raises(Problem) as problem:
-        _preflight.judge_budget(budget, allowed, "max_connections")
+        _preflight.judge_budget([budget], allowed, "max_connections")
     assert "5 workers x 1 connection x 8 hosts x 2 slots = 80" in str(problem.value)
     assert f"the database allows {allowed} (max_connections); {fits}" in str(problem.value)
 
@@ -75,14 +77,41 @@ def test_pools_that_could_hold_too_much_are_a_doubt():
     with pytest.raises(
         Doubt, match=r"5 workers x \(20 \+ 40\) x 8 hosts x 2 slots = 4800"
     ) as doubt:
-        _preflight.judge_budget(budget, 170, "max_connections")
+        _preflight.judge_budget([budget], 170, "max_connections")
     assert "flask_app_pool_size: 2 with flask_app_pool_max_overflow: 0" in str(doubt.value)
-    _preflight.judge_budget(replace(budget, pool_size=2, max_overflow=0), 170, "max_connections")
+    _preflight.judge_budget([replace(budget, pool_size=2, max_overflow=0)], 170, "max_connections")
+
+
+def test_each_host_counts_with_its_own_figures():
+    """So a fleet is refused when one host of it asks for too much, and is told which part does."""
+    own = {"workers": 5, "threads": 1, "pool_size": 5, "max_overflow": 0}
+    budgets = _preflight.shares([own, {**own, "workers": 9}, own], 2)
+    assert [budget.wanted for budget in budgets] == [20, 18]
+    _preflight.judge_budget(budgets, 190, "max_connections")
+    with pytest.raises(
+        Problem,
+        match=r"5 workers x 1 connection x 2 hosts x 2 slots \+ 9 workers x 1 connection x 1 host x 2 slots = 38, "
+        r"and the database allows 37 \(max_connections\); lower gunicorn_workers",
+    ):
+        _preflight.judge_budget(budgets, 37, "max_connections")
+
+
+@given(st.lists(st.tuples(st.integers(1, 20), st.integers(1, 8)), min_size=1), st.integers(1, 3))
+def test_no_host_of_a_fleet_is_forgotten(hosts, slots):
+    figures = [
+        {"workers": workers, "threads": threads, "pool_size": 20, "max_overflow": 40}
+        for workers, threads in hosts
+    ]
+    wanted = sum(workers * threads * slots for workers, threads in hosts)
+    budgets = _preflight.shares(figures, slots)
+    assert sum(budget.wanted for budget in budgets) == wanted
+    with pytest.raises(Problem, match=f"= {wanted}, and the database allows {wanted - 1} "):
+        _preflight.judge_budget(budgets, wanted - 1, "max_connections")
 
 
 def test_a_budget_that_fits_in_every_case_is_silent():
     budget = Budget(workers=1, threads=1, pool_size=1, max_overflow=0, hosts=1)
-    _preflight.judge_budget(budget, 2, "max_connections")
+    _preflight.judge_budget([budget], 2, "max_connections")
 
 
 @pytest.mark.parametrize("version", ["3.9.2", "3.10.0", "3.14.0rc1", "4.0"])

@@ -308,3 +308,51 @@ def test_layout_is_the_documented_one():
     assert layout.unit("green") == "shop@green.service"
     assert layout.slot_of_socket("/run/shop/green.sock") == "green"
     assert layout.slot_of_socket("/elsewhere") is None
+
+
+def line(action, release, previous, **details):
+    known = {"who": "alice", "controller": "ci-7", "commit": "", "took": {"stage": 0.0}}
+    return Switch("t", action, release, previous, {**known, **details})
+
+
+RELEASED = [
+    line("release", "a", None, took={"stage": 1.5}),
+    line("release", "b", "a", took={"stage": 1.5}),
+]
+BACK = line("rollback", "a", "b")
+
+
+@pytest.mark.parametrize(
+    ("history", "gone"),
+    [
+        # A person's word holds until somebody wants the release again.
+        ([], []),
+        (RELEASED, []),
+        ([*RELEASED, BACK], ["b"]),
+        ([*RELEASED, BACK, line("release", "c", "a")], ["b"]),
+        ([*RELEASED, BACK, line("release", "b", "a")], []),
+        ([*RELEASED, BACK, line("rollback", "b", "a")], ["a"]),
+        ([*RELEASED, BACK, line("release", "b", "a"), BACK], ["b"]),
+        ([*RELEASED, line("rollback", None, "b")], ["b"]),
+        # A release that failed by itself may be tried again.
+        ([*RELEASED, line("rollback", "a", "b", withdrawn=True)], []),
+        ([*RELEASED, BACK, line("release", "b", "a"), line("rollback", "a", "b", withdrawn=True)], []),
+        # Lines of earlier versions have no such word: their runs staged, or knew a commit.
+        ([*RELEASED, line("rollback", "a", "b", commit="3f2a1b0c9d8e")], []),
+        ([*RELEASED, line("rollback", "a", "b", took={"stage": 2.5})], []),
+        # What a killed run did is recorded by the next one, which knows nobody.
+        ([*RELEASED, Switch("t", "rollback", "a", "b")], []),
+        # The same code in another configuration is wanted again.
+        ([*RELEASED, BACK, line("release", "b2", "a", digest="db")], []),
+    ],
+)  # fmt: skip
+def test_a_release_that_a_person_went_back_from_is_known(history, gone):
+    found = _release.rolled_back(history, {"a": "da", "b": "db"})
+    assert [one["release"] for one in found] == gone
+    assert all(one["who"] == "alice" and one["digest"] for one in found)
+
+
+def test_a_release_that_was_removed_is_still_known_by_its_code():
+    history = [line("release", "b", "a", digest="db"), BACK]
+    (found,) = _release.rolled_back(history, {})
+    assert (found["release"], found["digest"]) == ("b", "db")

@@ -283,3 +283,19 @@ class TestRecycle:
         (warning,) = slots.warnings
         assert "port 127.0.0.1:47200" in warning
         assert "restart shop@green.service" in warning
+
+
+def test_a_line_of_the_history_has_the_code_and_what_the_run_knows(tmp_path):
+    layout = _release.Layout("shop", str(tmp_path), etc=str(tmp_path / "etc"))
+    os.makedirs(layout.release("a"))
+    with open(os.path.join(layout.release("a"), "release.json"), "w", encoding="utf-8") as stream:
+        json.dump({"digest": "d1"}, stream)
+    host = _release.Host(releases=("b", "a"), slots={"blue": "a", "green": "b"}, live="green")
+    slots = _slots.Slots(layout, host, details={"who": "alice", "withdrawn": True})
+    slots.record(_release.Step("record", "a", "rollback"))
+    # One that was made by hand, or by an older version, has no code to tell.
+    slots.record(_release.Step("record", "gone", "release"))
+    with open(layout.history, encoding="utf-8") as stream:
+        first, second = map(json.loads, stream)
+    assert (first["digest"], first["who"], first["withdrawn"]) == ("d1", "alice", True)
+    assert "digest" not in second

@@ -48,6 +48,7 @@ def _asked(monkeypatch):
 
     monkeypatch.setattr(_redis, "prove", redis)
     monkeypatch.setattr(_postgres, "prove", postgres)
+    monkeypatch.setattr(_postgres, "lock_timeout_ms", lambda *_args: 5000)
     return asked
 
 
@@ -180,9 +181,67 @@ def test_every_value_that_is_returned_is_documented(warned):
         redis_url=REDIS,
         database_url=DATABASE,
         connections=FLEET,
+        lock_timeout=5,
         lock_seconds=60,
         **ALICE,
     )
     returned = set(said) - {"changed", "invocation", "warnings"}
     assert returned == set(yaml.safe_load(preflight.RETURN)) - {"warnings"}
     assert yaml.safe_load(preflight.EXAMPLES)
+
+
+OWN = {name: FLEET[name] for name in ("workers", "threads", "pool_size", "max_overflow")}
+
+
+@pytest.mark.parametrize("connections", [FLEET, {"fleet": [OWN] * 8}])
+def test_a_fleet_is_counted_by_its_size_or_host_by_host(connections, monkeypatch):
+    monkeypatch.setattr(_postgres, "prove", lambda *_args: _postgres.Server("15.18", 82, 3))
+    said = check(database_url=DATABASE, connections=connections)
+    assert said["problems"] == [
+        "gunicorn_workers: 5 workers x 1 connection x 8 hosts x 2 slots = 80, and the database allows 79 "
+        "(max_connections 82 less 3 reserved); at most gunicorn_workers: 4 fits, or let the server allow more."
+    ]
+
+
+@pytest.mark.parametrize("connections", [{"slots": 2}, {"hosts": 8}, {"fleet": [{"workers": 1}]}])
+def test_figures_that_are_not_whole_are_refused(connections):
+    assert check(database_url=DATABASE, connections=connections)["failed"]
+
+
+def test_a_lock_timeout_is_tried_only_where_there_is_something_to_migrate():
+    assert check(database_url=DATABASE, lock_timeout=5)["lock_timeout_applies"] is True
+    assert "lock_timeout_applies" not in check(database_url=DATABASE)
+
+
+@pytest.mark.parametrize(
+    ("url", "answer", "said"),
+    [
+        (
+            "postgresql+asyncpg://shop:x@data/shop",
+            5000,
+            "the driver asyncpg does not read PGOPTIONS",
+        ),
+        ("postgresql+pg8000://shop:x@data/shop", 5000, "the driver pg8000 does not read PGOPTIONS"),
+        (DATABASE, 0, "the server ignores PGOPTIONS"),
+        (
+            DATABASE,
+            _postgres.Refused("data", "08P01", "unsupported startup parameter: options"),
+            "the server does not take PGOPTIONS (unsupported startup parameter: options)",
+        ),
+    ],
+)
+def test_a_lock_timeout_that_does_not_reach_the_server_is_told(
+    monkeypatch, warned, url, answer, said
+):
+    """And then a migration is run without it, since a pooler would refuse its login."""
+
+    def ask(*_args):
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(_postgres, "lock_timeout_ms", ask)
+    found = check(database_url=url, lock_timeout=5)
+    assert found["lock_timeout_applies"] is False
+    assert found["problems"] == []
+    assert any(f"flask_app_migrate_lock_timeout: {said}" in line for line in warned)

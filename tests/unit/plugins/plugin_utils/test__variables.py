@@ -503,3 +503,23 @@ def test_the_fronts_names_and_ports_fit_together(values, groups, problem, doubt)
     for found, said in zip(_variables.names(values, groups), (problem, doubt), strict=True):
         assert len(found) == bool(said)
         assert said in "".join(found)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ({"indx": "warn"}, "'indx' is not a rule; did you mean index?"),
+        ({"xyzzy": "warn"}, "'xyzzy' is not a rule; use one of access, "),
+        ({"index": "allow"}, "index is 'allow'; use refuse, warn or ignore."),
+        ({"index": True}, "index is True; use refuse, warn or ignore."),
+    ],
+)
+def test_a_rule_of_migrations_that_there_is_not_is_told(value, said):
+    with pytest.raises(_variables.ValueProblem, match=re.escape(said)):
+        _variables.judge("rollout_migration_rules", value)
+
+
+def test_the_rules_of_migrations_are_known():
+    _variables.judge(
+        "rollout_migration_rules", {"index": "warn", "drop": "ignore", "unknown": "refuse"}
+    )

@@ -1,0 +1,928 @@
+# Copyright (c) 2026, the evenkeel.flask authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Translate SQL statements into schema changes. Pure.
+
+Invariant: a statement yields no change only if it is known to be harmless to a release that works
+on the same database. What is not understood yields a change with the verb UNKNOWN.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from ansible_collections.evenkeel.flask.plugins.module_utils import _sql
+from ansible_collections.evenkeel.flask.plugins.module_utils._sql import Statement, Token, words
+
+ACCESS = "access"
+ADD_COLUMN = "add column"
+BLOCKING = "blocking"
+CHECK = "check"
+CREATE_TABLE = "create table"
+DATA = "data"
+DROP = "drop"
+DROP_CONSTRAINT = "drop constraint"
+DROP_DEFAULT = "drop default"
+DROP_INDEX = "drop index"
+DROP_NOT_NULL = "drop not null"
+FOREIGN_KEY = "foreign key"
+INDEX = "index"
+RENAME = "rename"
+SET_DEFAULT = "set default"
+SET_NOT_NULL = "set not null"
+TYPE = "type"
+UNIQUE = "unique"
+UNKNOWN = "unknown"
+
+# Where a name is known only when the script runs.
+CHOSEN = "(chosen by the script)"
+# What stands in a statement for a value of which only the running script knows.
+PLACEHOLDER = "evenkeel_chosen"
+MAX_TEXT = 80
+
+# Functions that PostgreSQL declares immutable or stable, so that a default needs no rewrite.
+STABLE = words(
+    "array coalesce concat current_date current_timestamp date date_trunc extract greatest interval "
+    "json_build_array json_build_object jsonb_build_array jsonb_build_object least length localtimestamp "
+    "lower make_date make_interval md5 now nullif replace round row statement_timestamp substring "
+    "timestamp timezone to_char to_date to_json to_jsonb to_timestamp transaction_timestamp trim upper"
+)
+# Functions that a SELECT may call without changing more than a sequence or a setting.
+HARMLESS = STABLE | words(
+    "array_agg avg bool_and bool_or cast count currval exists format generate_series in json_agg jsonb_agg "
+    "lastval max min nextval over pg_get_serial_sequence pg_advisory_lock pg_advisory_unlock "
+    "pg_advisory_xact_lock pg_try_advisory_lock quote_ident quote_literal regexp_replace row_number "
+    "set_config setval split_part string_agg sum to_regclass unnest values varchar char numeric decimal"
+)
+# What begins a statement that neither changes the schema nor data.
+NEUTRAL = words(
+    "ANALYZE ABORT BEGIN CHECKPOINT CLOSE COMMENT COMMIT DEALLOCATE DECLARE DESCRIBE DISCARD END EXPLAIN "
+    "FETCH GRANT INSERT LISTEN MOVE NOTIFY PRAGMA PREPARE RELEASE RESET ROLLBACK SAVEPOINT SET SHOW START "
+    "TABLE UNLISTEN UNLOCK USE VALUES"
+)
+# What begins any statement that is told apart below.
+VERBS = NEUTRAL | words(
+    "ALTER ATTACH CALL CLUSTER COPY CREATE DELETE DETACH DO DROP EXECUTE GRANT IMPORT LOAD LOCK MERGE "
+    "OPTIMIZE REASSIGN REFRESH REINDEX RENAME REPLACE REVOKE SECURITY SELECT TRUNCATE UPDATE VACUUM WITH"
+)
+# What of a routine's body may begin a statement.
+INNER_VERBS = words(
+    "ALTER CLUSTER CREATE DELETE DROP LOCK MERGE REINDEX RENAME REVOKE TRUNCATE UPDATE VACUUM"
+)
+COLUMN_ENDS = words(
+    "AFTER AS AUTOINCREMENT AUTO_INCREMENT CHECK COLLATE COMMENT COMPRESSION CONSTRAINT DEFAULT "
+    "DEFERRABLE FIRST GENERATED INITIALLY NOT NULL ON PRIMARY REFERENCES STORAGE UNIQUE USING"
+)
+SERIALS = {"serial", "serial4", "bigserial", "serial8", "smallserial", "serial2"}
+# Objects that come into being, and that no release knows yet.
+NEW_OBJECTS = words(
+    "ACCESS AGGREGATE CAST COLLATION CONVERSION DATABASE DOMAIN EXTENSION FOREIGN FUNCTION GROUP "
+    "LANGUAGE MATERIALIZED OPERATOR PROCEDURE PUBLICATION ROLE SCHEMA SEQUENCE SERVER STATISTICS "
+    "SUBSCRIPTION TEXT TYPE USER VIEW VIRTUAL"
+)
+# Actions of ALTER TABLE that take a short lock and change nothing that a release can notice.
+QUIET_ACTIONS = (
+    ("VALIDATE", "CONSTRAINT"),
+    ("ALTER", "CONSTRAINT"),
+    ("RENAME", "CONSTRAINT"),
+    ("RENAME", "INDEX"),
+    ("RENAME", "KEY"),
+    ("CLUSTER", "ON"),
+    ("SET", "WITHOUT", "CLUSTER"),
+    ("REPLICA", "IDENTITY"),
+    ("RESET",),
+    ("AUTO_INCREMENT",),
+    ("COMMENT",),
+    ("ALGORITHM",),
+    ("LOCK",),
+    ("ALTER", "INDEX"),
+)
+REWRITES = (
+    ("SET", "TABLESPACE"),
+    ("SET", "LOGGED"),
+    ("SET", "UNLOGGED"),
+    ("SET", "ACCESS"),
+    ("ENGINE",),
+    ("CONVERT", "TO"),
+    ("FORCE",),
+    ("ORDER", "BY"),
+)
+TYPE_NAMES = {
+    "varchar": "character varying",
+    "nvarchar": "character varying",
+    "character varying": "character varying",
+    "char": "character",
+    "bpchar": "character",
+    "int": "integer",
+    "int4": "integer",
+    "int8": "bigint",
+    "int2": "smallint",
+    "serial": "integer",
+    "bigserial": "bigint",
+    "smallserial": "smallint",
+    "decimal": "numeric",
+    "float4": "real",
+    "float8": "double precision",
+    "float": "double precision",
+    "bool": "boolean",
+    "timestamptz": "timestamp with time zone",
+    "timetz": "time with time zone",
+    "timestamp": "timestamp without time zone",
+    "time": "time without time zone",
+    "varbit": "bit varying",
+}
+WIDER = {
+    ("smallint", "integer"),
+    ("smallint", "bigint"),
+    ("integer", "bigint"),
+    ("real", "double precision"),
+}
+SIZED = re.compile(r"([a-z ]+?) ?(?:\(([\d, ]+)\))?((?: with| without) time zone)?")
+
+
+@dataclass(frozen=True)
+class Change:
+    """One change of a schema, or of what is in it.
+
+    C(default) of a column is empty, constant, volatile or generated. C(safe) says of a type that
+    nothing is rewritten, of an index CONCURRENTLY, of a constraint NOT VALID or USING INDEX.
+    """
+
+    verb: str
+    table: str = ""
+    column: str = ""
+    what: str = ""
+    columns: tuple[str, ...] = ()
+    not_null: bool = False
+    default: str = ""
+    name: str = ""
+    kind: str = ""
+    old_type: str = ""
+    new_type: str = ""
+    safe: bool = False
+    inline: bool = False
+    using_index: bool = False
+    line: int = 0
+    below: tuple[Change, ...] = field(default=(), repr=False)
+
+
+def changes(text: str, dialect: str = "postgresql") -> list[Change]:
+    """Read what the statements in C(text) change, in their order."""
+    found: list[Change] = []
+    for statement in _sql.statements(text, dialect):
+        line = statement.tokens[0].line
+        steps = _of(statement, dialect)
+        is_whole = all(
+            PLACEHOLDER not in token.text for token in statement.tokens if token.kind != _sql.STRING
+        )
+        if not is_whole and not any(step.verb == UNKNOWN for step in steps):
+            steps = [*steps, unknown(statement.text.replace(PLACEHOLDER, "..."))]
+        found += [replace(step, line=line) for step in steps]
+    return found
+
+
+def unknown(what: str) -> Change:
+    what = " ".join(what.replace(PLACEHOLDER, "...").split())
+    short = what if len(what) <= MAX_TEXT else f"{what[: MAX_TEXT - 3]}..."
+    return Change(UNKNOWN, what=short)
+
+
+def _of(statement: Statement, dialect: str) -> list[Change]:
+    if any(token.kind == _sql.BROKEN for token in statement.tokens):
+        return [unknown(f"{statement.text} does not end")]
+    first = statement.tokens[0].word
+    if first not in VERBS:
+        # A script may print something between two statements, which hides no statement.
+        for place, token in enumerate(statement.tokens):
+            if place and token.leads and token.word in VERBS:
+                noise, rest = statement.tokens[:place], statement.tokens[place:]
+                return [unknown(_sql.spell(noise)), *_of(Statement(rest), dialect)]
+        return [unknown(statement.text)]
+    if first in NEUTRAL:
+        return _neutral(statement)
+    reader = Reader(statement.tokens, dialect)
+    reader.take()
+    try:
+        return READERS.get(first, _not_understood)(reader, statement)
+    except IndexError:
+        return [unknown(statement.text)]
+
+
+def _neutral(statement: Statement) -> list[Change]:
+    # EXPLAIN ANALYZE runs what it explains; INSERT ... SELECT may call a function.
+    if statement.words[:2] == ("EXPLAIN", "ANALYZE"):
+        return [unknown(statement.text)]
+    if statement.words[0] == "INSERT" and {"UPDATE", "REPLACE"} & set(statement.words):
+        return [Change(DATA, what=statement.text[:MAX_TEXT])]
+    return []
+
+
+def _not_understood(_reader: Reader, statement: Statement) -> list[Change]:
+    return [unknown(statement.text)]
+
+
+class Reader:
+    """A position in the tokens of a statement."""
+
+    def __init__(self, tokens: Sequence[Token], dialect: str) -> None:
+        self.tokens = tokens
+        self.dialect = dialect
+        self.at = 0
+
+    @property
+    def is_done(self) -> bool:
+        return self.at >= len(self.tokens)
+
+    @property
+    def word(self) -> str:
+        return "" if self.is_done else self.tokens[self.at].word
+
+    def take(self) -> Token:
+        """Read the next token.
+
+        @raises IndexError: at the end of the statement
+        """
+        token = self.tokens[self.at]
+        self.at += 1
+        return token
+
+    def sees(self, *words: str) -> bool:
+        return tuple(token.word for token in self.tokens[self.at : self.at + len(words)]) == words
+
+    def accept(self, *words: str) -> bool:
+        """Read these words if they come next."""
+        if not self.sees(*words):
+            return False
+        self.at += len(words)
+        return True
+
+    def accept_any(self, *words: str) -> str:
+        word = self.word
+        return self.take().word if word and word in words else ""
+
+    def skip_if_exists(self) -> bool:
+        return self.accept("IF", "NOT", "EXISTS") or self.accept("IF", "EXISTS")
+
+    def sees_sign(self, text: str) -> bool:
+        return not self.is_done and self.tokens[self.at].is_sign(text)
+
+    def part(self) -> str:
+        """Read an identifier as the server would know it."""
+        token = self.take()
+        if PLACEHOLDER in token.text:
+            return CHOSEN
+        if token.kind == _sql.WORD:
+            return token.text.lower()
+        if token.kind == _sql.NAME:
+            return token.text.lower() if self.dialect != "postgresql" else token.text
+        if token.kind == _sql.SIGN and _sql.PARAMETER.fullmatch(token.text):
+            return CHOSEN
+        if token.kind == _sql.STRING and self.dialect == "mysql":
+            return token.text
+        raise IndexError(token.text)
+
+    def name(self) -> str:
+        """Read a name that may have a schema."""
+        parts = [self.part()]
+        while self.sees_sign("."):
+            self.take()
+            parts.append(self.part())
+        return CHOSEN if CHOSEN in parts else plain(".".join(parts))
+
+    def group(self) -> list[Token]:
+        """Read what stands in parentheses, without them."""
+        if not self.sees_sign("("):
+            return []
+        start, depth = self.at + 1, 0
+        while True:
+            token = self.take()
+            depth += token.is_sign("(") - token.is_sign(")")
+            if depth == 0:
+                return list(self.tokens[start : self.at - 1])
+
+    def rest(self) -> list[Token]:
+        tokens = list(self.tokens[self.at :])
+        self.at = len(self.tokens)
+        return tokens
+
+    def has(self, *words: str) -> bool:
+        """Whether the words stand anywhere in the rest."""
+        rest = [token.word for token in self.tokens[self.at :]]
+        return any(tuple(rest[place : place + len(words)]) == words for place in range(len(rest)))
+
+
+def plain(name: str) -> str:
+    """Leave out the schema that is searched by default."""
+    return name[len("public.") :] if name.startswith("public.") else name
+
+
+def split(tokens: Iterable[Token]) -> list[list[Token]]:
+    """Split at the commas that no parentheses or brackets enclose."""
+    parts: list[list[Token]] = [[]]
+    depth = 0
+    for token in tokens:
+        if token.kind == _sql.SIGN:
+            depth += (token.text in "([") - (token.text in ")]")
+        if token.is_sign(",") and depth == 0:
+            parts.append([])
+        else:
+            parts[-1].append(token)
+    return [part for part in parts if part]
+
+
+def identifiers(tokens: Sequence[Token], dialect: str) -> tuple[str, ...]:
+    """The names in a list of columns or in an expression."""
+    found = []
+    for token in tokens:
+        if token.kind in (_sql.WORD, _sql.NAME):
+            lower = token.kind == _sql.WORD or dialect != "postgresql"
+            found.append(token.text.lower() if lower else token.text)
+    return tuple(found)
+
+
+# ALTER
+
+
+def _alter(reader: Reader, statement: Statement) -> list[Change]:
+    if reader.accept("TABLE") or reader.accept("FOREIGN", "TABLE"):
+        return _alter_table(reader, statement)
+    if reader.accept("INDEX"):
+        # Renamed, moved or set otherwise; a release does not name it.
+        return [] if not reader.has("TABLESPACE") else [unknown(statement.text)]
+    kind = reader.word
+    text = statement.text
+    if kind == "TYPE":
+        reader.take()
+        name = reader.name()
+        if reader.accept("ADD", "VALUE") or reader.accept("ADD", "ATTRIBUTE"):
+            return []
+        if reader.word == "RENAME" or reader.accept("SET", "SCHEMA"):
+            return [Change(RENAME, what=f"type {name}")]
+        if reader.accept("DROP"):
+            return [Change(DROP, what=f"an attribute of type {name}")]
+        return [unknown(text)]
+    if kind == "DOMAIN":
+        reader.take()
+        name = reader.name()
+        if reader.accept("ADD"):
+            return [
+                Change(
+                    CHECK, what=f"a constraint on domain {name}", safe=reader.has("NOT", "VALID")
+                )
+            ]
+        if reader.accept("SET", "NOT", "NULL"):
+            return [Change(CHECK, what=f"NOT NULL on domain {name}")]
+        if reader.word == "RENAME":
+            return [Change(RENAME, what=f"domain {name}")]
+        if reader.accept("DROP") and reader.word in {"CONSTRAINT", "NOT"}:
+            return []
+        if reader.accept("VALIDATE") or reader.accept("SET", "DEFAULT"):
+            return []
+        return [unknown(text)]
+    if kind in {"VIEW", "MATERIALIZED", "SEQUENCE", "SCHEMA", "FUNCTION", "PROCEDURE", "EXTENSION"}:
+        if reader.has("RENAME") or reader.has("SET", "SCHEMA"):
+            return [Change(RENAME, what=text[len("ALTER ") :][:MAX_TEXT])]
+        if kind == "SEQUENCE" and reader.has("OWNED", "BY"):
+            return []
+    return [unknown(text)]
+
+
+def _alter_table(reader: Reader, statement: Statement) -> list[Change]:
+    if reader.accept("ALL"):
+        return [Change(BLOCKING, what=statement.text[:MAX_TEXT], table=CHOSEN)]
+    reader.skip_if_exists()
+    reader.accept("ONLY")
+    table = reader.name()
+    if reader.sees_sign("*"):
+        reader.take()
+    found: list[Change] = []
+    actions = split(reader.rest())
+    for action in actions:
+        try:
+            found += _action(Reader(action, reader.dialect), table)
+        except IndexError:
+            found.append(unknown(f"ALTER TABLE {table} {_sql.spell(action)}"))
+    return found if actions else [unknown(statement.text)]
+
+
+def _action(reader: Reader, table: str) -> list[Change]:
+    text = f"ALTER TABLE {table} {_sql.spell(reader.tokens)}"
+    if any(reader.sees(*words) for words in QUIET_ACTIONS):
+        return []
+    if reader.has("ROW", "LEVEL", "SECURITY"):
+        loosens = reader.word == "DISABLE" or reader.sees("NO", "FORCE")
+        return [] if loosens else [Change(ACCESS, table, what=f"row level security on {table}")]
+    if any(reader.sees(*words) for words in REWRITES):
+        return [Change(BLOCKING, table, what=text[:MAX_TEXT])]
+    if reader.accept("ADD"):
+        return _add(reader, table)
+    if reader.accept("DROP"):
+        return _alter_drop(reader, table)
+    if reader.accept("ALTER"):
+        reader.accept("COLUMN")
+        return _alter_column(reader, table)
+    if reader.accept("MODIFY"):
+        reader.accept("COLUMN")
+        return _redefined(reader, table, reader.part())
+    if reader.accept("CHANGE"):
+        reader.accept("COLUMN")
+        old = reader.part()
+        new = reader.tokens[reader.at].text.lower()
+        renamed = [Change(RENAME, table, old, what=f"column {table}.{old}")] if new != old else []
+        return renamed + _redefined(reader, table, reader.part())
+    if reader.accept("RENAME"):
+        if reader.accept_any("TO", "AS"):
+            return [Change(RENAME, table, what=f"table {table}")]
+        reader.accept("COLUMN")
+        column = reader.part()
+        if reader.accept("TO"):
+            return [Change(RENAME, table, column, what=f"column {table}.{column}")]
+        return [Change(RENAME, table, what=f"table {table}")]
+    if reader.accept("SET", "SCHEMA"):
+        return [Change(RENAME, table, what=f"table {table}")]
+    if reader.accept("SET"):
+        # SET (fillfactor = 70) and the like.
+        return [] if reader.sees_sign("(") else [unknown(text)]
+    if reader.accept("DETACH", "PARTITION"):
+        return [Change(DROP, table, what=f"partition {reader.name()} of {table}")]
+    if reader.accept("OWNER"):
+        return [Change(ACCESS, table, what=f"the owner of {table}", safe=True)]
+    return [unknown(text)]
+
+
+def _add(reader: Reader, table: str) -> list[Change]:
+    dialect = reader.dialect
+    start = reader.at
+    name = ""
+    kinds = {"PRIMARY", "UNIQUE", "CHECK", "FOREIGN", "EXCLUDE"}
+    if reader.accept("CONSTRAINT") and reader.word not in kinds:
+        name = reader.part()
+    if reader.word in {"PRIMARY", "UNIQUE", "CHECK", "FOREIGN", "EXCLUDE", "NOT"}:
+        return [_constraint(reader, table, name)]
+    reader.at = start
+    if dialect == "mysql" and reader.accept_any("INDEX", "KEY", "FULLTEXT", "SPATIAL"):
+        return [Change(INDEX, table, kind="online", safe=True)]
+    if reader.accept("PARTITION"):
+        return [unknown(f"ALTER TABLE {table} ADD PARTITION")]
+    reader.accept("COLUMN")
+    reader.skip_if_exists()
+    if reader.sees_sign("("):
+        return [
+            change
+            for part in split(reader.group())
+            for change in _column(Reader(part, dialect), table)
+        ]
+    return _column(reader, table)
+
+
+def _constraint(reader: Reader, table: str, name: str = "") -> Change:
+    """Read a constraint of a table."""
+    dialect = reader.dialect
+    not_valid = reader.has("NOT", "VALID")
+    kind = reader.take().word
+    if kind == "NOT":
+        # NOT NULL as a constraint of its own, PostgreSQL 18.
+        reader.accept("NULL")
+        return Change(SET_NOT_NULL, table, reader.part(), safe=not_valid)
+    if kind in {"PRIMARY", "UNIQUE"}:
+        reader.accept_any("KEY", "INDEX")
+        using = reader.has("USING", "INDEX")
+        while not reader.is_done and not reader.sees_sign("("):
+            reader.take()
+        return Change(
+            UNIQUE,
+            table,
+            columns=identifiers(reader.group(), dialect),
+            kind="PRIMARY KEY" if kind == "PRIMARY" else "UNIQUE",
+            using_index=using,
+            name=name,
+        )
+    if kind == "EXCLUDE":
+        return Change(UNIQUE, table, kind="EXCLUDE", name=name)
+    if kind == "CHECK":
+        return Change(
+            CHECK,
+            table,
+            columns=identifiers(reader.group(), dialect),
+            what=f"CHECK on {table}",
+            safe=not_valid,
+            name=name,
+        )
+    reader.accept("KEY")
+    while not reader.is_done and not reader.sees_sign("("):
+        reader.take()
+    columns = identifiers(reader.group(), dialect)
+    target = reader.name() if reader.accept("REFERENCES") else ""
+    return Change(FOREIGN_KEY, table, columns=columns, kind=target, safe=not_valid, name=name)
+
+
+def _until(reader: Reader, ends: frozenset[str]) -> list[Token]:
+    """Read up to one of the words, outside of parentheses."""
+    start, depth = reader.at, 0
+    while not reader.is_done:
+        token = reader.tokens[reader.at]
+        if depth == 0 and token.word in ends and reader.at > start:
+            break
+        depth += token.is_sign("(") - token.is_sign(")")
+        reader.at += 1
+    return list(reader.tokens[start : reader.at])
+
+
+def _column(reader: Reader, table: str) -> list[Change]:
+    """Read the definition of a new column."""
+    name = reader.part()
+    # A column needs no type in SQLite.
+    type_tokens = [] if reader.word in COLUMN_ENDS else _until(reader, COLUMN_ENDS)
+    new_type = type_name(_sql.spell(type_tokens))
+    serial = _sql.spell(type_tokens).lower().partition(" ")[0] in SERIALS
+    column = Change(
+        ADD_COLUMN, table, name, new_type=new_type, default="generated" if serial else ""
+    )
+    below: list[Change] = []
+    while not reader.is_done:
+        if reader.accept("CONSTRAINT"):
+            reader.part()
+        elif reader.accept("NOT", "NULL"):
+            column = replace(column, not_null=True)
+        elif reader.accept("DEFAULT"):
+            default = _until(reader, COLUMN_ENDS - {"AS", "COLLATE"})
+            column = replace(column, default=volatility(default))
+        elif reader.accept("GENERATED") or reader.sees("AS"):
+            column = replace(column, default="constant" if reader.has("VIRTUAL") else "generated")
+            reader.rest()
+        elif reader.accept_any("AUTO_INCREMENT", "AUTOINCREMENT"):
+            column = replace(column, default="generated")
+        elif reader.accept("PRIMARY", "KEY"):
+            column = replace(column, not_null=True)
+            below.append(Change(UNIQUE, table, columns=(name,), kind="PRIMARY KEY", inline=True))
+        elif reader.accept("UNIQUE"):
+            reader.accept("KEY")
+            below.append(Change(UNIQUE, table, columns=(name,), kind="UNIQUE", inline=True))
+        elif reader.accept("CHECK"):
+            reader.group()
+            below.append(
+                Change(CHECK, table, columns=(name,), what=f"CHECK on {table}", inline=True)
+            )
+        elif reader.accept("REFERENCES"):
+            below.append(
+                Change(FOREIGN_KEY, table, columns=(name,), kind=reader.name(), inline=True)
+            )
+        else:
+            reader.take()
+    return [replace(column, below=tuple(below))]
+
+
+def volatility(tokens: Sequence[Token]) -> str:
+    """Tell whether a default is the same for all rows that exist: empty for NULL, constant or volatile."""
+    if [token.word for token in tokens] == ["NULL"]:
+        return ""
+    for place, token in enumerate(tokens[:-1]):
+        calls = tokens[place + 1].is_sign("(") and token.kind in (_sql.WORD, _sql.NAME)
+        cast = place and tokens[place - 1].is_sign("::")
+        if calls and not cast and token.text.lower() not in STABLE:
+            return "volatile"
+    return "constant"
+
+
+def _redefined(reader: Reader, table: str, column: str) -> list[Change]:
+    """Read MySQL's MODIFY and CHANGE, which say all of a column again, changed or not."""
+    again = _column(Reader([Token(_sql.NAME, column, 0), *reader.rest()], reader.dialect), table)[0]
+    found = [Change(TYPE, table, column, new_type=again.new_type, kind="restated")]
+    return found + (
+        [Change(SET_NOT_NULL, table, column, kind="restated")] if again.not_null else []
+    )
+
+
+def _alter_drop(reader: Reader, table: str) -> list[Change]:
+    if reader.accept("CONSTRAINT"):
+        reader.skip_if_exists()
+        return [Change(DROP_CONSTRAINT, table, name=reader.part())]
+    if reader.accept("PRIMARY", "KEY"):
+        return [Change(DROP_CONSTRAINT, table, kind="p")]
+    if reader.accept("FOREIGN", "KEY"):
+        return []
+    if reader.dialect == "mysql" and reader.accept("CHECK"):
+        return []
+    if reader.dialect == "mysql" and reader.accept_any("INDEX", "KEY"):
+        return [Change(DROP_INDEX, table, name=reader.part())]
+    if reader.accept("PARTITION"):
+        return [Change(DROP, table, what=f"a partition of {table}")]
+    reader.accept("COLUMN")
+    reader.skip_if_exists()
+    column = reader.part()
+    return [Change(DROP, table, column, what=f"column {table}.{column}")]
+
+
+def _alter_column(reader: Reader, table: str) -> list[Change]:
+    column = reader.part()
+    if reader.accept("SET", "NOT", "NULL"):
+        return [Change(SET_NOT_NULL, table, column)]
+    if reader.accept("DROP", "NOT", "NULL"):
+        return [Change(DROP_NOT_NULL, table, column)]
+    if reader.accept("SET", "DEFAULT"):
+        default = volatility(reader.rest())
+        return [Change(SET_DEFAULT if default else DROP_DEFAULT, table, column, default=default)]
+    if reader.accept("DROP", "DEFAULT") or reader.accept("DROP", "IDENTITY"):
+        return [Change(DROP_DEFAULT, table, column)]
+    if reader.accept("SET", "DATA", "TYPE") or reader.accept("TYPE"):
+        new = _until(reader, frozenset({"USING", "COLLATE"}))
+        return [
+            Change(
+                TYPE,
+                table,
+                column,
+                new_type=type_name(_sql.spell(new)),
+                kind="using" if not reader.is_done else "",
+            )
+        ]
+    if reader.accept_any("SET") and (
+        reader.accept_any("STATISTICS", "STORAGE", "COMPRESSION", "VISIBLE", "INVISIBLE")
+        or reader.sees_sign("(")
+    ):
+        return []
+    if reader.accept("RESET"):
+        return []
+    if reader.word == "EXPRESSION":
+        return [Change(BLOCKING, table, column, what=f"the expression of {table}.{column}")]
+    return [unknown(f"ALTER TABLE {table} ALTER COLUMN {_sql.spell(reader.tokens)}")]
+
+
+def type_name(text: str) -> str:
+    """Write a type as PostgreSQL's format_type() does, as far as its names differ."""
+    text = " ".join(text.lower().replace("pg_catalog.", "").split())
+    found = SIZED.fullmatch(text)
+    if not found:
+        return text
+    base, size, zone = found.groups()
+    base = TYPE_NAMES.get(base.strip(), base.strip())
+    if zone:
+        base = base.partition(" ")[0]
+    size = f"({','.join(size.replace(' ', '').split(','))})" if size else ""
+    if base.endswith(" time zone"):
+        base, zone = base.split(" ", 1)[0], f" {base.split(' ', 1)[1]}"
+    return f"{base}{size}{zone or ''}"
+
+
+def widens(old: str, new: str) -> tuple[bool, bool]:
+    """Tell whether a change of type rewrites the table, and whether it can break a release."""
+    if not old:
+        return True, True
+    if old == new:
+        return False, False
+    (old_base, old_size), (new_base, new_size) = _sized(old), _sized(new)
+    texts = {"character varying", "text"}
+    if old_base in texts and new_base in texts:
+        if new_base == "text" or not new_size:
+            return False, False
+        wider = old_base != "text" and bool(old_size) and old_size[0] <= new_size[0]
+        return (False, False) if wider else (True, True)
+    if old_base == new_base:
+        if not new_size and old_size:
+            return False, False
+        if old_base == "numeric" and old_size and len(old_size) == len(new_size):
+            wider = old_size[0] <= new_size[0] and old_size[1:] == new_size[1:]
+            return (False, False) if wider else (True, True)
+        if old_base.startswith(("timestamp", "time ", "bit varying")) and old_size and new_size:
+            return (False, False) if old_size[0] <= new_size[0] else (True, True)
+        return True, True
+    return True, (old, new) not in WIDER
+
+
+def _sized(name: str) -> tuple[str, tuple[int, ...]]:
+    found = re.search(r"\(([\d,]+)\)", name)
+    if not found:
+        return name, ()
+    size = tuple(int(part) for part in found.group(1).split(",") if part)
+    return name.replace(found.group(), ""), size
+
+
+# CREATE
+
+
+def _create(reader: Reader, statement: Statement) -> list[Change]:
+    text = statement.text
+    replaces = reader.accept("OR", "REPLACE")
+    temporary = reader.accept_any("TEMPORARY", "TEMP", "GLOBAL", "LOCAL")
+    reader.accept_any("TEMPORARY", "TEMP")
+    reader.accept_any("UNLOGGED")
+    if reader.accept("TABLE"):
+        if reader.dialect == "mysql" and replaces:
+            return [Change(DROP, what=text[:MAX_TEXT])]
+        may_exist = reader.skip_if_exists()
+        table = reader.name()
+        if reader.accept("PARTITION", "OF"):
+            return [unknown(text)]
+        return [
+            Change(CREATE_TABLE, table, kind="if not exists" if may_exist and not temporary else "")
+        ]
+    unique = reader.accept_any("UNIQUE", "FULLTEXT", "SPATIAL")
+    if reader.accept("INDEX"):
+        return _create_index(reader, unique == "UNIQUE")
+    kind = reader.word
+    if kind in {"VIEW", "MATERIALIZED", "RECURSIVE"} and not replaces:
+        return []
+    if kind in {"FUNCTION", "PROCEDURE", "AGGREGATE"} or kind in NEW_OBJECTS:
+        # What is replaced may be used by the live release.
+        return [unknown(text)] if replaces else []
+    return [unknown(text)]
+
+
+def _create_index(reader: Reader, unique: bool) -> list[Change]:
+    concurrently = reader.accept("CONCURRENTLY")
+    reader.skip_if_exists()
+    name = "" if reader.sees("ON") else reader.name()
+    while not reader.is_done and not reader.accept("ON"):
+        reader.take()
+    reader.accept("ONLY")
+    table = reader.name()
+    if reader.accept("USING"):
+        reader.take()
+    columns = identifiers(reader.group(), reader.dialect)
+    if unique:
+        return [
+            Change(
+                UNIQUE, table, name=name, columns=columns, kind="UNIQUE INDEX", safe=concurrently
+            )
+        ]
+    return [Change(INDEX, table, name=name, columns=columns, safe=concurrently)]
+
+
+# The rest
+
+
+def _drop(reader: Reader, statement: Statement) -> list[Change]:
+    kind = reader.take().word
+    if kind == "INDEX":
+        reader.accept("CONCURRENTLY")
+        reader.skip_if_exists()
+        return [Change(DROP_INDEX, name=reader.name())]
+    if kind in {"TRIGGER", "RULE", "POLICY", "CAST", "STATISTICS"}:
+        return [unknown(statement.text)]
+    temporary = kind == "TEMPORARY"
+    if kind in {"MATERIALIZED", "FOREIGN", "TEMPORARY"}:
+        kind = f"{kind} {reader.take().word}"
+    reader.skip_if_exists()
+    found = []
+    for part in split(reader.rest()):
+        name = Reader(part, reader.dialect).name()
+        table = name if kind in {"TABLE", "FOREIGN TABLE"} else ""
+        found.append(Change(DROP, table, what=f"{kind.lower()} {name}"))
+    return [] if temporary else found
+
+
+def _rename(reader: Reader, statement: Statement) -> list[Change]:
+    if reader.accept_any("TABLE", "TABLES"):
+        return [
+            Change(RENAME, name, what=f"table {name}")
+            for part in split(reader.rest())
+            for name in [Reader(part, reader.dialect).name()]
+        ]
+    return [Change(RENAME, what=statement.text[len("RENAME ") :][:MAX_TEXT])]
+
+
+def _truncate(reader: Reader, _statement: Statement) -> list[Change]:
+    reader.accept("TABLE")
+    reader.accept("ONLY")
+    tables = [Reader(part, reader.dialect).name() for part in split(reader.rest())]
+    return [Change(DROP, table, what=f"all rows of {table}", kind="rows") for table in tables]
+
+
+def _delete(reader: Reader, statement: Statement) -> list[Change]:
+    reader.accept("FROM")
+    reader.accept("ONLY")
+    table = reader.name()
+    if "WHERE" not in statement.words and "USING" not in statement.words:
+        return [Change(DROP, table, what=f"all rows of {table}", kind="rows")]
+    return [Change(DATA, table, what=f"DELETE FROM {table}")]
+
+
+def _update(reader: Reader, statement: Statement) -> list[Change]:
+    reader.accept("ONLY")
+    table = reader.name()
+    # Alembic's own note of where the database is.
+    if reader.accept("SET") and reader.part() == "version_num":
+        return []
+    return [Change(DATA, table, what=f"UPDATE {table}")]
+
+
+def _data(reader: Reader, statement: Statement) -> list[Change]:
+    verb = statement.tokens[0].word
+    if verb == "COPY" and reader.has("TO") and not reader.has("PROGRAM"):
+        return []
+    reader.accept("INTO")
+    table = "" if reader.sees_sign("(") else reader.name()
+    return [Change(DATA, table, what=f"{verb} {table}".strip())]
+
+
+def _select(reader: Reader, statement: Statement) -> list[Change]:
+    """Read a query, which may write and may call what does."""
+    found: list[Change] = []
+    tokens = statement.tokens
+    for place, token in enumerate(tokens[:-1]):
+        following = tokens[place + 1]
+        is_locking = place and tokens[place - 1].word == "FOR"
+        if token.word in {"UPDATE", "DELETE"} and not is_locking:
+            found += _of(Statement(tokens[place:]), reader.dialect)
+        calls = following.is_sign("(") and token.kind in (_sql.WORD, _sql.NAME)
+        opens = token.word in {"AS", "FROM", "WHERE", "AND", "OR", "NOT", "SELECT", "ON", "BY", "ALL", "ANY", "THEN", "ELSE", "WHEN", "JOIN", "UNION", "EXCEPT", "INTERSECT", "LATERAL", "USING", "CASE", "WITH", "INTO", "VALUES", "MATERIALIZED", "RETURNING", "FILTER", "SET", "HAVING", "LIMIT"}  # fmt: skip
+        names_query = tokens[0].word in {"WITH", "INSERT"} and (
+            place
+            and (
+                tokens[place - 1].word in {"WITH", "RECURSIVE", "INTO"}
+                or tokens[place - 1].is_sign(",")
+            )
+        )
+        if calls and not opens and not names_query and token.text.lower() not in HARMLESS:
+            found.append(unknown(f"{token.text}() in {statement.text}"))
+    if "MERGE" in statement.words:
+        found.append(Change(DATA, what=statement.text[:MAX_TEXT]))
+    return found
+
+
+def _do(reader: Reader, statement: Statement) -> list[Change]:
+    """Look into an anonymous block: what it surely may do, and that it is not understood."""
+    body = next(
+        (token.text for token in statement.tokens if token.kind in (_sql.BODY, _sql.STRING)), ""
+    )
+    return [*inside(body, reader.dialect), unknown("a DO block")]
+
+
+def inside(body: str, dialect: str) -> list[Change]:
+    """What the statements in the body of a routine would change, as far as they are understood."""
+    found: list[Change] = []
+    for part in _sql.statements(body, dialect, nests=False):
+        words = part.words
+        first = next((place for place, word in enumerate(words) if word in INNER_VERBS), None)
+        if first is not None:
+            found += _of(Statement(part.tokens[first:]), dialect)
+        if "EXECUTE" in words:
+            for token in part.tokens:
+                if token.kind in (_sql.STRING, _sql.BODY):
+                    text = re.sub(r"%%?(\d+\$)?[-\d]*[sIL]", PLACEHOLDER, token.text)
+                    found += changes(text, dialect)
+    return [change for change in found if change.verb != UNKNOWN]
+
+
+def _blocking(reader: Reader, statement: Statement) -> list[Change]:
+    """Read the statements of maintenance, and LOCK."""
+    verb, words = statement.tokens[0].word, set(statement.words)
+    text = statement.text[:MAX_TEXT]
+    if verb == "VACUUM" and "FULL" not in words:
+        return []
+    if verb in {"REINDEX", "REFRESH"} and "CONCURRENTLY" in words:
+        return []
+    if verb == "LOCK":
+        reader.accept_any("TABLE", "TABLES")
+        reader.accept("ONLY")
+        harmless = reader.has("ACCESS", "SHARE") or reader.has("ROW", "SHARE")
+        return [] if harmless else [Change(BLOCKING, reader.name(), what=text)]
+    while not reader.is_done and (
+        reader.word
+        in {
+            "FULL",
+            "VERBOSE",
+            "ANALYZE",
+            "TABLE",
+            "INDEX",
+            "MATERIALIZED",
+            "VIEW",
+            "FREEZE",
+            "LOCAL",
+        }
+        or reader.sees_sign("(")
+    ):
+        if reader.sees_sign("("):
+            reader.group()
+        else:
+            reader.take()
+    return [Change(BLOCKING, CHOSEN if reader.is_done else reader.name(), what=text)]
+
+
+def _revoke(_reader: Reader, statement: Statement) -> list[Change]:
+    return [Change(ACCESS, what=statement.text[:MAX_TEXT])]
+
+
+READERS: Mapping[str, Callable[[Reader, Statement], list[Change]]] = {
+    "ALTER": _alter,
+    "CLUSTER": _blocking,
+    "COPY": _data,
+    "CREATE": _create,
+    "DELETE": _delete,
+    "DO": _do,
+    "DROP": _drop,
+    "LOCK": _blocking,
+    "MERGE": _data,
+    "OPTIMIZE": _blocking,
+    "REFRESH": _blocking,
+    "REINDEX": _blocking,
+    "RENAME": _rename,
+    "REPLACE": _data,
+    "REVOKE": _revoke,
+    "SELECT": _select,
+    "TRUNCATE": _truncate,
+    "UPDATE": _update,
+    "VACUUM": _blocking,
+    "WITH": _select,
+}
