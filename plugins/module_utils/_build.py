@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import email
-import fcntl
 import fnmatch
 import hashlib
 import json
@@ -29,7 +28,7 @@ from typing import Any
 if sys.version_info >= (3, 11):
     import tomllib
 
-from ansible_collections.evenkeel.flask.plugins.module_utils import _archive, _venv
+from ansible_collections.evenkeel.flask.plugins.module_utils import _archive, _untrusted, _venv
 from ansible_collections.evenkeel.flask.plugins.module_utils._archive import ArchiveError, Manifest
 
 # What a work tree holds that is not the app: history, environments, caches,
@@ -58,6 +57,8 @@ FORMAT = 2
 KEPT_ARCHIVES = 5
 # What is longer at being imported waits for something that never comes.
 IMPORT_SECONDS = 60.0
+# Another run may build all that time.
+BUILD_SECONDS = _untrusted.MAX_RUN_SECONDS
 
 # How a requirements file names the project that it lies in.
 ITSELF = re.compile(r"\s*(?:(?:-e|--editable)[\s=]+)?\./?(\[[^\]]*\])?\s*(?:#.*)?")
@@ -214,8 +215,8 @@ def build(recipe: Recipe, cache: str, environment: Mapping[str, str]) -> tuple[s
 def _locked(cache: str, name: str) -> Iterator[None]:
     """One run at a time: another may build the same, or remove what is old."""
     os.makedirs(cache, mode=0o700, exist_ok=True)
-    with open(os.path.join(cache, f"{name}.lock"), "w", encoding="utf-8") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    lock = os.path.join(os.path.abspath(cache), f"{name}.lock")
+    with _untrusted.locked(lock, BUILD_SECONDS, private=False):
         yield
 
 
