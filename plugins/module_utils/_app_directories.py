@@ -195,9 +195,12 @@ def _make_below(
         place = where
         try:
             for depth, part in enumerate(folders):
-                if folder is None:
-                    break
                 place = os.path.join(place, part)
+                if folder is None:
+                    # Check mode: what is above it would have been made.
+                    if f"create {place}" not in outcome.changes:
+                        outcome.changes.append(f"create {place}")
+                    continue
                 is_last = depth == len(folders) - 1 and not file
                 below = _enter(folder, part, place, is_last, owner, check_mode, outcome)
                 os.close(folder)

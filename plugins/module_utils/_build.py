@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import email
-import fcntl
 import hashlib
 import json
 import os
@@ -32,6 +31,7 @@ from ansible_collections.evenkeel.flask.plugins.module_utils import (
     _archive,
     _requirements,
     _source,
+    _untrusted,
     _venv,
     _wheel,
 )
@@ -42,6 +42,8 @@ FORMAT = 3
 KEPT_ARCHIVES = 5
 # What is longer at being imported waits for something that never comes.
 IMPORT_SECONDS = 60.0
+# Another run may build all that time.
+BUILD_SECONDS = _untrusted.MAX_RUN_SECONDS
 
 # What pip's output has of a cause: an error with the list below it, the last line of what it ran, and what it says of a
 # project. A traceback is announced by an error that says nothing.
@@ -264,8 +266,8 @@ def _unpinned_warning(unpinned: Sequence[str]) -> str:
 def _locked(cache: str, name: str) -> Iterator[None]:
     """One run at a time: another may build the same, or remove what is old."""
     os.makedirs(cache, mode=0o700, exist_ok=True)
-    with open(os.path.join(cache, f"{name}.lock"), "w", encoding="utf-8") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    lock = os.path.join(os.path.abspath(cache), f"{name}.lock")
+    with _untrusted.locked(lock, BUILD_SECONDS, private=False):
         yield
 
 

@@ -31,6 +31,8 @@ MAX_RUN_SECONDS = 7200.0
 LOCK_SECONDS = 5.0
 LOCK_POLL_SECONDS = 0.05
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+# To go through a directory, it need not be readable. Other systems than Linux have no such flag.
+WAY = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # A FIFO does not wait for its other end, and a terminal does not become ours.
 FILE = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 KINDS = {
@@ -77,7 +79,7 @@ def parts(path: str) -> list[str]:
 
 
 def open_folder(path: str) -> int:
-    """Open a directory, component by component.
+    """Open a directory, component by component, as a place to open files in.
 
     A link is followed where root made it in a directory of root, such as a link to a data disk.
 
@@ -85,14 +87,14 @@ def open_folder(path: str) -> int:
     @raises UntrustedError: for any other link, and for what is not a directory
     @raises FileNotFoundError: when it does not exist
     """
-    here, where, links = os.open("/", FOLDER), "/", 0
+    here, where, links = os.open("/", WAY), "/", 0
     todo = parts(path)[::-1]
     try:
         while todo:
             name = todo.pop()
             place = os.path.normpath(os.path.join(where, name))
             try:
-                below = os.open(name, FOLDER, dir_fd=here)
+                below = os.open(name, WAY, dir_fd=here)
             except OSError as error:
                 if error.errno not in (errno.ELOOP, errno.ENOTDIR):
                     raise
@@ -105,7 +107,7 @@ def open_folder(path: str) -> int:
                 todo += parts(target)[::-1]
                 if not target.startswith("/"):
                     continue
-                below, place = os.open("/", FOLDER), "/"
+                below, place = os.open("/", WAY), "/"
             os.close(here)
             here, where = below, place
     except BaseException:
@@ -163,7 +165,7 @@ def open_file(path: str, flags: int = os.O_RDONLY, mode: int = 0o600) -> int:
 def _foreign(path: str, found: os.stat_result) -> UntrustedError:
     return UntrustedError(
         f"{path} is {kind(found.st_mode)} of {user(found.st_uid)} and not a regular file, so root does not "
-        f"open it; find out who put it there, and remove it: rm -r {path}"
+        f"open it; find out who put it there, and remove it (rm -r {path})."
     )
 
 
@@ -217,6 +219,7 @@ def locked(
     seconds: float = LOCK_SECONDS,
     force: bool = False,
     remedy: str = "",
+    private: bool = True,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[int]:
@@ -225,12 +228,13 @@ def locked(
     @param seconds: within which it must be free
     @param force: replace the file where another process holds it for longer
     @param remedy: another way than to end the process that holds it
+    @param private: whether only the user that runs this may open it
     @returns: a descriptor to read and write it
     @raises UntrustedError: when it is not free in time, with its holder, or is not a file of ours
     """
     deadline = clock() + seconds
     while True:
-        descriptor = _own_file(path)
+        descriptor = _own_file(path, private)
         try:
             if _try_lock(descriptor) and _is_at(path, descriptor):
                 yield descriptor
@@ -250,8 +254,10 @@ def locked(
         sleep(LOCK_POLL_SECONDS)
 
 
-def _own_file(path: str) -> int:
+def _own_file(path: str, private: bool) -> int:
     descriptor = open_file(path, os.O_RDWR | os.O_CREAT, 0o600)
+    if not private:
+        return descriptor
     found = os.fstat(descriptor)
     if found.st_uid != os.geteuid():
         os.close(descriptor)

@@ -40,6 +40,20 @@ def put(place, how):
         place.symlink_to(how)
 
 
+def in_a_child(act):
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.write(writer, act().encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    os.waitpid(child, 0)
+    with os.fdopen(reader) as stream:
+        return stream.read()
+
+
 @pytest.mark.parametrize("flags", [os.O_RDONLY, os.O_RDWR | os.O_CREAT])
 @pytest.mark.parametrize(
     ("how", "word"),
@@ -96,6 +110,21 @@ def test_links_of_root_that_lead_in_a_circle_are_told(tmp_path):
     (tmp_path / "b").symlink_to("a")
     with pytest.raises(UntrustedError, match="leads through more than 40 links"):
         _untrusted.open_folder(str(tmp_path / "a"))
+
+
+@needs_root
+def test_a_file_is_found_through_a_directory_that_may_be_searched_only(tmp_path):
+    (tmp_path / "home").mkdir(mode=0o755)
+    (tmp_path / "home" / "x").write_text("x")
+    for folder in (tmp_path / "home", tmp_path, *tmp_path.parents):
+        if stat.S_IMODE(folder.stat().st_mode) & 0o077 == 0 or folder.parent == tmp_path:
+            folder.chmod(0o711)
+
+    def read():
+        os.setuid(NOBODY)
+        return _untrusted.read(str(tmp_path / "home" / "x"), 10).decode()
+
+    assert in_a_child(read) == "x"
 
 
 @pytest.mark.parametrize(

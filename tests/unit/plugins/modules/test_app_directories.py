@@ -107,13 +107,10 @@ def test_check_mode_foresees_what_is_done_next(shared):
     assert foreseen == [
         f"set the mode of {shared}/instance to 0750",
         f"create {shared}/var",
+        f"create {shared}/var/uploads",
         f"create {shared}/data",
     ]
-    assert make(shared)["changes"] == [
-        *foreseen[:2],
-        f"create {shared}/var/uploads",
-        foreseen[2],
-    ]
+    assert make(shared)["changes"] == foreseen
     assert owned(shared / "instance")[2] == 0o750
 
 
