@@ -393,7 +393,8 @@ class Slots:
         names = ", ".join(map(str, self._lacking(slot)))
         self.warnings.append(
             f"The release does not hold {names}, which the one before it held, and a new worker did not "
-            f"take it. Jobs that this guards do not run; restart {self.layout.unit(slot)}."
+            f"take it. If the app still uses it to run jobs in one process, they do not run: restart "
+            f"{self.layout.unit(slot)}."
         )
 
     def _lacking(self, slot: str) -> list[_guards.Guard]:

@@ -17,6 +17,7 @@ import os
 import shutil
 import subprocess
 import time
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -34,6 +35,8 @@ from ansible_collections.evenkeel.flask.plugins.module_utils import (
 )
 from ansible_collections.evenkeel.flask.plugins.module_utils._archive import ArchiveError
 
+# So long systemd waits for what it has killed; where it is told of the end, that takes no time.
+STOP_SECONDS = 1
 # What a unit without a PATH leaves to systemd, without the folders that only root needs.
 SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
 # What the last line of evenkeel_preload.py begins with; what it knows of the app follows as JSON.
@@ -238,10 +241,11 @@ def _prove(wanted: Wanted, folder: str) -> None:
     """Load the app as gunicorn will, with its environment, as its user, and keep what it shows of itself."""
     python = os.path.join(folder, "venv", "bin", "python")
     load = os.path.join(folder, "config", "evenkeel_preload.py")
-    status, output = run_in(
+    # The report is the last thing that it does, so it proves more than the status of the unit.
+    _status, output = run_in(
         folder, wanted.user, wanted.layout, [python, load], wanted.start_timeout
     )
-    told = report(output) if status == 0 else None
+    told = report(output)
     if told is None:
         said = _venv.last_line(output)[:MOST_REASON]
         remedy = _sandbox.remedy(output, wanted.layout.name) or (
@@ -353,6 +357,7 @@ def run_in(
         *(f"Environment={name}={value}" for name, value in (environment or {}).items()),
         # The main process decides. A process that it leaves behind holds the pipe, and can ignore TERM.
         "KillSignal=SIGKILL",
+        f"TimeoutStopSec={STOP_SECONDS}",
         # The slots use such folders too, and they must not go with the command.
         "RuntimeDirectoryPreserve=yes",
     ]
@@ -365,21 +370,38 @@ def run_in(
         properties += [f"RuntimeMaxSec={timeout:g}"]
     begun = time.monotonic()
     options = [f"--property={item}" for item in properties]
+    unit = f"evenkeel-{layout.name}-{uuid.uuid4().hex[:12]}.service"
     # systemd-run would look for the program in its own PATH, env looks in the release's.
     line = [
-            "systemd-run", "--wait", "--pipe", "--quiet", "--collect",
+            "systemd-run", "--wait", "--pipe", "--quiet", f"--unit={unit}",
             *options, "--", "/usr/bin/env", *command,
     ]  # fmt: skip
     done = _venv.run(line, stderr=subprocess.PIPE) if sealed else _venv.run(line)
     said = done.stderr if sealed and done.returncode != 0 else done.stdout
+    status = _main_status(unit) if done.returncode != 0 else 0
     if done.returncode == 1 and said.startswith("Unknown assignment: "):
         raise ArchiveError(
             f"{layout.name}@.service: systemd-run does not support a line of this unit or of its drop-ins "
             f"({_venv.last_line(said)}); correct the line, or remove it."
         )
-    if done.returncode != 0 and timeout is not None and time.monotonic() - begun >= timeout:
-        return done.returncode, f"it was not done within {timeout:g} s"
-    return done.returncode, said
+    if status is None:
+        status = done.returncode
+    if status != 0 and timeout is not None and time.monotonic() - begun >= timeout:
+        return status, f"it was not done within {timeout:g} s"
+    return status, said
+
+
+def _main_status(unit: str) -> int | None:
+    """Return the exit status of a unit's main process, and forget the unit; V(None) if it did not exit.
+
+    The unit itself also fails where systemd does not learn that the rest was killed, as with version 1
+    of cgroups in a container.
+    """
+    shown = _venv.run(["systemctl", "show", "--property=ExecMainCode,ExecMainStatus", unit]).stdout
+    _venv.run(["systemctl", "reset-failed", unit])
+    found = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
+    exited = found.get("ExecMainCode") == str(os.CLD_EXITED)
+    return int(found["ExecMainStatus"]) if exited else None
 
 
 def command_environment(folder: str) -> dict[str, str]:

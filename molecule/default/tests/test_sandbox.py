@@ -40,7 +40,7 @@ def properties(host, unit):
 
 
 def test_a_command_in_a_release_has_the_sandbox_of_a_slot(host, execute):
-    listing = "systemctl list-units --plain --no-legend --state=running 'run-*.service'"
+    listing = "systemctl list-units --plain --no-legend --state=running 'evenkeel-*.service'"
     host.see.check_output(f"rm -f {GO}")
     process = execute(f"sh -c 'until [ -e {GO} ]; do sleep 0.1; done'")
     try:

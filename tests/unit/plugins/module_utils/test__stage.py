@@ -467,10 +467,14 @@ class TestRunIn:
     def ran(self, monkeypatch):
         """What was run, of all that systemd-run would do."""
         ran = []
+        main = {"shown": "ExecMainCode=1\nExecMainStatus=3\n"}
+        monkeypatch.setattr(self, "main", main, raising=False)
 
         def run(command, *_args):
             if "cat" in command:
                 return subprocess.CompletedProcess(command, 0, UNIT)
+            if command[0] == "systemctl":
+                return subprocess.CompletedProcess(command, 0, main["shown"])
             ran.append(command)
             return subprocess.CompletedProcess(command, 3, "it said no\n")
 
@@ -482,6 +486,17 @@ class TestRunIn:
         done = _stage.run_in("/srv/shop/releases/a", "web", layout, ["flask"], timeout=0.0)
         assert done == (3, "it was not done within 0 s")
         assert "--property=RuntimeMaxSec=0" in ran[0]
+
+    def test_the_status_of_the_main_process_counts_and_not_what_became_of_the_rest(self, ran):
+        self.main["shown"] = "ExecMainCode=1\nExecMainStatus=0\n"
+        done = _stage.run_in("/srv/shop/releases/a", "web", _release.Layout("shop"), ["flask"])
+        assert done == (0, "it said no\n")
+
+    @pytest.mark.parametrize("shown", ["ExecMainCode=2\nExecMainStatus=9\n", ""])
+    def test_a_main_process_that_was_killed_has_failed(self, ran, shown):
+        self.main["shown"] = shown
+        done = _stage.run_in("/srv/shop/releases/a", "web", _release.Layout("shop"), ["flask"])
+        assert done == (3, "it said no\n")
 
     def test_a_command_may_take_as_long_as_it_likes_where_nothing_is_said(self, ran):
         _stage.run_in("/srv/shop/releases/a", "web", _release.Layout("shop"), ["flask"])
