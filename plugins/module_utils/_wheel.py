@@ -61,7 +61,7 @@ def locked(wheels: str, lock: str) -> list[str]:
     missing = [line.split(" ")[0] for line in lines if line not in found]
     if missing:
         raise ArchiveError(
-            f"{_archive.LOCK}: no wheel of {', '.join(missing)} has the locked SHA-256; the archive of the wheels was "
+            f"The archive's wheels do not install: no wheel of {', '.join(missing)} has the locked SHA-256; the archive was "
             "changed or is incomplete. Remove both archives of this release on the host, and run again."
         )
     # Where two wheels have the same file, the last one decides, as with pip.
