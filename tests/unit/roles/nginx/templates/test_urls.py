@@ -235,6 +235,7 @@ def test_users_are_not_told_the_release_and_the_host_itself_is(named):
 @pytest.mark.parametrize("variables", [
     {},
     {"nginx_server_names": NAMES},
+    {"nginx_server_names": ["shop.example", "127.0.0.1", "127.0.0.1:8443"]},
     {"nginx_server_names": NAMES, "nginx_trusted_proxies": ["10.0.0.0/8", "127.0.0.0/8", "::1/128"]},
     {"nginx_server_names": ["*.shop.example"], "nginx_health_any_host": False, "nginx_access_log": ""},
     {"flask_app_rate_limit": 1}, {"flask_app_rate_limit": 200, "nginx_server_names": ["a.example"]},
