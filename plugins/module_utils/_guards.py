@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import itertools
 import os
 import re
 import socket
@@ -25,6 +26,9 @@ from ansible_collections.evenkeel.flask.plugins.module_utils import _proc
 SECOND_LOOK_SECONDS = 0.2
 LISTENING = "0A"  # include/net/tcp_states.h
 UNCONNECTED = "01"  # include/uapi/linux/net.h
+# An app decides how many it has. Each costs a look of about 20 microseconds, so all cost seconds at most.
+MAX_PROCESSES = 512
+MAX_DESCRIPTORS = 1024
 SYS_PIDFD_GETFD = 438  # the same number on each architecture
 LOCK = re.compile(r"^lock:\s+\d+: (FLOCK|POSIX|OFDLCK)\s+\S+\s+WRITE\b", re.MULTILINE)
 # What APScheduler calls its thread. The kernel knows the name since Python 3.14, staging always does.
@@ -53,7 +57,7 @@ def held(main: int, own: str, proc: str = _proc.PROC) -> dict[Guard, int]:
     found: dict[Guard, int] = {}
     with contextlib.suppress(OSError):
         named = _named(os.path.join(proc, str(main)), own)
-        for pid in [main, *_descendants(main, proc)]:
+        for pid in itertools.islice(_family(main, proc), MAX_PROCESSES):
             with contextlib.suppress(OSError):  # It has ended meanwhile.
                 for guard in _of(pid, named, proc):
                     found[guard] = pid
@@ -74,12 +78,15 @@ def missing(
     return {guard: first[guard] for guard in sorted(lacking)}
 
 
-def _descendants(main: int, proc: str) -> Iterator[int]:
-    for task in os.listdir(os.path.join(proc, str(main), "task")):
+def _family(main: int, proc: str) -> Iterator[int]:
+    """A process and all below it, however deep they lie."""
+    waiting = [main]
+    while waiting:
+        pid = waiting.pop()
+        yield pid
         with contextlib.suppress(OSError):
-            for child in _proc.read(proc, str(main), "task", task, "children").split():
-                yield int(child)
-                yield from _descendants(int(child), proc)
+            for task in os.listdir(os.path.join(proc, str(pid), "task")):
+                waiting += map(int, _proc.read(proc, str(pid), "task", task, "children").split())
 
 
 def _named(process: str, own: str) -> dict[str, Guard | None]:
@@ -96,6 +103,9 @@ def _named(process: str, own: str) -> dict[str, Guard | None]:
                     found[inode] = Guard("port", f"{_proc.address(host)}:{int(port, 16)}")
     for line in _proc.read(process, "net", "unix").splitlines()[1:]:
         row = line.split()
+        # A name can hold a line break, and then a part of it looks like a row.
+        if len(row) < 7:
+            continue
         bound = len(row) == 8 and row[7] != own and row[5] == UNCONNECTED
         found[row[6]] = Guard("socket", row[7]) if bound else None
     return found
@@ -103,7 +113,7 @@ def _named(process: str, own: str) -> dict[str, Guard | None]:
 
 def _of(pid: int, named: dict[str, Guard | None], proc: str) -> Iterator[Guard]:
     process = os.path.join(proc, str(pid))
-    for name in os.listdir(os.path.join(process, "fd")):
+    for name in itertools.islice(os.listdir(os.path.join(process, "fd")), MAX_DESCRIPTORS):
         with contextlib.suppress(OSError):  # Closed meanwhile.
             link = os.readlink(os.path.join(process, "fd", name))
             inode = _proc.socket_of(link)

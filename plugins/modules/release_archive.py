@@ -92,7 +92,7 @@ options:
     type: list
     elements: str
     default: []
-    version_added: "0.2.0"
+    version_added: "0.1.0"
   include:
     description:
       - What of O(source) is shipped although it would be left out, as files that were built and that git ignores.
@@ -100,7 +100,7 @@ options:
     type: list
     elements: str
     default: []
-    version_added: "0.2.0"
+    version_added: "0.1.0"
   target:
     description:
       - The hosts' Python, as M(evenkeel.flask.preflight) returns it.

@@ -56,6 +56,10 @@ GUARDS = {
         "s = socket.socket(socket.AF_UNIX); s.bind(chr(0) + 'evenkeel-guard')",
         "socket",
     ),
+    "name that looks like rows": (
+        "s = socket.socket(socket.AF_UNIX); s.bind(chr(0) + 'a' + chr(10) * 2 + 'b c')",
+        "socket",
+    ),
     "named socket": ("s = socket.socket(socket.AF_UNIX); s.bind('guard.sock')", "socket"),
 }
 NO_GUARDS = {
@@ -84,6 +88,16 @@ def test_what_only_one_process_can_hold_is_a_guard(held, app, kind):
 @pytest.mark.parametrize("app", NO_GUARDS.values(), ids=NO_GUARDS)
 def test_what_several_can_hold_is_none(held, app):
     assert held(app) == {}
+
+
+def test_a_long_line_of_descendants_is_followed(tmp_path):
+    """An app can start more processes below each other than Python nests calls."""
+    depth = 2000
+    for pid in range(1, depth + 1):
+        task = tmp_path / str(pid) / "task" / str(pid)
+        task.mkdir(parents=True)
+        (task / "children").write_text(str(pid + 1))
+    assert len(list(_guards._family(1, str(tmp_path)))) == depth + 1
 
 
 def test_a_slot_that_does_not_run_holds_nothing(tmp_path):

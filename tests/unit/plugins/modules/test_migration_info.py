@@ -35,7 +35,7 @@ def _asked(tmp_path, monkeypatch):
             (versions / name).write_text(text)
     runs = []
 
-    def run_in(_folder, _user, _layout, words, _timeout, *, sealed):
+    def run_in(_folder, _user, _layout, words, _timeout, _environment, *, sealed):
         runs.append((words, sealed))
         return 0, PRINTED
 
