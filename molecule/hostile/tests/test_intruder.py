@@ -138,6 +138,7 @@ def test_what_an_intruder_leaves_does_not_run_in_the_next_release(fleet, host, a
     packages = ".local/lib/python3.11/site-packages"
     line = f"import os; os.mknod({mark!r})"
     outside(
+        host,
         f'cd /srv/victim/shared && mkdir -p {packages} && echo "{line}" | tee {packages}/evil.pth'
         " sitecustomize.py usercustomize.py",
     )
