@@ -784,7 +784,7 @@ def _collect_runtime(
 
 def _pins(wheels: str) -> list[str]:
     """A constraint for each wheel."""
-    return [_archive.lock_line(name, "").split(" ")[0] for name in sorted(os.listdir(wheels))]
+    return [_archive.lock_line(name, "").partition(" ")[0] for name in sorted(os.listdir(wheels))]
 
 
 def _add_new(folder: str, wheels: str) -> None:

@@ -142,6 +142,15 @@ WIDER = {
 SIZED = re.compile(r"([a-z ]+?) ?(?:\(([\d, ]+)\))?((?: with| without) time zone)?")
 
 
+# Words before a parenthesis that opens a query or an expression, and no call.
+OPENS_QUERY = frozenset(
+    """
+    ALL AND ANY AS BY CASE ELSE EXCEPT FILTER FROM HAVING INTERSECT INTO JOIN LATERAL LIMIT MATERIALIZED
+    NOT ON OR RETURNING SELECT SET THEN UNION USING VALUES WHEN WHERE WITH
+    """.split()
+)
+
+
 @dataclass(frozen=True)
 class Change:
     """One change of a schema, or of what is in it.
@@ -826,7 +835,7 @@ def _select(reader: Reader, statement: Statement) -> list[Change]:
         if token.word in {"UPDATE", "DELETE"} and not is_locking:
             found += _of(Statement(tokens[place:]), reader.dialect)
         calls = following.is_sign("(") and token.kind in (_sql.WORD, _sql.NAME)
-        opens = token.word in {"AS", "FROM", "WHERE", "AND", "OR", "NOT", "SELECT", "ON", "BY", "ALL", "ANY", "THEN", "ELSE", "WHEN", "JOIN", "UNION", "EXCEPT", "INTERSECT", "LATERAL", "USING", "CASE", "WITH", "INTO", "VALUES", "MATERIALIZED", "RETURNING", "FILTER", "SET", "HAVING", "LIMIT"}  # fmt: skip
+        opens = token.word in OPENS_QUERY
         names_query = tokens[0].word in {"WITH", "INSERT"} and (
             place
             and (

@@ -372,10 +372,8 @@ def run_in(
     options = [f"--property={item}" for item in properties]
     unit = f"evenkeel-{layout.name}-{uuid.uuid4().hex[:12]}.service"
     # systemd-run would look for the program in its own PATH, env looks in the release's.
-    line = [
-            "systemd-run", "--wait", "--pipe", "--quiet", f"--unit={unit}",
-            *options, "--", "/usr/bin/env", *command,
-    ]  # fmt: skip
+    line = ["systemd-run", "--wait", "--pipe", "--quiet", f"--unit={unit}", *options]
+    line += ["--", "/usr/bin/env", *command]
     done = _venv.run(line, stderr=subprocess.PIPE) if sealed else _venv.run(line)
     said = done.stderr if sealed and done.returncode != 0 else done.stdout
     status = _main_status(unit) if done.returncode != 0 else 0

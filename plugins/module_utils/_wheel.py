@@ -136,7 +136,7 @@ class _Installation:
     def run(self) -> None:
         about = self._about()
         metadata = email.message_from_bytes(self.archive.read(f"{about}/WHEEL"))
-        if str(metadata["Wheel-Version"]).split(".")[0] != "1":
+        if str(metadata["Wheel-Version"]).partition(".")[0] != "1":
             raise ValueError(f"its format is {metadata['Wheel-Version']}, and only 1 is known")
         for info in self.archive.infolist():
             if not info.is_dir() and info.filename != f"{about}/RECORD":

@@ -439,10 +439,9 @@ def names(
     if not values.get("nginx_enabled", True):
         return [], []
     problems, doubts = [], []
-    if values.get("flask_app_port") == values.get("nginx_candidate_port") is not None:
-        problems.append(
-            f"nginx_candidate_port: {values['flask_app_port']} is flask_app_port; choose another."
-        )
+    port = values.get("flask_app_port")
+    if port is not None and port == values.get("nginx_candidate_port"):
+        problems.append(f"nginx_candidate_port: {port} is flask_app_port; choose another.")
     known = values.get("nginx_server_names") or []
     asks_by_name = any(str(name).lower() == "host" for name in values.get("rollout_headers") or {})
     if known and not asks_by_name and all("*" in name or name[0] in "~." for name in known):

@@ -173,13 +173,13 @@ def copied(objects: list[Any], hidden: bool = True) -> list[str]:
         for each in every
         if type(each) in kinds
         and each is not random._inst  # type: ignore[attr-defined]
-        and (type(each) is not itertools.count or _position(each) >= SEEDED)
+        and (not isinstance(each, itertools.count) or _position(each) >= SEEDED)
     }
     # It makes a new generator in each process.
     aware = {
         id(getattr(each, "_rng", None))
         for each in objects
-        if type(each) is tempfile._RandomNameSequence  # type: ignore[attr-defined]
+        if isinstance(each, tempfile._RandomNameSequence)  # type: ignore[attr-defined]
     }
     found = [each for known, each in stateful.items() if known not in aware]
     names = dict(_names(found))
@@ -201,7 +201,7 @@ def _position(counter: Any) -> float:
 
 
 def _kind(each: Any) -> str:
-    if type(each) is itertools.count:
+    if isinstance(each, itertools.count):
         return f"a counter at {_position(each):.0f}"
     return f"a {type(each).__module__}.{type(each).__qualname__}"
 

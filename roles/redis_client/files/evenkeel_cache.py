@@ -599,7 +599,7 @@ class CacheMiddleware:
                 self._refuse(path, base, key, why, True)
             self._finish(record, path, None, "200")
 
-        if type(body) is list or _is_file(environ, body):
+        if isinstance(body, list) or _is_file(environ, body):
             end()
             return body
         return _Watched(body, record, end)

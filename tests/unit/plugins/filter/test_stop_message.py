@@ -20,15 +20,56 @@ LOST = {"unreachable": True, "msg": "no route to host."}
 @pytest.mark.parametrize(
     ("found", "step", "more", "said"),
     [
-        (BARE, "preflight", (), "app1: the run stopped in its checks, and has changed nothing on this host. No release is live here."),
-        (HALF, "setup", (), "app1: the run stopped while it set up this host, and has switched nothing. These stand on it now: /srv/shop, user shop. No release is live here."),
-        (LIVE, "stage", ("b",), "app1: the run stopped before the first switch. This run has not migrated the database. b is staged here. a is live here, and answers."),
-        (LIVE, "stage", ("c", {"rc": 1}), "app1: the run stopped before the first switch. The migration failed; it may have changed a part of the database. c is not staged here. a is live here, and answers."),
-        (SICK, "stage", ("b", {"rc": 0}), "app1: the run stopped before the first switch. This run has migrated the database, and it stays so. b is staged here. a is live here, and does not answer as it should."),
-        (LOST, "stage", ("b", {"unreachable": True}), "app1: the run stopped before the first switch. The host was lost while the migration ran; it may have changed the database. What stands on the host now is not known: no route to host."),
-        (LIVE, "choose", (), "app1: the rollback stopped before the first switch. a is live here, and answers."),
+        (
+            BARE,
+            "preflight",
+            (),
+            "app1: the run stopped in its checks, and has changed nothing on this host. No release is live here.",
+        ),
+        (
+            HALF,
+            "setup",
+            (),
+            "app1: the run stopped while it set up this host, and has switched nothing. These stand "
+            "on it now: /srv/shop, user shop. No release is live here.",
+        ),
+        (
+            LIVE,
+            "stage",
+            ("b",),
+            "app1: the run stopped before the first switch. This run has not migrated the "
+            "database. b is staged here. a is live here, and answers.",
+        ),
+        (
+            LIVE,
+            "stage",
+            ("c", {"rc": 1}),
+            "app1: the run stopped before the first switch. The migration failed; it "
+            "may have changed a part of the database. c is not staged here. a is live here, and answers.",
+        ),
+        (
+            SICK,
+            "stage",
+            ("b", {"rc": 0}),
+            "app1: the run stopped before the first switch. This run has migrated the "
+            "database, and it stays so. b is staged here. a is live here, and does not answer as it should.",
+        ),
+        (
+            LOST,
+            "stage",
+            ("b", {"unreachable": True}),
+            "app1: the run stopped before the first switch. The host was "
+            "lost while the migration ran; it may have changed the database. What stands on the host now is not "
+            "known: no route to host.",
+        ),
+        (
+            LIVE,
+            "choose",
+            (),
+            "app1: the rollback stopped before the first switch. a is live here, and answers.",
+        ),
     ],
-)  # fmt: skip
+)
 def test_it_says_what_stands(found, step, more, said):
     assert stop_message(found, "app1", step, *more) == said
 

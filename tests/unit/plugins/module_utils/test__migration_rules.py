@@ -67,7 +67,11 @@ CASES = {
     "op.add_column('orders', sa.Column('vat', sa.Integer(), server_default='19', nullable=False))": {},
     "op.add_column('orders', sa.Column('a', sa.DateTime(), server_default=sa.func.now(), nullable=False))": {},
     "op.add_column('orders', sa.Column('a', sa.DateTime(), server_default=sa.text('now()')))": {},
-    "op.create_table('new', sa.Column('id', sa.Integer(), primary_key=True), sa.Column('u', sa.Integer(), nullable=False), sa.Column('v', sa.Integer(), sa.ForeignKey('users.id')))\n    op.create_index('ix', 'new', ['u'], unique=True)\n    op.alter_column('new', 'u', type_=sa.String(), postgresql_using='u::text')\n    op.drop_column('new', 'u')": {},
+    "op.create_table('new', sa.Column('id', sa.Integer(), primary_key=True), sa.Column('u', sa.Integer(), "
+    "nullable=False), sa.Column('v', sa.Integer(), sa.ForeignKey('users.id')))\n"
+    "    op.create_index('ix', 'new', ['u'], unique=True)\n"
+    "    op.alter_column('new', 'u', type_=sa.String(), postgresql_using='u::text')\n"
+    "    op.drop_column('new', 'u')": {},
     "op.create_table('new', sa.Column('id', sa.Integer()))\n    op.bulk_insert(sa.table('new', sa.column('id', sa.Integer)), [{'id': 1}])": {},
     "op.alter_column('orders', 'flag', nullable=True)": {},
     "op.alter_column('orders', 'note', server_default='x')": {},

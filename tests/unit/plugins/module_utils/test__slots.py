@@ -168,7 +168,7 @@ def test_an_app_that_never_stops_is_killed(slots, monkeypatch):
     ("verb", "ask"),
     [
         ("show", lambda layout: _slots.unit_state(layout, "blue")),
-        ("is-active", lambda layout: _slots.observe(layout)),
+        ("is-active", _slots.observe),
     ],
 )
 def test_a_systemd_that_does_not_answer_is_named(slots, monkeypatch, verb, ask):

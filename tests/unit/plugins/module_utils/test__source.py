@@ -179,7 +179,7 @@ class TestWorkTree:
         git(source, "init", "-q")
         git(source, "add", ".")
         path = "/".join(parts)
-        if path.split("/")[0] == "app.py":
+        if path.partition("/")[0] == "app.py":
             return
         lay(source, path)
         if ignored:

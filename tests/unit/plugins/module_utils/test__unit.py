@@ -163,6 +163,6 @@ def test_no_line_of_a_unit_is_lost_or_changed(lines):
         # A comment between the parts of a continued line is left out (systemd.syntax(7)).
         split = f"{first} \\\n# here\n  {rest}" if continued and sep and rest.strip() else value
         text += f"{noise}\n{name}={split}\n"
-    expected = [f"{n}={' '.join(v.split())}" for n, v, *_ in lines if n not in _unit.NOT_PASSED]
+    expected = [f"{n}={' '.join(v.split())}" for n, v, *_rest in lines if n not in _unit.NOT_PASSED]
     found = _unit.properties(text + "\n[Install]\nWantedBy=x\n", LAYOUT, FOLDER)
     assert [" ".join(item.split()) for item in found] == [" ".join(i.split()) for i in expected]

@@ -48,7 +48,7 @@ def _outside(tmp_path):
     return tmp_path
 
 
-def make(shared, check_mode=False, below=BELOW):
+def make(shared, check_mode=False, below=tuple(BELOW)):
     return run_module(
         app_directories, check_mode, path=str(shared), user=USER.pw_name, below=list(below)
     )

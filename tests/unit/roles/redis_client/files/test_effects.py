@@ -393,7 +393,9 @@ def redis_kept(world):
 
 
 def program(world):
-    return lambda: subprocess.run(["sh", "-c", f"echo line >> {world.path('lines')}"]), world.lines
+    return lambda: subprocess.run(
+        ["sh", "-c", f"echo line >> {world.path('lines')}"], check=True
+    ), world.lines
 
 
 def program_by_os(world):

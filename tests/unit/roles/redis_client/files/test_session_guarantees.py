@@ -673,12 +673,22 @@ def test_an_error_of_one_operation_changes_no_other(error, is_away, operation, w
             Response("page", content_type="text/html"), guarded, "shop:", "r1", rules
         )
         client = Client(cache)
-        run = lambda: client.get("/").status_code  # noqa: E731
+
+        def run():
+            return client.get("/").status_code
+
     elif operation == "limit":
         client = Client(evenkeel_limit.FleetLimit(Response("page"), guarded, "shop:", 1000))
-        run = lambda: client.get("/", environ_overrides={"REMOTE_ADDR": "203.0.113.7"}).status_code  # noqa: E731
+        address = {"REMOTE_ADDR": "203.0.113.7"}
+
+        def run():
+            return client.get("/", environ_overrides=address).status_code
+
     else:
-        run = lambda: OPERATIONS[operation](app, own)[0]  # noqa: E731
+
+        def run():
+            return OPERATIONS[operation](app, own)[0]
+
     failing.armed = True
     status = run()
     failing.armed = False
