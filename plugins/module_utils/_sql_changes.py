@@ -143,11 +143,11 @@ SIZED = re.compile(r"([a-z ]+?) ?(?:\(([\d, ]+)\))?((?: with| without) time zone
 
 
 # Words before a parenthesis that opens a query or an expression, and no call.
-OPENS_QUERY = frozenset(
-    """
-    ALL AND ANY AS BY CASE ELSE EXCEPT FILTER FROM HAVING INTERSECT INTO JOIN LATERAL LIMIT MATERIALIZED
-    NOT ON OR RETURNING SELECT SET THEN UNION USING VALUES WHEN WHERE WITH
-    """.split()
+OPENS_QUERY = {
+    "ALL", "AND", "ANY", "AS", "BY", "CASE", "ELSE", "EXCEPT", "FILTER", "FROM", "HAVING", "INTERSECT",
+    "INTO", "JOIN", "LATERAL", "LIMIT", "MATERIALIZED", "NOT", "ON", "OR", "RETURNING", "SELECT", "SET",
+    "THEN", "UNION", "USING", "VALUES", "WHEN", "WHERE", "WITH",
+}  # fmt: skip
 )
 
 

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from ansible_collections.evenkeel.flask.plugins.module_utils import _sql
 from ansible_collections.evenkeel.flask.plugins.module_utils import _sql_changes as sql
@@ -48,8 +50,8 @@ def test_no_text_is_too_odd(text, dialect):
         st.sampled_from(
             [
                 *"();,.*'\"$[]:",
-                *"$$ ALTER TABLE a ADD COLUMN NOT NULL DROP DEFAULT CREATE INDEX ON TYPE SET DO 1".split(),
-                *"SELECT UPDATE WITH AS".split(),
+                *re.findall(r"\S+", "$$ ALTER TABLE a ADD COLUMN NOT NULL DROP DEFAULT CREATE INDEX ON TYPE"),
+                *re.findall(r"\S+", "SET DO 1 SELECT UPDATE WITH AS"),
             ]
         )
     ),
