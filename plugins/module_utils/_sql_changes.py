@@ -148,7 +148,6 @@ OPENS_QUERY = {
     "INTO", "JOIN", "LATERAL", "LIMIT", "MATERIALIZED", "NOT", "ON", "OR", "RETURNING", "SELECT", "SET",
     "THEN", "UNION", "USING", "VALUES", "WHEN", "WHERE", "WITH",
 }  # fmt: skip
-)
 
 
 @dataclass(frozen=True)
