@@ -9,7 +9,6 @@ import io
 
 import alembic.operations
 import alembic.runtime.migration
-import psycopg
 import pytest
 import sqlalchemy as sa
 from ansible_collections.evenkeel.flask.plugins.module_utils import (
@@ -26,6 +25,9 @@ from ansible_collections.evenkeel.flask.plugins.module_utils._migration_rules im
     Table,
 )
 from ansible_collections.evenkeel.flask.tests.unit.plugins import postgresql
+
+# ansible-test has its own environment, without it.
+psycopg = pytest.importorskip("psycopg")
 
 SCHEMA = """
 CREATE TYPE state AS ENUM ('new', 'paid');

@@ -8,13 +8,15 @@ from __future__ import annotations
 import contextlib
 import sys
 
-import psycopg
 import pytest
 from ansible_collections.evenkeel.flask.plugins.module_utils import _pg_catalog
 from ansible_collections.evenkeel.flask.plugins.module_utils._preflight import Problem
 from ansible_collections.evenkeel.flask.plugins.modules import preflight
 from ansible_collections.evenkeel.flask.tests.unit.plugins import postgresql
 from ansible_collections.evenkeel.flask.tests.unit.plugins.run_module import run_module
+
+# ansible-test has its own environment, without it.
+psycopg = pytest.importorskip("psycopg")
 
 pytestmark = pytest.mark.slow
 SLOTS = 2
