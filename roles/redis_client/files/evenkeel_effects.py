@@ -421,16 +421,19 @@ def _plain(text: str) -> str:
 
 
 def _mapped_file() -> str:
-    if not _mapped:
-        return ""
+    # An index of SQLite's has its data in a file.
+    if _mapped and any(not name.endswith("-shm") for name in _shared_memory()):
+        return "memory is shared with a file or a process"
+    return ""
+
+
+def _shared_memory() -> Iterator[str]:
+    """Yield the names of what is mapped to be written and shared."""
     with open("/proc/self/maps", encoding="utf-8", errors="replace") as stream:
         for line in stream:
             fields = line.split(maxsplit=5)
-            shared = fields[1].startswith("rw") and fields[1].endswith("s") and fields[4] != "0"
-            # An index of SQLite's, whose data is in a file.
-            if shared and not fields[-1].strip().endswith("-shm"):
-                return "memory is shared with a file or a process"
-    return ""
+            if fields[1].startswith("rw") and fields[1].endswith("s") and fields[4] != "0":
+                yield fields[-1].strip()
 
 
 def _open_files(record: Record, own: Collection[int]) -> tuple[str, bool]:
