@@ -470,7 +470,7 @@ class TestRunIn:
         main = {"shown": "ExecMainCode=1\nExecMainStatus=3\n"}
         monkeypatch.setattr(self, "main", main, raising=False)
 
-        def run(command, *_args):
+        def run(command, *_args, **_options):
             if "cat" in command:
                 return subprocess.CompletedProcess(command, 0, UNIT)
             if command[0] == "systemctl":
@@ -501,6 +501,47 @@ class TestRunIn:
     def test_a_command_may_take_as_long_as_it_likes_where_nothing_is_said(self, ran):
         _stage.run_in("/srv/shop/releases/a", "web", _release.Layout("shop"), ["flask"])
         assert not [option for option in ran[0] if "RuntimeMaxSec" in option]
+
+    @pytest.mark.parametrize(
+        ("raised", "message"),
+        [
+            (FileNotFoundError(2, "No such file"), r"^systemd-run cannot be run: No such file\.$"),
+            (
+                subprocess.TimeoutExpired("x", 1),
+                r"did not end this command within 70 s, and it was",
+            ),
+        ],
+    )
+    def test_a_systemd_that_fails_is_named_and_leaves_no_command(
+        self, monkeypatch, raised, message
+    ):
+        ran = []
+
+        def run(command, *_args, **options):
+            ran.append((command[:2], options.get("timeout")))
+            if command[0] == "systemd-run":
+                raise raised
+            return subprocess.CompletedProcess(command, 0, UNIT)
+
+        monkeypatch.setattr(_venv, "run", run)
+        layout = _release.Layout("shop")
+        with pytest.raises(ArchiveError, match=message):
+            _stage.run_in("/srv/shop/releases/a", "web", layout, ["flask"], timeout=10.0)
+        assert (["systemd-run", "--wait"], 10 + _stage.END_SECONDS) in ran
+        is_killed = ["systemctl", "kill"] in [command for command, _timeout in ran]
+        assert is_killed == isinstance(raised, subprocess.TimeoutExpired)
+
+    def test_a_command_may_take_longer_than_any_other_program(self, monkeypatch):
+        """A migration's own limit counts, and not the one for what is stuck."""
+        seen = []
+
+        def run(command, *_args, **options):
+            seen.append(options.get("timeout") or 0)
+            return subprocess.CompletedProcess(command, 0, UNIT)
+
+        monkeypatch.setattr(_venv, "run", run)
+        _stage.run_in("/srv/shop/releases/a", "web", _release.Layout("shop"), ["x"], 10_000.0)
+        assert max(seen) > 10_000
 
     def test_a_command_runs_as_the_app_in_its_release(self, ran):
         layout = _release.Layout("shop")

@@ -206,7 +206,9 @@ class TestInstall:
     )
     def test_a_wheel_whose_names_cannot_be_files_is_named(self, tmp_path, venv, names):
         wheel = make_wheel(tmp_path, "shop", files=dict.fromkeys(names, ""))
-        with pytest.raises(ArchiveError, match=r"^shop-1\.0-py3-none-any\.whl is not a valid wheel"):
+        with pytest.raises(
+            ArchiveError, match=r"^shop-1\.0-py3-none-any\.whl is not a valid wheel"
+        ):
             _wheel.install([str(wheel)], str(venv))
 
     @pytest.mark.parametrize(
@@ -225,7 +227,9 @@ class TestInstall:
         directory = data.index(b"PK\1\2")
         data[at : at + 2] = data[directory + at + 2 : directory + at + 4] = changed
         wheel.write_bytes(data)
-        with pytest.raises(ArchiveError, match=r"^shop-1\.0-py3-none-any\.whl is not a valid wheel"):
+        with pytest.raises(
+            ArchiveError, match=r"^shop-1\.0-py3-none-any\.whl is not a valid wheel"
+        ):
             _wheel.install([str(wheel)], str(venv))
 
     @pytest.mark.parametrize("name", ["./shop.py", ".//shop.py", "x//shop.py", "x/./shop.py"])
