@@ -334,12 +334,22 @@ class Reader:
         self.inputs = Inputs()
 
     def file(self, path: str, is_constraint: bool = False) -> None:
-        """Read a requirements file, and those that it includes."""
+        """Read a requirements file, and those that it includes.
+
+        @raises OSError: for a file that cannot be read
+        @raises ArchiveError: for an encoding that is not known
+        """
         path = os.path.normpath(path)
         if path in self.inputs.files:
             return
-        with open(path, "rb") as stream:
-            text, encoding = decode(stream.read())
+        try:
+            with open(path, "rb") as stream:
+                text, encoding = decode(stream.read())
+        except LookupError as exc:
+            # pip itself ends with a traceback.
+            raise _archive.ArchiveError(
+                f"{path}: its first lines name an encoding that Python does not have ({exc}); write it as UTF-8."
+            ) from exc
         found = File(path, encoding, text.splitlines(), [*lines(text, self.environ)])
         self.inputs.files[path] = found
         for line in found.lines:
@@ -442,6 +452,7 @@ def included(files: Iterable[str]) -> list[str]:
     """Requirements files, and those that they include.
 
     @raises OSError: for a file that cannot be read
+    @raises ArchiveError: for an encoding that is not known
     """
     reader = Reader([], os.environ)
     for path in files:

@@ -50,6 +50,10 @@ OPENING = (
 SEAL = ("ProtectSystem=strict", "PrivateNetwork=yes", "RestrictAddressFamilies=AF_NETLINK")
 # What a unit without a PATH leaves to systemd, without the folders that only root needs.
 SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
+# Version and path of an interpreter. A path with a line break is quoted, so it is not taken for a lock.
+DESCRIBE = (
+    "import sys; path = sys.executable; print(sys.version, path if path.isprintable() else ascii(path))"
+)
 # What the last line of evenkeel_preload.py begins with; what it knows of the app follows as JSON.
 MARK = "evenkeel: "
 OPTIMIZATIONS = "optimizations.json"
@@ -152,7 +156,7 @@ def stage(wanted: Wanted) -> None:
         os.symlink(os.path.relpath(venv, folder), os.path.join(folder, "venv"))
         _write_configuration(wanted, folder)
         places = [os.path.join(folder, place) for place in _drift.CODE]
-        _venv.run([wanted.python, "-m", "compileall", "-q", *places])
+        _venv.run([wanted.python, "-I", "-m", "compileall", "-q", *places])
         # From here on a path in the release may lead to what the app controls.
         _share(wanted, folder)
         _own(folder, wanted.user)
@@ -166,7 +170,7 @@ def stage(wanted: Wanted) -> None:
 def venv_name(python: str, folder: str) -> str:
     """Name a venv after all that decides what is in it: the lock and the interpreter."""
     try:
-        described = _venv.run([python, "-c", "import sys; print(sys.version, sys.executable)"])
+        described = _venv.run([python, "-I", "-c", DESCRIBE])
     except OSError as exc:
         raise ArchiveError(f"flask_app_python: {python} does not run: {exc.strerror}") from exc
     if described.returncode != 0:

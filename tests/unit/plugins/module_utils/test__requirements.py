@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.evenkeel.flask.plugins.module_utils import _requirements
+from ansible_collections.evenkeel.flask.plugins.module_utils._archive import ArchiveError
 from ansible_collections.evenkeel.flask.plugins.module_utils._requirements import Reader
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -176,6 +177,12 @@ class TestReferences:
     def test_what_always_means_the_same_is_told_apart(self, tree, line, is_pinned):
         (found,) = read(tree, line).references
         assert _requirements.is_pinned(found) is is_pinned
+
+    def test_an_encoding_that_is_not_known_is_named(self, tree):
+        path = tree / "requirements.txt"
+        path.write_text("# -*- coding: nonsense -*-\nflask\n")
+        with pytest.raises(ArchiveError, match=r"requirements\.txt: its first lines name an enc"):
+            Reader([], {}).file(str(path))
 
     def test_files_that_include_each_other_are_read_once(self, tree):
         (tree / "sub").mkdir()
