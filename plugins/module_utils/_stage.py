@@ -51,9 +51,7 @@ SEAL = ("ProtectSystem=strict", "PrivateNetwork=yes", "RestrictAddressFamilies=A
 # What a unit without a PATH leaves to systemd, without the folders that only root needs.
 SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
 # Version and path of an interpreter. A path with a line break is quoted, so it is not taken for a lock.
-DESCRIBE = (
-    "import sys; path = sys.executable; print(sys.version, path if path.isprintable() else ascii(path))"
-)
+DESCRIBE = "import sys; path = sys.executable; print(sys.version, path if path.isprintable() else ascii(path))"
 # What the last line of evenkeel_preload.py begins with; what it knows of the app follows as JSON.
 MARK = "evenkeel: "
 OPTIMIZATIONS = "optimizations.json"
