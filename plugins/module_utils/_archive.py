@@ -10,7 +10,7 @@
 
 The wheels travel in an archive of their own, to hosts that have no venv of this lock yet:
 
-    wheels/            every wheel the app needs, and pip to install them with
+    wheels/            every wheel the app needs, each with its line in requirements.lock
 
 This file is private to the collection.
 """

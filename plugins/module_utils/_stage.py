@@ -226,6 +226,11 @@ def _share(wanted: Wanted, folder: str) -> None:
                     f"flask_app_shared_paths: {path} lies behind {os.path.relpath(above, folder)}, which is a "
                     "symbolic link of the source; name where it leads."
                 )
+            if os.path.lexists(above) and not os.path.isdir(above):
+                raise ArchiveError(
+                    f"flask_app_shared_paths: {path} lies behind {os.path.relpath(above, folder)}, which is a file "
+                    "of the source; name another path, or name the file in flask_app_exclude."
+                )
             if not os.path.isdir(above):
                 os.mkdir(above, 0o755)
         link = os.path.join(folder, place, path)

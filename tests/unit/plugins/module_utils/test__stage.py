@@ -28,7 +28,7 @@ from ansible_collections.evenkeel.flask.plugins.module_utils import (
     _venv,
 )
 from ansible_collections.evenkeel.flask.plugins.module_utils._archive import ArchiveError
-from ansible_collections.evenkeel.flask.tests.unit.plugins.wheels import make_pip, make_wheel
+from ansible_collections.evenkeel.flask.tests.unit.plugins.wheels import make_wheel
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files to another user")
 
@@ -83,7 +83,7 @@ def _wheels(tmp_path, content):
     """The wheels, one of them locked."""
     folder = tmp_path / "of-wheels" / "wheels"
     folder.mkdir(parents=True)
-    make_pip(folder)
+    make_wheel(folder, "unlocked")
     tiny = make_wheel(folder, "tiny")
     lock = _archive.lock_line(tiny.name, _archive.file_digest(str(tiny)))
     (content / _archive.LOCK).write_text(f"{lock}\n")
@@ -155,6 +155,7 @@ def test_a_path_below_a_shared_one_is_reached_through_its_link(wanted, tmp_path,
     ("path", "why"),
     [
         ("there/uploads", "lies behind app/there, which is a symbolic link of the source"),
+        ("shop.py/uploads", "lies behind app/shop.py, which is a file of the source"),
         ("../x", "leaves the source"),
         (".", "is the source itself"),
     ],
@@ -163,6 +164,7 @@ def test_a_shared_path_that_is_elsewhere_is_refused(wanted, tmp_path, path, why)
     app = tmp_path / "r" / "app"
     app.mkdir(parents=True)
     (app / "there").symlink_to("instance")
+    (app / "shop.py").touch()
     with pytest.raises(ArchiveError, match=f"flask_app_shared_paths: .*{why}"):
         _stage._share(replace(wanted, shared=("instance", path)), str(tmp_path / "r"))
     assert not Path(wanted.layout.path("shared")).exists()
