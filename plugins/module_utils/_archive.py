@@ -10,7 +10,7 @@
 
 The wheels travel in an archive of their own, to hosts that have no venv of this lock yet:
 
-    wheels/            every wheel the app needs, and pip to install them with
+    wheels/            every wheel the app needs, each with its line in requirements.lock
 
 This file is private to the collection.
 """
@@ -75,13 +75,15 @@ def file_digest(path: str) -> str:
 def tree_digest(root: str) -> str:
     """Digest names, contents, links and executable bits below C(root), nothing else.
 
-    Times and owners are left out: the same source checked out twice is the same.
+    Times and owners are left out: the same source checked out twice is the same. Two trees with the same digest are the
+    same: no path has a NUL byte, and a target with a line break has its length before it.
     """
     digest = hashlib.sha256()
     for path in sorted(_walk(root)):
         full = os.path.join(root, path)
         if os.path.islink(full):
-            what = "link " + os.readlink(full)
+            target = os.readlink(full)
+            what = f"link\0{len(target)}\0{target}" if "\n" in target else f"link {target}"
         else:
             what = ("exec " if os.access(full, os.X_OK) else "file ") + file_digest(full)
         digest.update(f"{path}\0{what}\n".encode("utf-8", "surrogateescape"))

@@ -334,12 +334,22 @@ class Reader:
         self.inputs = Inputs()
 
     def file(self, path: str, is_constraint: bool = False) -> None:
-        """Read a requirements file, and those that it includes."""
+        """Read a requirements file, and those that it includes.
+
+        @raises OSError: for a file that cannot be read
+        @raises ArchiveError: for an encoding that is not known
+        """
         path = os.path.normpath(path)
         if path in self.inputs.files:
             return
-        with open(path, "rb") as stream:
-            text, encoding = decode(stream.read())
+        try:
+            with open(path, "rb") as stream:
+                text, encoding = decode(stream.read())
+        except LookupError as exc:
+            # pip itself ends with a traceback.
+            raise _archive.ArchiveError(
+                f"{path}: its first lines name an encoding that Python does not have ({exc}); write it as UTF-8."
+            ) from exc
         found = File(path, encoding, text.splitlines(), [*lines(text, self.environ)])
         self.inputs.files[path] = found
         for line in found.lines:
@@ -361,7 +371,7 @@ class Reader:
                 self._include(value, file, constrains)
         self._links(options, os.path.dirname(file.path))
         if any(getattr(options, name) for name in INDEX_OPTIONS):
-            self.inputs.index_options.append(self._absolute_links(line.text, file))
+            self.inputs.index_options.append(_absolute_links(line.text, file))
 
     def _include(self, value: str, file: File, is_constraint: bool) -> None:
         if SCHEME.match(value) and not value.lower().startswith("file:"):
@@ -375,14 +385,6 @@ class Reader:
     def _links(self, options: Any, folder: str) -> None:
         for value in (*options.find_links, *options.index_url, *options.extra_index_url):
             self.place(_as_path(value), [folder, *self.bases])
-
-    def _absolute_links(self, text: str, file: File) -> str:
-        """A line of options that may stand in a file elsewhere."""
-        match = re.match(r"(\s*(?:-f|--find-links)[\s=]*)(\S.*)", text)
-        if not match:
-            return text
-        full = os.path.join(os.path.dirname(file.path), match[2])
-        return f"{match[1]}{full}" if os.path.exists(full) else text
 
     def requirement(self, spec: str, is_editable: bool = False, is_hashed: bool = False) -> None:
         """Note what a requirement refers to."""
@@ -442,6 +444,7 @@ def included(files: Iterable[str]) -> list[str]:
     """Requirements files, and those that they include.
 
     @raises OSError: for a file that cannot be read
+    @raises ArchiveError: for an encoding that is not known
     """
     reader = Reader([], os.environ)
     for path in files:
@@ -657,8 +660,46 @@ def _rewritten(
     for value in (*options.requirement[:1], *options.constraint[:1]):
         option = "--requirement" if options.requirement else "--constraint"
         if value in file.nested:
-            return f"{option} {new[file.nested[value]]}"
-    match = re.match(r"(\s*(?:-f|--find-links)[\s=]*)(\S.*)", line.text)
-    if match and os.path.exists(os.path.join(os.path.dirname(file.path), match[2])):
-        return f"{match[1]}{os.path.join(os.path.dirname(file.path), match[2])}"
-    return None
+            return f"{option} {shlex.quote(new[file.nested[value]])}"
+    absolute = _absolute_links(line.text, file)
+    return absolute if absolute != line.text else None
+
+
+def _absolute_links(text: str, file: File) -> str:
+    """A line of options that can stand in a file elsewhere."""
+    try:
+        words = shlex.split(text)
+    except ValueError:
+        return text
+    absolute: list[str] = []
+    changed = False
+    for word in words:
+        option, equals, value = word.partition("=")
+        if absolute[-1:] in (["-f"], ["--find-links"]):
+            value = word
+        elif equals and option.startswith("--f") and "--find-links".startswith(option):
+            absolute.append("--find-links")
+        elif re.match("-f.", word):
+            value = word[2:]
+            absolute.append("-f")
+        else:
+            absolute.append(word)
+            continue
+        full = os.path.join(os.path.dirname(file.path), value)
+        is_there = bool(value) and os.path.exists(full)
+        absolute.append(full if is_there else value)
+        changed |= is_there
+    return " ".join(map(_quoted, absolute)) if changed else text
+
+
+def _quoted(word: str) -> str:
+    """A word as pip reads it back: it looks for the first one with a hyphen, and then splits as a shell does.
+
+    pip puts in the values of variables before that, so their names need no quotes.
+    """
+    if not re.search(r"[\s'\"\\]", word):
+        return word
+    option, equals, value = word.partition("=")
+    if equals and option.startswith("--"):
+        return f"{option}={shlex.quote(value)}"
+    return shlex.quote(word)

@@ -21,6 +21,7 @@ import functools
 import os
 import re
 import shutil
+import stat
 import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -48,7 +49,7 @@ EXCLUDED = (
 # Below the top these may be packages of the app.
 EXCLUDED_AT_TOP = ("instance", "venv")
 
-# Names of secrets and of local data, after the public lists of gitleaks, gitrob and shhgit. They decide only where
+# Names of secrets and of local data, after the public lists of gitleaks, gitrob, shhgit and GitHub (gitignore). They decide only where
 # git does not, and each name that is left out is reported.
 SECRET_FILES = (
     # Environments and credentials of tools.
@@ -69,7 +70,11 @@ SECRET_FILES = (
     "localsettings.php", "config.inc.php", "heroku.json", "jenkins.plugins.publish_over_ssh.*.xml",
     ".dbeaver-data-sources.xml", "robomongo.json", "logins.json", "accounts.xml", "servlist_.conf", "*.cscfg",
     "configuration.user.xpl", "otr.private_key", "token.json", "token.txt", "*.token", ".token", "password.txt",
-    "passwords.txt",
+    "passwords.txt", "passwords.csv", "password", ".password", "secret_key", ".secret_key", "secret_key.txt", "api_key",
+    ".api_key", "api_key.txt", "*_token", ".*_token", "*_token.txt", "*credentials*.json", "*_credentials", "*.agekey",
+    "private_key", "private_key.txt", "privatekey", "privatekey.txt", "deploy_key", "*vault_pass", ".vault", "wallet.dat",
+    "rclone.conf", ".rclone.conf", ".sentryclirc", ".databrickscfg", ".clasprc.json", ".dev.vars", "local.settings.json",
+    "appsettings.local.json",
     # Keys and certificates.
     "id_rsa", "id_rsa.*", "id_rsa_*", "id_dsa", "id_dsa.*", "id_ecdsa", "id_ecdsa.*", "id_ecdsa_*", "id_ed25519",
     "id_ed25519.*", "id_ed25519_*", "*_rsa", "*_dsa", "*_ecdsa", "*_ed25519", "*.pem", "*.key", "*.ppk", "*.p12",
@@ -82,11 +87,12 @@ SECRET_FILES = (
     "*.db", "*.db-journal", "*.db-wal", "*.db-shm", "*.sqlite", "*.sqlite3", "*.sqlite-*", "*.sqlite3-*", "*.mdb",
     "*.mdf", "*.sdf", "*.rdb", "*.dump", "*dump.json", "*dump*.sql", "*backup*.sql", "*.sql.gz", "*.sql.bz2",
     "*.sql.xz", "*.sql.zst", "*.sqldump", "*.bak", "*.pcap", "*.pcapng", "*.log",
+    "*.pid", "celerybeat-schedule", "celerybeat-schedule[-.]*", ".coverage",
 )  # fmt: skip
 SECRET_FOLDERS = (
     ".aws", ".azure", ".cargo", ".chef", ".config", ".dayone", ".direnv", ".docker", ".gcloud", ".gem", ".gnupg",
-    ".gradle", ".irssi", ".kube", ".m2", ".mozilla", ".oci", ".purple", ".secrets", ".ssh", ".terraform", ".vagrant",
-    ".xchat2", "*.agilekeychain", "*.keychain",
+    ".gradle", ".idea", ".irssi", ".kube", ".m2", ".mozilla", ".netlify", ".oci", ".pip", ".pulumi", ".purple",
+    ".secrets", ".serverless", ".snowsql", ".ssh", ".terraform", ".vagrant", ".vercel", ".xchat2", "*.agilekeychain", "*.keychain",
 )  # fmt: skip
 # They hold no values.
 NO_SECRETS = (".env.example", ".env.sample", ".env.template", ".env.dist", ".env.defaults")
@@ -99,6 +105,9 @@ BUILT = re.compile(
     r"(^|/)(static|templates|translations|locales?|public|assets)/|\.mo$|(^|/)(dist|build|out)/.*\.(html|m?js|css)$"
 )
 NOT_BUILT = re.compile(r"(^|/)build/(lib|bdist)[^/]*/")
+# What a file begins with whose content Git LFS did not fetch, and no such file is larger (git-lfs, docs/spec.md).
+LFS_POINTER = b"version https://git-lfs.github.com/spec/v1\n"
+MAX_POINTER_BYTES = 1024
 # So many names stand in a warning.
 NAMED = 5
 # What points git to another repository than the one that its directory is in (git rev-parse --local-env-vars).
@@ -206,6 +215,8 @@ class Found:
     untracked: list[str] = field(default_factory=list)
     built: list[str] = field(default_factory=list)
     not_checked_out: list[str] = field(default_factory=list)
+    absent: list[str] = field(default_factory=list)
+    pointers: list[str] = field(default_factory=list)
     is_tracked: bool = False
     is_never_added: bool = False
 
@@ -252,8 +263,28 @@ def find(source: str, rules: Rules, about: str = "flask_app_source") -> Found:
             and not NOT_BUILT.search(path)
             and not _is_settled(source, path, rules)
         ]
+        found.absent = [
+            path
+            for path in found.absent
+            if not any(rules.excludes(place, path != place) for place in _with_parents(path))
+        ]
     _visit(source, "", False, rules, listed, found)
+    found.pointers = [path for path in found.paths if _is_pointer(os.path.join(source, path))]
     return found
+
+
+def _with_parents(path: str) -> list[str]:
+    parts = path.split("/")
+    return ["/".join(parts[:count]) for count in range(1, len(parts) + 1)]
+
+
+def _is_pointer(path: str) -> bool:
+    """Whether a file only names the content that Git LFS has of it."""
+    found = os.lstat(path)
+    if not stat.S_ISREG(found.st_mode) or found.st_size > MAX_POINTER_BYTES:
+        return False
+    with open(path, "rb") as stream:
+        return stream.read(len(LFS_POINTER)) == LFS_POINTER
 
 
 def _visit(
@@ -354,7 +385,7 @@ def _listed(source: str, found: Found, about: str) -> frozenset[str] | None:
     paths = _tracked(source, found, about)
     if paths is None:
         return None
-    found.is_tracked = bool(paths)
+    found.is_tracked = bool(paths or found.absent)
     if not paths:
         paths = _others(source, about)
         found.is_never_added = bool(paths)
@@ -369,16 +400,26 @@ def _tracked(source: str, found: Found, about: str) -> list[str] | None:
     listed = _git(source, about, "ls-files", "-z")
     if listed is None:
         return None
-    paths = []
+    paths, is_whole = [], True
     for path in listed:
         full = os.path.join(source, path)
-        if not os.path.isdir(full) or os.path.islink(full):
+        if not os.path.lexists(full):
+            is_whole = False
+        elif not os.path.isdir(full) or os.path.islink(full):
             paths.append(path)
         elif os.path.lexists(os.path.join(full, ".git")):
-            below = _tracked(full, Found(), about) or []
+            inside = Found()
+            below = _tracked(full, inside, about) or []
             paths += [os.path.join(path, name) for name in below]
+            found.absent += [os.path.join(path, name) for name in inside.absent]
+            found.not_checked_out += [os.path.join(path, name) for name in inside.not_checked_out]
         else:
             found.not_checked_out.append(path)
+    if not is_whole:
+        # A file that was removed and is still tracked is not meant. One of a sparse checkout has the tag S.
+        tagged = _git(source, about, "ls-files", "-z", "-t") or []
+        found.absent += [line[2:] for line in tagged if line.startswith("S ")]
+        found.absent = [it for it in found.absent if not os.path.lexists(os.path.join(source, it))]
     return paths
 
 
@@ -467,7 +508,17 @@ def _warnings(found: Found) -> Iterator[str]:
     if found.not_checked_out:
         yield (
             f"{_named(found.not_checked_out)} not checked out, so nothing of it is in the release. "
-            "Run: git submodule update --init"
+            "Run: git submodule update --init --recursive"
+        )
+    if found.absent:
+        yield (
+            f"{_named(found.absent)} not in the work tree, by git's sparse checkout, so not in the release. "
+            "Run: git sparse-checkout disable. Name what the app does not need in flask_app_exclude."
+        )
+    if found.pointers:
+        yield (
+            f"{_named(found.pointers)} in the release as a pointer of Git LFS and not as the file itself. "
+            "Run: git lfs pull"
         )
 
 

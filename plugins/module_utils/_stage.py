@@ -14,6 +14,7 @@ import hashlib
 import itertools
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import time
@@ -31,14 +32,26 @@ from ansible_collections.evenkeel.flask.plugins.module_utils import (
     _sandbox,
     _static,
     _unit,
+    _untrusted,
     _venv,
 )
 from ansible_collections.evenkeel.flask.plugins.module_utils._archive import ArchiveError
 
 # So long systemd waits for what it has killed; where it is told of the end, that takes no time.
 STOP_SECONDS = 1
+# Seconds beyond a command's own time in which systemd must have ended it.
+END_SECONDS = 60.0
+# Properties that give a sealed command a place to write or a network; their names in systemd.exec(5), and before 231.
+OPENING = (
+    "ReadWritePaths=", "ReadWriteDirectories=", "BindPaths=", "RuntimeDirectory=", "StateDirectory=", "CacheDirectory=",
+    "LogsDirectory=", "ConfigurationDirectory=", "RestrictAddressFamilies=", "NetworkNamespacePath=",
+)  # fmt: skip
+# The one family that leads nowhere; systemd 252 takes no empty list from systemd-run.
+SEAL = ("ProtectSystem=strict", "PrivateNetwork=yes", "RestrictAddressFamilies=AF_NETLINK")
 # What a unit without a PATH leaves to systemd, without the folders that only root needs.
 SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
+# Version and path of an interpreter. A path with a line break is quoted, so it is not taken for a lock.
+DESCRIBE = "import sys; path = sys.executable; print(sys.version, path if path.isprintable() else ascii(path))"
 # What the last line of evenkeel_preload.py begins with; what it knows of the app follows as JSON.
 MARK = "evenkeel: "
 OPTIMIZATIONS = "optimizations.json"
@@ -141,7 +154,7 @@ def stage(wanted: Wanted) -> None:
         os.symlink(os.path.relpath(venv, folder), os.path.join(folder, "venv"))
         _write_configuration(wanted, folder)
         places = [os.path.join(folder, place) for place in _drift.CODE]
-        _venv.run([wanted.python, "-m", "compileall", "-q", *places])
+        _venv.run([wanted.python, "-I", "-m", "compileall", "-q", *places])
         # From here on a path in the release may lead to what the app controls.
         _share(wanted, folder)
         _own(folder, wanted.user)
@@ -155,7 +168,7 @@ def stage(wanted: Wanted) -> None:
 def venv_name(python: str, folder: str) -> str:
     """Name a venv after all that decides what is in it: the lock and the interpreter."""
     try:
-        described = _venv.run([python, "-c", "import sys; print(sys.version, sys.executable)"])
+        described = _venv.run([python, "-I", "-c", DESCRIBE])
     except OSError as exc:
         raise ArchiveError(f"flask_app_python: {python} does not run: {exc.strerror}") from exc
     if described.returncode != 0:
@@ -212,6 +225,11 @@ def _share(wanted: Wanted, folder: str) -> None:
                 raise ArchiveError(
                     f"flask_app_shared_paths: {path} lies behind {os.path.relpath(above, folder)}, which is a "
                     "symbolic link of the source; name where it leads."
+                )
+            if os.path.lexists(above) and not os.path.isdir(above):
+                raise ArchiveError(
+                    f"flask_app_shared_paths: {path} lies behind {os.path.relpath(above, folder)}, which is a file "
+                    "of the source; name another path, or name the file in flask_app_exclude."
                 )
             if not os.path.isdir(above):
                 os.mkdir(above, 0o755)
@@ -342,12 +360,14 @@ def run_in(
     @param environment: variables that a slot does not have
     @param sealed: without network, sockets and a place to write, so that it changes nothing. The
         output is then that of stdout alone, or of stderr where it fails
-    @raises ArchiveError: on a host without the slot's unit
+    @raises ArchiveError: on a host without the slot's unit or without systemd, and for a command that does not end
     """
     try:
         inherited = _unit.properties(_unit.read(layout), layout, folder)
     except _unit.UnitError as exc:
         raise ArchiveError(str(exc)) from exc
+    except OSError as exc:
+        raise ArchiveError(f"systemctl cannot be run: {exc.strerror or exc}.") from exc
     properties: list[str] = [
         # A unit of an earlier version has no PATH. The unit's own comes later and replaces it.
         f"Environment=PATH={folder}/venv/bin:{SYSTEM_PATH}",
@@ -362,10 +382,8 @@ def run_in(
         "RuntimeDirectoryPreserve=yes",
     ]
     if sealed:
-        # The one family that leads nowhere; systemd 252 takes no empty list from systemd-run.
-        opened = ("ReadWritePaths=", "RestrictAddressFamilies=")
-        properties = [item for item in properties if not item.startswith(opened)]
-        properties += ["PrivateNetwork=yes", "RestrictAddressFamilies=AF_NETLINK"]
+        properties = [item for item in properties if not item.startswith(OPENING)]
+        properties += SEAL
     if timeout is not None:
         properties += [f"RuntimeMaxSec={timeout:g}"]
     begun = time.monotonic()
@@ -374,7 +392,7 @@ def run_in(
     # systemd-run would look for the program in its own PATH, env looks in the release's.
     line = ["systemd-run", "--wait", "--pipe", "--quiet", f"--unit={unit}", *options]
     line += ["--", "/usr/bin/env", *command]
-    done = _venv.run(line, stderr=subprocess.PIPE) if sealed else _venv.run(line)
+    done = _run_unit(line, unit, timeout, subprocess.PIPE if sealed else subprocess.STDOUT)
     said = done.stderr if sealed and done.returncode != 0 else done.stdout
     status = _main_status(unit) if done.returncode != 0 else 0
     if done.returncode == 1 and said.startswith("Unknown assignment: "):
@@ -389,6 +407,27 @@ def run_in(
     return status, said
 
 
+def _run_unit(
+    line: Sequence[str], unit: str, timeout: float | None, stderr: int
+) -> subprocess.CompletedProcess[str]:
+    """Run systemd-run, and leave no unit behind that outlives its time.
+
+    @raises ArchiveError: when it cannot be run, or does not end
+    """
+    limit = (_untrusted.MAX_RUN_SECONDS if timeout is None else timeout) + END_SECONDS
+    try:
+        return _venv.run(line, timeout=limit, stderr=stderr)
+    except subprocess.TimeoutExpired as exc:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            _venv.run(["systemctl", "kill", "--signal=SIGKILL", unit], timeout=END_SECONDS)
+        raise ArchiveError(
+            f"{unit}: systemd did not end this command within {limit:g} s, and it was killed; see what holds it: "
+            f"systemctl status {unit}"
+        ) from exc
+    except OSError as exc:
+        raise ArchiveError(f"{line[0]} cannot be run: {exc.strerror or exc}.") from exc
+
+
 def _main_status(unit: str) -> int | None:
     """Return the exit status of a unit's main process, and forget the unit; V(None) if it did not exit.
 
@@ -400,6 +439,19 @@ def _main_status(unit: str) -> int | None:
     found = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
     exited = found.get("ExecMainCode") == str(os.CLD_EXITED)
     return int(found["ExecMainStatus"]) if exited else None
+
+
+def words(command: str) -> list[str]:
+    """Split a command of the team as a shell does.
+
+    @raises ArchiveError: for a quotation that does not end
+    """
+    try:
+        return shlex.split(command)
+    except ValueError as exc:
+        raise ArchiveError(
+            f"{command!r} cannot be split into words ({exc}); correct its quotation marks."
+        ) from exc
 
 
 def command_environment(folder: str) -> dict[str, str]:

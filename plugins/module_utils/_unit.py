@@ -138,7 +138,8 @@ def _lines(text: str) -> Iterator[str]:
         line = line.strip()
         if line.startswith(("#", ";")):
             continue
-        if line.endswith("\\"):
+        # Two of them are one that is meant.
+        if (len(line) - len(line.rstrip("\\"))) % 2:
             begun.append(line[:-1])
         elif begun or line:
             yield " ".join([*begun, line])

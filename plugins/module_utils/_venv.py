@@ -106,7 +106,9 @@ def make(python: str, venv: str, fill: Callable[[], None]) -> None:
     if os.path.isdir(venv):
         shutil.rmtree(venv)
     try:
-        _check(run([python, "-m", "venv", "--without-pip", venv]), f"{python} cannot make a venv")
+        _check(
+            run([python, "-I", "-m", "venv", "--without-pip", venv]), f"{python} cannot make a venv"
+        )
         fill()
         with open(os.path.join(venv, DONE), "w", encoding="utf-8"):
             pass

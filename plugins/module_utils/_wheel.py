@@ -15,16 +15,20 @@ import base64
 import configparser
 import csv
 import email
+import errno
 import glob
 import io
+import lzma
 import os
 import re
 import shutil
+import stat
 import zipfile
+import zlib
 from collections.abc import Iterable, Mapping
 from typing import IO
 
-from ansible_collections.evenkeel.flask.plugins.module_utils import _archive
+from ansible_collections.evenkeel.flask.plugins.module_utils import _archive, _untrusted
 from ansible_collections.evenkeel.flask.plugins.module_utils._archive import ArchiveError
 
 SCHEMES = ("purelib", "platlib", "scripts", "headers", "data")
@@ -41,6 +45,14 @@ if __name__ == "__main__":
 ENTRY = re.compile(r"([\w.]+)\s*:\s*([\w.]+)\s*(?:\[[^\]]*\])?")
 # The kernel reads no more of a script's first line (man 2 execve).
 MAX_SHEBANG_BYTES = 127
+# What zipfile raises for an archive that is damaged, encrypted or compressed in an unknown way, and what
+# its contents raise. An unknown compression is a NotImplementedError, which is a RuntimeError.
+INVALID = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError),
+    *(KeyError, ValueError, configparser.Error),
+)
+# What the system says of a name that no file can have, or that another member has as a directory.
+BAD_NAMES = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG)
 
 
 def locked(wheels: str, lock: str) -> list[str]:
@@ -105,7 +117,9 @@ def _install(wheel: str, root: str, places: Mapping[str, str], own: set[str]) ->
     try:
         with zipfile.ZipFile(wheel) as archive:
             _Installation(archive, wheel, root, places, own).run()
-    except (zipfile.BadZipFile, KeyError, ValueError, configparser.Error) as exc:
+    except (*INVALID, OSError) as exc:
+        if isinstance(exc, OSError) and exc.errno not in BAD_NAMES:
+            raise
         raise ArchiveError(f"{os.path.basename(wheel)} is not a valid wheel: {exc}.") from exc
 
 
@@ -143,7 +157,7 @@ class _Installation:
                 self._extract(info)
         entries = f"{about}/entry_points.txt"
         if entries in self.archive.namelist() and "scripts" in self.places:
-            self._write_scripts(self.archive.read(entries).decode())
+            self._write_scripts(self.archive.read(entries).decode("utf-8-sig"))
         self._write(os.path.join(self.site, about, "INSTALLER"), io.BytesIO(INSTALLER.encode()))
         self._write_record(os.path.join(self.site, about, "RECORD"))
 
@@ -162,7 +176,8 @@ class _Installation:
         if scheme not in self.places:
             return
         place = os.path.join(self.places[scheme], path)
-        executable = info.external_attr >> 16 & 0o111 != 0
+        mode = info.external_attr >> 16
+        executable = stat.S_ISREG(mode) and mode & 0o111 != 0
         with self.archive.open(info) as stream:
             if scheme != "scripts":
                 self._write(place, stream, executable)
@@ -174,6 +189,9 @@ class _Installation:
 
     def _scheme(self, name: str) -> tuple[str, str]:
         """Which directory a member goes to, and where in it."""
+        if not name.startswith("/"):
+            # Some tools write "./shop.py", and pip takes it.
+            name = "/".join(_untrusted.parts(name))
         why = _archive.refusal(name, "file")
         if why or "\\" in name or "\0" in name:
             raise ValueError(why or f"{name!r} is no portable path")

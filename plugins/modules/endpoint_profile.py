@@ -338,11 +338,7 @@ def routes(layout: _release.Layout, slot: str, user: str) -> list[str]:
         folder,
         _profile.MARK,
     ]
-    try:
-        ran = _stage.run_in(folder, user, layout, command, LOAD_SECONDS)
-    except ArchiveError as exc:
-        raise _http.ArgumentError(str(exc)) from exc
-    return _profile.read_routes(*ran)
+    return _profile.read_routes(*_stage.run_in(folder, user, layout, command, LOAD_SECONDS))
 
 
 def watch(layout: _release.Layout, slot: str) -> _workers.Watch:
@@ -400,7 +396,7 @@ def main() -> None:
                 msg="Nothing is measured in check mode: users would feel the load.",
             )
         found = profile(params, layout)
-    except _http.ArgumentError as error:
+    except (_http.ArgumentError, _release.ReleaseError, ArchiveError, OSError) as error:
         module.fail_json(msg=str(error), measured=False)
     for warning in found.pop("warnings"):
         module.warn(warning)

@@ -128,7 +128,6 @@ missing:
 """
 
 import os
-import shlex
 from collections.abc import Sequence
 
 from ansible_collections.evenkeel.flask.plugins.module_utils import (
@@ -140,6 +139,7 @@ from ansible_collections.evenkeel.flask.plugins.module_utils import (
     _release,
     _stage,
 )
+from ansible_collections.evenkeel.flask.plugins.module_utils._archive import ArchiveError
 from ansible_collections.evenkeel.flask.plugins.module_utils._module import AnsibleModule
 from ansible_collections.evenkeel.flask.plugins.module_utils._preflight import Doubt, Problem
 
@@ -177,16 +177,19 @@ def main() -> None:
 
     try:
         after, before = scripts(params["release"]), scripts(params["against"])
-    except OSError as error:
+        url = _stage.database_url(folder)
+        command = _stage.words(params["command"])
+    except (ArchiveError, OSError) as error:
         module.fail_json(msg=str(error))
-    url = _stage.database_url(folder)
     is_postgres = _postgres.speaks(url)
     dialect = _migrations.dialect(url)
     read = {name: _alembic.read(name, text, dialect) for name, text in after.items()}
     heads = _pg_catalog.heads(url, ASK_SECONDS) if is_postgres and after else []
     todo = _migrations.pending(before, read, heads)
-    command = shlex.split(params["command"])
-    reading = _migrations.read(todo, command, offline if command else None, dialect)
+    try:
+        reading = _migrations.read(todo, command, offline if command else None, dialect)
+    except (ArchiveError, OSError) as error:
+        module.fail_json(msg=str(error))
     every = [change for changes in reading.changes.values() for change in changes]
     tables, indexes = _migration_rules.tables(every), _migration_rules.indexes(every)
     catalog = _migration_rules.Catalog(dialect=dialect)

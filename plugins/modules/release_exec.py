@@ -100,7 +100,6 @@ invalid_indexes:
 
 import os
 import random
-import shlex
 import time
 from collections.abc import Sequence
 
@@ -150,10 +149,14 @@ def main() -> None:
         module.exit_json(changed=True, output=[])
     if not os.path.isdir(folder):
         module.fail_json(msg=f"{folder} is not there. Stage the release first.", output=[])
-    user, command = params["user"] or params["name"], shlex.split(params["command"])
-    url = _stage.database_url(folder)
+    user = params["user"] or params["name"]
+    try:
+        command = _stage.words(params["command"])
+        url = _stage.database_url(folder)
+        own = _stage.environment(folder).get("PGOPTIONS", "")
+    except (ArchiveError, OSError) as exc:
+        module.fail_json(msg=str(exc), output=[])
     url = url if params["lock_timeout"] and _postgres.speaks(url) else ""
-    own = _stage.environment(folder).get("PGOPTIONS", "")
     settings = _lock_timeout.options(params["lock_timeout"], own)
     words = [f"PGOPTIONS={settings}", *command] if settings else command
     remedies: dict[str, str] = {}
@@ -172,7 +175,7 @@ def main() -> None:
             random.random,
             invalid,
         )
-    except ArchiveError as exc:
+    except (ArchiveError, OSError) as exc:
         module.fail_json(msg=str(exc), output=[])
     output = outcome.output
     result = {

@@ -65,7 +65,9 @@ def python_with(requirements: Sequence[str], cache: str, folder: str) -> str:
         raise Inconclusive(
             f"checks.suite.requirements: {error.filename} cannot be read: {error.strerror}"
         ) from None
-    content = [sys.executable, sys.version, *requirements, *digests]
+    except _archive.ArchiveError as error:
+        raise Inconclusive(f"checks.suite.requirements: {error}") from None
+    content = [sys.executable, sys.version, [*requirements], digests]
     key = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
     venv = os.path.join(cache, f"suite-{key}")
     python = os.path.join(venv, "bin", "python")

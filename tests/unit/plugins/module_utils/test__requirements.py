@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.evenkeel.flask.plugins.module_utils import _requirements
+from ansible_collections.evenkeel.flask.plugins.module_utils._archive import ArchiveError
 from ansible_collections.evenkeel.flask.plugins.module_utils._requirements import Reader
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -176,6 +177,12 @@ class TestReferences:
     def test_what_always_means_the_same_is_told_apart(self, tree, line, is_pinned):
         (found,) = read(tree, line).references
         assert _requirements.is_pinned(found) is is_pinned
+
+    def test_an_encoding_that_is_not_known_is_named(self, tree):
+        path = tree / "requirements.txt"
+        path.write_text("# -*- coding: nonsense -*-\nflask\n")
+        with pytest.raises(ArchiveError, match=r"requirements\.txt: its first lines name an enc"):
+            Reader([], {}).file(str(path))
 
     def test_files_that_include_each_other_are_read_once(self, tree):
         (tree / "sub").mkdir()
@@ -372,7 +379,7 @@ class TestWrite:
             ("flask>=3", "flask>=3"),
             ("flask==3 \\\n  --hash=sha256:00", "flask==3 \\\n  --hash=sha256:00"),
             ("-c /etc/pins.txt", "-c /etc/pins.txt"),
-            ("--find-links=./wheels", "--find-links={top}/./wheels"),
+            ("--find-links=./wheels", "--find-links {top}/./wheels"),
         ],
     )
     def test_a_line(self, tree, tmp_path, line, put):
@@ -416,6 +423,37 @@ class TestWrite:
     def test_a_branch_becomes_its_commit(self, tree, line, put):
         (found,) = read(tree, line).references
         assert _requirements.replaced(found, COMMIT) == put
+
+    @pytest.mark.parametrize(
+        "line",
+        [
+            *("-f wheels", "-fwheels", "--find-links wheels", "--find-links=wheels"),
+            *('-f "wheels"', "--find-links='wheels'", "--pre -f wheels", "-f wheels --pre"),
+            "--index-url https://x/${TOKEN}/y --find-links wheels",
+        ],
+    )
+    @pytest.mark.parametrize("folder", ["plain", "with space", "with'quote"])
+    def test_a_folder_of_archives_is_found_from_the_written_file(self, tmp_path, line, folder):
+        top = tmp_path / folder
+        (top / "wheels").mkdir(parents=True)
+        (top / "my needs.txt").write_text(f"{line}\nflask\n")
+        (top / "requirements.txt").write_text('-r "my needs.txt"\n')
+        reader = Reader([], {})
+        reader.file(str(top / "requirements.txt"))
+        out = tmp_path / f"out {folder}"
+        out.mkdir()
+        written = _requirements.write(reader.inputs, {}, str(out))
+        again = Reader([], {})
+        again.file(next(iter(written)))
+        assert [*again.inputs.files] == [*written]
+        assert again.inputs.folders == reader.inputs.folders == [str(top / "wheels")]
+        (option,) = reader.inputs.index_options
+        assert ("${TOKEN}" in option) == ("${TOKEN}" in line)
+        elsewhere = tmp_path / "options.txt"
+        elsewhere.write_text(option)
+        moved = Reader([], {})
+        moved.file(str(elsewhere))
+        assert moved.inputs.folders == [str(top / "wheels")]
 
 
 class TestProject:

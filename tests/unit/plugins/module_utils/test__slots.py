@@ -45,6 +45,27 @@ def test_the_kernel_lists_a_connection_that_waits_in_the_backlog(tmp_path):
             assert _slots.open_connections(table.read(), path) == 1
 
 
+def test_a_name_that_looks_like_a_connection_delays_a_stop_by_its_time_and_no_longer(tmp_path):
+    """An app chooses the names of its sockets, with line breaks too, so root cannot believe the table."""
+    layout = _release.Layout("shop", str(tmp_path), run="/r")
+    row = f"0: 00000003 00000000 00000000 0001 03 1 {layout.socket('blue')}"
+    waits = []
+    with socket.socket(socket.AF_UNIX) as false:
+        false.bind(f"\0{os.getpid()}\n{row}\n")
+        slots = _slots.Slots(
+            layout,
+            _release.Host(),
+            drain_timeout=1.0,
+            clock=lambda: sum(waits),
+            sleep=waits.append,
+        )
+        slots._drain("blue")
+    assert 1.0 <= sum(waits) <= 1.0 + _slots.POLL_SECONDS
+    waits.clear()
+    slots._drain("blue")
+    assert waits == []
+
+
 def line(**record):
     return json.dumps({"slot": "green", "release": "r2", **record})
 

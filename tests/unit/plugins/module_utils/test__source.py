@@ -17,7 +17,7 @@ from ansible_collections.evenkeel.flask.plugins.module_utils._source import Rule
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-# Names of secret files in public lists (gitleaks, gitrob, shhgit), and those of the finding.
+# Names of secret files in public lists (gitleaks, gitrob, shhgit, GitHub's gitignore templates), and those of the finding.
 PUBLIC = [
     ".env",
     ".env.local",
@@ -114,6 +114,36 @@ PUBLIC = [
     "prod.env",
     "x.age",
     ".pg_service.conf",
+    "secret_key",
+    ".secret_key",
+    "secret_key.txt",
+    "api_key.txt",
+    ".api_key",
+    "access_token",
+    "oauth_token.txt",
+    ".github_token",
+    "gcp-credentials.json",
+    "credentials-prod.json",
+    "aws_credentials",
+    "private_key.txt",
+    "deploy_key",
+    ".vault",
+    "ansible_vault_pass",
+    "rclone.conf",
+    ".sentryclirc",
+    ".databrickscfg",
+    ".clasprc.json",
+    ".dev.vars",
+    "local.settings.json",
+    "age.agekey",
+    "passwords.csv",
+    "celerybeat-schedule",
+    "celerybeat-schedule.db",
+    "celerybeat.pid",
+    ".idea/dataSources.xml",
+    ".serverless/state.json",
+    ".pip/pip.conf",
+    ".snowsql/config",
 ]
 
 
@@ -287,6 +317,32 @@ class TestWorkTree:
         lay(tracked, "vendor/lib/secret", "embedded/secret")
         files, _warnings = shipped(tracked)
         assert files == APP | {".gitmodules", "vendor/lib/lib.py", "embedded/lib.py"}
+
+    @pytest.mark.parametrize("excluded", [(), ("static/",), ("static/app.css",), ("*.css",)])
+    def test_a_file_that_a_sparse_checkout_leaves_out_is_named(self, tracked, excluded):
+        git(tracked, "sparse-checkout", "set", "--no-cone", "/*", "!/static/app.css")
+        files, warnings = shipped(tracked, exclude=excluded)
+        assert "static/app.css" not in files
+        named = [line for line in warnings if "static/app.css is not in the work tree" in line]
+        assert len(named) == (not excluded)
+
+    @pytest.mark.parametrize("is_tracked", [True, False])
+    def test_a_pointer_of_git_lfs_in_the_place_of_a_file_is_named(
+        self, tracked, tmp_path, is_tracked
+    ):
+        pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 9\n"
+        (tracked / "static" / "logo.png").write_text(pointer)
+        git(tracked, "add", "static/logo.png")
+        (tracked / "static" / "about.txt").write_text(f"# {pointer}")
+        git(tracked, "add", "static/about.txt")
+        source = tracked
+        if not is_tracked:
+            source = tmp_path / "plain"
+            shutil.copytree(tracked, source, ignore=shutil.ignore_patterns(".git"))
+        _files, warnings = shipped(source)
+        found = [line for line in warnings if "pointer of Git LFS" in line]
+        assert [line.split(" is ")[0] for line in found] == ["flask_app_source: static/logo.png"]
+        assert found[0].endswith("Run: git lfs pull")
 
     def test_a_submodule_that_is_not_checked_out_is_named(self, tracked, tmp_path):
         other = tmp_path / "other"

@@ -28,7 +28,7 @@ from ansible_collections.evenkeel.flask.plugins.module_utils import (
     _venv,
 )
 from ansible_collections.evenkeel.flask.plugins.module_utils._archive import ArchiveError
-from ansible_collections.evenkeel.flask.tests.unit.plugins.wheels import make_pip, make_wheel
+from ansible_collections.evenkeel.flask.tests.unit.plugins.wheels import make_wheel
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files to another user")
 
@@ -83,7 +83,7 @@ def _wheels(tmp_path, content):
     """The wheels, one of them locked."""
     folder = tmp_path / "of-wheels" / "wheels"
     folder.mkdir(parents=True)
-    make_pip(folder)
+    make_wheel(folder, "unlocked")
     tiny = make_wheel(folder, "tiny")
     lock = _archive.lock_line(tiny.name, _archive.file_digest(str(tiny)))
     (content / _archive.LOCK).write_text(f"{lock}\n")
@@ -155,6 +155,7 @@ def test_a_path_below_a_shared_one_is_reached_through_its_link(wanted, tmp_path,
     ("path", "why"),
     [
         ("there/uploads", "lies behind app/there, which is a symbolic link of the source"),
+        ("shop.py/uploads", "lies behind app/shop.py, which is a file of the source"),
         ("../x", "leaves the source"),
         (".", "is the source itself"),
     ],
@@ -163,6 +164,7 @@ def test_a_shared_path_that_is_elsewhere_is_refused(wanted, tmp_path, path, why)
     app = tmp_path / "r" / "app"
     app.mkdir(parents=True)
     (app / "there").symlink_to("instance")
+    (app / "shop.py").touch()
     with pytest.raises(ArchiveError, match=f"flask_app_shared_paths: .*{why}"):
         _stage._share(replace(wanted, shared=("instance", path)), str(tmp_path / "r"))
     assert not Path(wanted.layout.path("shared")).exists()
@@ -470,7 +472,7 @@ class TestRunIn:
         main = {"shown": "ExecMainCode=1\nExecMainStatus=3\n"}
         monkeypatch.setattr(self, "main", main, raising=False)
 
-        def run(command, *_args):
+        def run(command, *_args, **_options):
             if "cat" in command:
                 return subprocess.CompletedProcess(command, 0, UNIT)
             if command[0] == "systemctl":
@@ -501,6 +503,47 @@ class TestRunIn:
     def test_a_command_may_take_as_long_as_it_likes_where_nothing_is_said(self, ran):
         _stage.run_in("/srv/shop/releases/a", "web", _release.Layout("shop"), ["flask"])
         assert not [option for option in ran[0] if "RuntimeMaxSec" in option]
+
+    @pytest.mark.parametrize(
+        ("raised", "message"),
+        [
+            (FileNotFoundError(2, "No such file"), r"^systemd-run cannot be run: No such file\.$"),
+            (
+                subprocess.TimeoutExpired("x", 1),
+                r"did not end this command within 70 s, and it was",
+            ),
+        ],
+    )
+    def test_a_systemd_that_fails_is_named_and_leaves_no_command(
+        self, monkeypatch, raised, message
+    ):
+        ran = []
+
+        def run(command, *_args, **options):
+            ran.append((command[:2], options.get("timeout")))
+            if command[0] == "systemd-run":
+                raise raised
+            return subprocess.CompletedProcess(command, 0, UNIT)
+
+        monkeypatch.setattr(_venv, "run", run)
+        layout = _release.Layout("shop")
+        with pytest.raises(ArchiveError, match=message):
+            _stage.run_in("/srv/shop/releases/a", "web", layout, ["flask"], timeout=10.0)
+        assert (["systemd-run", "--wait"], 10 + _stage.END_SECONDS) in ran
+        is_killed = ["systemctl", "kill"] in [command for command, _timeout in ran]
+        assert is_killed == isinstance(raised, subprocess.TimeoutExpired)
+
+    def test_a_command_may_take_longer_than_any_other_program(self, monkeypatch):
+        """A migration's own limit counts, and not the one for what is stuck."""
+        seen = []
+
+        def run(command, *_args, **options):
+            seen.append(options.get("timeout") or 0)
+            return subprocess.CompletedProcess(command, 0, UNIT)
+
+        monkeypatch.setattr(_venv, "run", run)
+        _stage.run_in("/srv/shop/releases/a", "web", _release.Layout("shop"), ["x"], 10_000.0)
+        assert max(seen) > 10_000
 
     def test_a_command_runs_as_the_app_in_its_release(self, ran):
         layout = _release.Layout("shop")

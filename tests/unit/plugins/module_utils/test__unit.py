@@ -150,6 +150,49 @@ def test_other_specifiers_are_resolved(value, resolved):
     assert _unit.properties(f"[Service]\nX={value}\n", LAYOUT, FOLDER) == [f"X={resolved}"]
 
 
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        pytest.param("X=a\\\nY=b", [("X", "a Y=b")], id="continued"),
+        pytest.param("X=a\\\\\nY=b", [("X", "a\\\\"), ("Y", "b")], id="a backslash that is meant"),
+        pytest.param("X=a\\\\\\\nY=b", [("X", "a\\\\ Y=b")], id="that, and continued"),
+        pytest.param("X=1\nX=\nX=2", [("X", "1"), ("X", ""), ("X", "2")], id="reset"),
+        pytest.param("X='a b' \"c\"", [("X", "'a b' \"c\"")], id="quotes are systemd-run's"),
+        pytest.param("X=a # b ; c", [("X", "a # b ; c")], id="no comment behind a value"),
+        pytest.param("X=a=b", [("X", "a=b")], id="an equals sign in a value"),
+        pytest.param("X = a", [("X", "a")], id="spaces"),
+    ],
+)
+def test_a_line_is_what_systemd_reads(text, values):
+    assert list(_unit.assignments(f"[Service]\n{text}\n")) == values
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *(
+            "ReadWritePaths=/data",
+            "ReadWriteDirectories=/data",
+            "BindPaths=/data",
+            "StateDirectory=x",
+        ),
+        *("CacheDirectory=x", "LogsDirectory=x", "RuntimeDirectory=x", "ConfigurationDirectory=x"),
+        *("ProtectSystem=no", "PrivateNetwork=no", "NetworkNamespacePath=/run/x"),
+        "RestrictAddressFamilies=AF_PACKET",
+    ],
+)
+def test_no_drop_in_opens_a_sealed_command(command, line):
+    properties = command(f"{rendered()}\n[Service]\n{line}\n", sealed=True)
+    name = line.partition("=")[0]
+    values = [item for item in properties if item.startswith(f"{name}=")]
+    assert line not in values[-1:]
+    assert properties[-3:] == [
+        "ProtectSystem=strict",
+        "PrivateNetwork=yes",
+        "RestrictAddressFamilies=AF_NETLINK",
+    ]
+
+
 NAMES = st.from_regex(r"[A-Z][A-Za-z]{1,20}", fullmatch=True)
 VALUES = st.from_regex(r"([a-z0-9~@][a-z0-9 /:=~@._-]*[a-z0-9])?", fullmatch=True)
 NOISE = st.sampled_from(["", "# a comment", "; another", "#X=1", "[Service]"])

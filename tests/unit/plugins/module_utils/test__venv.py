@@ -13,9 +13,7 @@ import time
 import pytest
 from ansible_collections.evenkeel.flask.plugins.module_utils import _archive, _venv
 from ansible_collections.evenkeel.flask.plugins.module_utils._archive import ArchiveError
-from ansible_collections.evenkeel.flask.tests.unit.plugins.wheels import (
-    make_wheel,
-)
+from ansible_collections.evenkeel.flask.tests.unit.plugins.wheels import make_wheel
 
 
 @pytest.fixture(name="unpacked")

@@ -199,6 +199,68 @@ class TestInstall:
         ):
             _wheel.install([str(wheel)], str(venv))
 
+    @pytest.mark.parametrize(
+        "names",
+        [
+            pytest.param(["shop", "shop/__init__.py"], id="a directory in the place of a file"),
+            pytest.param(["shop/__init__.py", "shop"], id="a file in the place of a directory"),
+            pytest.param(["x" * 300], id="a name that no file system takes"),
+        ],
+    )
+    def test_a_wheel_whose_names_cannot_be_files_is_named(self, tmp_path, venv, names):
+        wheel = make_wheel(tmp_path, "shop", files=dict.fromkeys(names, ""))
+        with pytest.raises(
+            ArchiveError, match=r"^shop-1\.0-py3-none-any\.whl is not a valid wheel"
+        ):
+            _wheel.install([str(wheel)], str(venv))
+
+    @pytest.mark.parametrize(
+        ("at", "changed"),
+        [
+            pytest.param(6, b"\1\0", id="encrypted"),
+            pytest.param(8, b"\x09\0", id="an unknown compression"),
+            pytest.param(8, b"\x08\0", id="not what deflate writes"),
+            pytest.param(8, b"\x0e\0", id="not what LZMA writes"),
+        ],
+    )
+    def test_a_wheel_that_cannot_be_decompressed_is_named(self, tmp_path, venv, at, changed):
+        wheel = make_wheel(tmp_path, "shop", files={"shop.py": "x = 1\n" * 9})
+        data = bytearray(wheel.read_bytes())
+        # Flags and method stand in the header of the file and in the directory at the end.
+        directory = data.index(b"PK\1\2")
+        data[at : at + 2] = data[directory + at + 2 : directory + at + 4] = changed
+        wheel.write_bytes(data)
+        with pytest.raises(
+            ArchiveError, match=r"^shop-1\.0-py3-none-any\.whl is not a valid wheel"
+        ):
+            _wheel.install([str(wheel)], str(venv))
+
+    @pytest.mark.parametrize("name", ["./shop.py", ".//shop.py", "x//shop.py", "x/./shop.py"])
+    def test_a_path_that_is_not_normalized_means_the_same_as_with_pip(self, tmp_path, venv, name):
+        wheel = make_wheel(tmp_path, "shop", files={name: "x"})
+        _wheel.install([str(wheel)], str(venv))
+        assert (venv / "lib" / PYTHON / "site-packages" / name).read_text() == "x"
+
+    @pytest.mark.parametrize(
+        ("mode", "expected"),
+        [
+            (stat.S_IFREG | 0o755, 0o755),
+            (stat.S_IFREG | 0o710, 0o755),
+            (stat.S_IFREG | 0o600, 0o644),
+            (0o755, 0o644),
+            (0, 0o644),
+        ],
+    )
+    def test_what_is_executable_is_as_with_pip(self, tmp_path, venv, mode, expected):
+        wheel = make_wheel(tmp_path, "shop")
+        info = zipfile.ZipInfo("shop.sh")
+        info.external_attr = mode << 16
+        with zipfile.ZipFile(wheel, "a") as archive:
+            archive.writestr(info, "")
+        _wheel.install([str(wheel)], str(venv))
+        found = venv / "lib" / PYTHON / "site-packages" / "shop.sh"
+        assert stat.S_IMODE(found.stat().st_mode) == expected
+
     def test_a_format_that_is_not_known_is_refused(self, tmp_path, venv):
         wheel = make_wheel(tmp_path, "shop", files={})
         with zipfile.ZipFile(wheel, "w") as archive:

@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
-from ansible_collections.evenkeel.flask.plugins.module_utils import _build, _release
-from hypothesis import given
+import os
+import tempfile
+
+from ansible_collections.evenkeel.flask.plugins.module_utils import _archive, _build, _release
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 TEXTS = st.one_of(st.sampled_from(["", "a", "b", "a=b", '", "', "\n", "\0"]), st.text(max_size=3))
@@ -18,6 +21,24 @@ INPUTS = st.tuples(TEXTS, FILES, FILES, st.lists(TEXTS, max_size=2))
 def test_two_releases_have_one_id_only_if_they_are_the_same(one, other):
     ids = [_release.release_id("1.0", *each) for each in (one, other)]
     assert (ids[0] == ids[1]) == (one == other)
+
+
+NAMES = st.text("a\nlink\\ ", min_size=1, max_size=8)
+LINKS = st.dictionaries(NAMES, NAMES, max_size=3)
+
+
+def tree_of(links):
+    with tempfile.TemporaryDirectory() as folder:
+        for name, target in links.items():
+            os.symlink(target, os.path.join(folder, name))
+        return _archive.tree_digest(folder)
+
+
+@given(LINKS, LINKS)
+@example({"a": "x", "b\nc": "y"}, {"a": "x\nb", "c": "y"})
+@example({"a": "x\nb", "c": "y"}, {"a": "x", "b\nc": "y"})
+def test_two_trees_have_one_digest_only_if_they_are_the_same(one, other):
+    assert (tree_of(one) == tree_of(other)) == (one == other)
 
 
 @given(FILES, FILES)

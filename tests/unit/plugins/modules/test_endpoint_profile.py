@@ -13,6 +13,7 @@ import yaml
 from ansible_collections.evenkeel.flask.plugins.module_utils import (
     _archive,
     _profile,
+    _release,
     _slots,
     _stage,
 )
@@ -136,3 +137,22 @@ def test_every_value_that_is_returned_is_documented(profile):
     assert set(endpoint["loops"][0]) == set(described["loops"]["contains"])
     assert set(docs["endpoints"]["sample"][0]["loops"][0]) == set(described["loops"]["contains"])
     assert yaml.safe_load(endpoint_profile.EXAMPLES)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        _archive.ArchiveError("systemd-run cannot be run: No such file or directory."),
+        _release.ReleaseError("systemctl show did not end within 60 s."),
+        TimeoutError("systemctl did not end within 7200 s."),
+    ],
+)
+def test_a_systemd_that_fails_is_a_message(profile, monkeypatch, error):
+    def fail(*_args):
+        raise error
+
+    monkeypatch.setattr(_stage, "run_in", fail)
+    monkeypatch.setattr(_slots, "unit_state", fail)
+    for endpoints in ([], ["/"]):
+        said, _server = profile(endpoints=endpoints)
+        assert (said["failed"], said["msg"]) == (True, str(error))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import pytest
 import yaml
 from ansible_collections.evenkeel.flask.plugins.module_utils import _pg_catalog, _stage
+from ansible_collections.evenkeel.flask.plugins.module_utils._archive import ArchiveError
 from ansible_collections.evenkeel.flask.plugins.module_utils._migration_rules import Catalog, Table
 from ansible_collections.evenkeel.flask.plugins.module_utils._preflight import Problem
 from ansible_collections.evenkeel.flask.plugins.modules import migration_info
@@ -100,6 +101,24 @@ def test_a_database_that_does_not_answer_makes_each_table_large(look, monkeypatc
 def test_in_check_mode_there_is_no_release_yet(look):
     said = look(release="c", command="flask db upgrade")
     assert (said["new"], said["refused"], said["missing"]) == ([], [], ["0001_first.py"])
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ArchiveError("systemd is away."), TimeoutError("systemctl did not end within 7200 s.")],
+)
+def test_a_command_that_cannot_be_run_is_a_message(look, monkeypatch, error):
+    def run_in(*_args, **_options):
+        raise error
+
+    monkeypatch.setattr(_stage, "run_in", run_in)
+    said = look(command="flask db upgrade")
+    assert (said["failed"], said["msg"]) == (True, str(error))
+
+
+def test_a_quotation_that_does_not_end_is_a_message(look):
+    said = look(command="flask 'db upgrade")
+    assert said["msg"].startswith('"flask \'db upgrade" cannot be split into words (No closing')
 
 
 def test_every_value_that_is_returned_is_documented(look):

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from ansible_collections.evenkeel.flask.plugins.module_utils import _archive
 from ansible_collections.evenkeel.flask.plugins.module_utils._checks.trial import (
     Failed,
     Inconclusive,
@@ -374,6 +375,23 @@ def test_other_needs_are_another_venv(venvs, tmp_path, monkeypatch):
     third = venvs("needs.txt")
     assert len({first, second, third}) == len(made(tmp_path)) == 3
     assert venvs("needs.txt") == third
+
+
+def test_a_requirement_is_not_taken_for_the_digest_of_a_file(venvs, tmp_path, monkeypatch):
+    """A digest is a name that an index can have."""
+    monkeypatch.setattr(_suite_run, "_make", lambda venv, *_args: _mark(venv))
+    (tmp_path / "more.txt").write_text("tool\n")
+    (tmp_path / "needs.txt").write_text("-r more.txt\n")
+    digest = _archive.file_digest(str(tmp_path / "needs.txt"))
+    first = venvs("needs.txt")
+    (tmp_path / "more.txt").rename(tmp_path / "needs.txt")
+    assert venvs("needs.txt", digest) != first
+
+
+def test_requirements_in_an_unknown_encoding_are_named(venvs, tmp_path):
+    (tmp_path / "needs.txt").write_text("# coding: nonsense\ntool\n")
+    with pytest.raises(Inconclusive, match=r"needs\.txt: its first lines name an encoding"):
+        venvs("needs.txt")
 
 
 @pytest.mark.slow
