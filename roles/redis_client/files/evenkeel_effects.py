@@ -137,8 +137,6 @@ LASTING = frozenset({"ctypes.dlsym", "mmap.__new__"})
 
 log = logging.getLogger("evenkeel.cache")
 _here = threading.local()
-_recording = 0
-_counting = threading.Lock()
 _mapped = False
 _calls_c = False
 _serving: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
@@ -166,21 +164,15 @@ class Record:
         self.draws: Any = None
 
     def __enter__(self) -> Record:
-        global _recording
         _teach_late()
         if not getattr(_here, "is_serving", False):
             _serving.add(threading.current_thread())
             _here.is_serving = True
         self.outer = getattr(_here, "record", None)
         _here.record = self
-        with _counting:
-            _recording += 1
         return self
 
     def __exit__(self, *_error: Any) -> None:
-        global _recording
-        with _counting:
-            _recording -= 1
         _here.record = self.outer
         self.is_connecting = False
         if self.raw_connections > 0:
@@ -283,18 +275,14 @@ def _may_write(mapping: tuple[Any, ...]) -> bool:
     return mapping[2] not in (1, 3)
 
 
-def _hear(event: str, args: tuple[Any, ...]) -> None:
-    """Python's audit hook. Nothing may leave it."""
-    if not _recording:
-        if event in LASTING:
-            _keep(event, args)
-        return
-    if event in HARMLESS:
-        return
-    if event in LASTING:
+def _hear(
+    event: str, args: tuple[Any, ...], here: Any = _here, lasting: Collection[str] = LASTING
+) -> None:
+    """Python's audit hook. Nothing may leave it, also while Python ends and clears this module."""
+    if event in lasting:
         _keep(event, args)
-    record = getattr(_here, "record", None)
-    if record is not None:
+    record = getattr(here, "record", None)
+    if record is not None and event not in HARMLESS:
         try:
             record.hear(event, args)
         except Exception:
@@ -615,7 +603,7 @@ def _teach_late() -> None:
 
 
 def _current() -> Record | None:
-    return getattr(_here, "record", None) if _recording else None
+    return getattr(_here, "record", None)
 
 
 def _teach_sqlalchemy() -> None:
@@ -713,7 +701,7 @@ def _reporting(owner: Any, name: str, event: str = "evenkeel.connect") -> None:
     inner: Callable[..., Any] = made.__func__ if isinstance(made, classmethod) else made
 
     def call(*args: Any, **options: Any) -> Any:
-        if _recording:
+        if _current() is not None:
             sys.audit(event)
         return inner(*args, **options)
 
@@ -759,12 +747,12 @@ def _report_threads() -> None:
     start, start_bare = threading.Thread.start, _thread.start_new_thread
 
     def start_thread(self: Any) -> None:
-        if _recording:
+        if _current() is not None:
             sys.audit("_thread.start_new_thread")
         start(self)
 
     def start_bare_thread(*args: Any) -> int:
-        if _recording:
+        if _current() is not None:
             sys.audit("_thread.start_new_thread")
         return start_bare(*args)
 
