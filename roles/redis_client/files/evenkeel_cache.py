@@ -735,12 +735,11 @@ class _Watched:
     def __iter__(self) -> Iterator[bytes]:
         with self.record:
             blocks = iter(self.body)
-        while True:
+            block = next(blocks, None)
+        while block is not None:
+            yield block
             with self.record:
                 block = next(blocks, None)
-            if block is None:
-                return
-            yield block
 
     def close(self) -> None:
         try:
