@@ -21,6 +21,7 @@ import fcntl
 import logging
 import os
 import random
+import signal
 import socket
 import stat
 import struct
@@ -48,7 +49,7 @@ def _words(text: str) -> frozenset[str]:
 
 # Events that change nothing beyond the process.
 HARMLESS = _words(
-    """array.__new__ builtins.id code.__new__ compile cpython.PyConfig_Set ctypes.dlsym exec
+    """array.__new__ builtins.id code.__new__ compile cpython.PyConfig_Set exec
     fcntl.fcntl fcntl.flock fcntl.lockf function.__new__ gc.get_objects gc.get_referents
     gc.get_referrers glob.glob glob.glob/2 http.client.connect import marshal.dumps marshal.load
     marshal.loads object.__delattr__ object.__getattr__ object.__setattr__ os.chdir os.fchdir os.fwalk
@@ -58,7 +59,8 @@ HARMLESS = _words(
     socket.getaddrinfo socket.gethostbyaddr socket.gethostbyname socket.gethostname socket.getnameinfo
     socket.getservbyname socket.getservbyport sqlite3.connect/handle sqlite3.enable_load_extension
     sys._current_exceptions sys._current_frames sys._getframe sys._getframemodulename
-    sys.addaudithook sys.excepthook sys.monitoring.register_callback sys.set_asyncgen_hooks_finalizer
+    sys.addaudithook sys.excepthook sys.monitoring.register_callback sys.set_asyncgen_hook_finalizer
+    sys.set_asyncgen_hook_firstiter sys.set_asyncgen_hooks_finalizer
     sys.set_asyncgen_hooks_firstiter sys.setprofile sys.settrace sys.unraisablehook time.sleep
     urllib.Request"""
 )
@@ -83,6 +85,7 @@ WRITES = {
     "shutil.unpack_archive": "wrote files",
     "tempfile.mkdtemp": "made a folder",
     "tempfile.mkstemp": "wrote a file",
+    "evenkeel.mknod": "made a file",
 }
 # Events that may have changed what other pages show.
 RUNS = {
@@ -99,6 +102,7 @@ RUNS = {
     "subprocess.Popen": "ran a program",
     "_thread.start_joinable_thread": "started a thread",
     "_thread.start_new_thread": "started a thread",
+    "evenkeel.kill": "sent a signal",
     "evenkeel.connect": "used a database beside SQLAlchemy",
 }
 # Events that reached somebody else.
@@ -108,6 +112,7 @@ SENDS = {
     "socket.connect": "opened a connection",
     "socket.sendmsg": "sent a message",
     "socket.sendto": "sent a message",
+    "evenkeel.send": "sent a message",
 }
 # Libraries in C that leave files and connections to Python, or whose use is reported. What another one
 # does is not known.
@@ -125,14 +130,15 @@ QUIET_LIBRARIES = _words(
 )
 # What is noted of a connection in its pool.
 RAW, SOCKET = "evenkeel.raw", "evenkeel.socket"
-# Character devices that remember nothing: /dev/null, zero, full, random, urandom, and terminals.
-QUIET_DEVICES = frozenset({(1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 2)})
+# Character devices that remember nothing: /dev/null, zero, full, random, urandom, and the own terminal.
+QUIET_DEVICES = frozenset({(1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0)})
+# Events after which nothing reports what is done with their result.
+LASTING = frozenset({"ctypes.dlsym", "mmap.__new__"})
 
 log = logging.getLogger("evenkeel.cache")
 _here = threading.local()
-_recording = 0
-_counting = threading.Lock()
 _mapped = False
+_calls_c = False
 _serving: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
 # By descriptor, the socket of a connection in a pool of SQLAlchemy's, and what the pool notes of it.
 _pooled: dict[int, tuple[int, Mapping[str, Any]]] = {}
@@ -158,21 +164,15 @@ class Record:
         self.draws: Any = None
 
     def __enter__(self) -> Record:
-        global _recording
         _teach_late()
         if not getattr(_here, "is_serving", False):
             _serving.add(threading.current_thread())
             _here.is_serving = True
         self.outer = getattr(_here, "record", None)
         _here.record = self
-        with _counting:
-            _recording += 1
         return self
 
     def __exit__(self, *_error: Any) -> None:
-        global _recording
-        with _counting:
-            _recording -= 1
         _here.record = self.outer
         self.is_connecting = False
         if self.raw_connections > 0:
@@ -275,23 +275,26 @@ def _may_write(mapping: tuple[Any, ...]) -> bool:
     return mapping[2] not in (1, 3)
 
 
-def _hear(event: str, args: tuple[Any, ...]) -> None:
-    """Python's audit hook. Nothing may leave it."""
-    global _mapped
-    if not _recording:
-        if event == "mmap.__new__":
-            _mapped = _mapped or _may_write(args)
-        return
-    if event in HARMLESS:
-        return
-    if event == "mmap.__new__":
-        _mapped = _mapped or _may_write(args)
-    record = getattr(_here, "record", None)
-    if record is not None:
+def _hear(
+    event: str, args: tuple[Any, ...], here: Any = _here, lasting: Collection[str] = LASTING
+) -> None:
+    """Python's audit hook. Nothing may leave it, also while Python ends and clears this module."""
+    if event in lasting:
+        _keep(event, args)
+    record = getattr(here, "record", None)
+    if record is not None and event not in HARMLESS:
         try:
             record.hear(event, args)
         except Exception:
             record.send(f"did {event}")
+
+
+def _keep(event: str, args: tuple[Any, ...]) -> None:
+    global _calls_c, _mapped
+    if event == "ctypes.dlsym":
+        _calls_c = True
+    elif _may_write(args):
+        _mapped = True
 
 
 _own_names: tuple[Any, frozenset[str]] = (None, frozenset())
@@ -325,6 +328,8 @@ def _descriptors() -> Iterator[tuple[int, os.stat_result]]:
 
 def begin() -> None:
     """Remember what there is now, which is not the app's. Called before the app is imported."""
+    global _calls_c
+    _calls_c = False
     _before_files.clear()
     _before_files.update({fd: (found.st_dev, found.st_ino) for fd, found in _descriptors()})
     known = {thread.ident for thread in threading.enumerate()}
@@ -343,7 +348,7 @@ def doubt(record: Record, own: Collection[int]) -> tuple[str, bool]:
 
     @param own: descriptors of this collection's own connections
     """
-    for look in (_unwatched, _foreign_thread, _mapped_file):
+    for look in (_unwatched, _foreign_thread, _mapped_file, _buffered_log):
         why = look()
         if why:
             return why, True
@@ -357,6 +362,8 @@ _unwatched_library = ""
 def _unwatched() -> str:
     """A way to do things that nothing reports."""
     global _known_modules, _unwatched_library
+    if _calls_c:
+        return "what the app calls by ctypes is not reported"
     if len(sys.modules) != _known_modules:
         _known_modules = len(sys.modules)
         if "gevent.monkey" in sys.modules or "eventlet.patcher" in sys.modules:
@@ -436,6 +443,14 @@ def _shared_memory() -> Iterator[str]:
                 yield fields[-1].strip()
 
 
+def _buffered_log() -> str:
+    """A log that is written later, such as that of logging's MemoryHandler."""
+    for reference in [*logging._handlerList]:
+        if getattr(reference(), "buffer", None):
+            return "a log is kept in memory"
+    return ""
+
+
 def _open_files(record: Record, own: Collection[int]) -> tuple[str, bool]:
     sockets, pipes = [], {}
     for fd, found in _descriptors():
@@ -447,6 +462,8 @@ def _open_files(record: Record, own: Collection[int]) -> tuple[str, bool]:
         elif is_known:
             continue
         elif kind == stat.S_IFIFO:
+            if _access(fd) != os.O_RDONLY and _has_name(fd):
+                return "a pipe is open for writing", True
             pipes.setdefault(found.st_ino, set()).add(_access(fd))
         elif kind == stat.S_IFREG and _access(fd) != os.O_RDONLY and found.st_nlink:
             why = _regular_file(record, fd, found)
@@ -460,6 +477,14 @@ def _open_files(record: Record, own: Collection[int]) -> tuple[str, bool]:
         if ends == {os.O_WRONLY}:
             return "a pipe is open for writing", True
     return _sockets(record, sockets)
+
+
+def _has_name(fd: int) -> bool:
+    """Whether a pipe has a name, by which other programs open it."""
+    try:
+        return not os.readlink(f"/proc/self/fd/{fd}").startswith("pipe:")
+    except OSError:
+        return False
 
 
 def _access(fd: int) -> int:
@@ -581,7 +606,7 @@ def _teach_late() -> None:
 
 
 def _current() -> Record | None:
-    return getattr(_here, "record", None) if _recording else None
+    return getattr(_here, "record", None)
 
 
 def _teach_sqlalchemy() -> None:
@@ -673,17 +698,17 @@ def _descriptor_of(connection: Any) -> int | None:
     return None
 
 
-def _reporting(owner: Any, name: str) -> None:
-    """Have a function of a driver in C report each connection."""
+def _reporting(owner: Any, name: str, event: str = "evenkeel.connect") -> None:
+    """Have a function report each call: one of a driver in C that connects, or one without an event."""
     made = vars(owner)[name]
     inner: Callable[..., Any] = made.__func__ if isinstance(made, classmethod) else made
 
-    def connect(*args: Any, **options: Any) -> Any:
-        if _recording:
-            sys.audit("evenkeel.connect")
+    def call(*args: Any, **options: Any) -> Any:
+        if _current() is not None:
+            sys.audit(event)
         return inner(*args, **options)
 
-    setattr(owner, name, classmethod(connect) if isinstance(made, classmethod) else connect)
+    setattr(owner, name, classmethod(call) if isinstance(made, classmethod) else call)
 
 
 def _teach_psycopg() -> None:
@@ -704,7 +729,15 @@ def _teach_mysqldb() -> None:
     _reporting(connections.Connection, "__init__")
 
 
+def _teach_multiprocessing() -> None:
+    from multiprocessing import connection
+
+    # The other end of a pipe is open here too, and in another process.
+    _reporting(connection.Connection, "_send", "evenkeel.send")
+
+
 _TEACH = {
+    "multiprocessing.connection": _teach_multiprocessing,
     "sqlalchemy.engine": _teach_sqlalchemy,
     "psycopg": _teach_psycopg,
     "psycopg2": _teach_psycopg2,
@@ -717,12 +750,12 @@ def _report_threads() -> None:
     start, start_bare = threading.Thread.start, _thread.start_new_thread
 
     def start_thread(self: Any) -> None:
-        if _recording:
+        if _current() is not None:
             sys.audit("_thread.start_new_thread")
         start(self)
 
     def start_bare_thread(*args: Any) -> int:
-        if _recording:
+        if _current() is not None:
             sys.audit("_thread.start_new_thread")
         return start_bare(*args)
 
@@ -739,6 +772,12 @@ def install() -> None:
     if not _hooked:
         _hooked = True
         sys.addaudithook(_hear)
+        for owner, name, event in (
+            (os, "mkfifo", "evenkeel.mknod"),
+            (os, "mknod", "evenkeel.mknod"),
+            (signal, "pidfd_send_signal", "evenkeel.kill"),
+        ):
+            _reporting(owner, name, event)
         if sys.version_info < (3, 12):
             _report_threads()
     begin()

@@ -17,19 +17,20 @@ from dataclasses import dataclass
 
 READS, WRITES, CALLS, DRAWS = "reads", "writes", "calls", "draws"
 
-# Skipped is only what every database skips. MySQL runs the text in /*! ... */, and takes -- for a
-# comment only before a space.
+# Skipped is what every database skips.
 _WORDS = r"""
   | (?P<word>[^\W\d]\w*)
   | (?P<other>\S)
 """
 _SKIPPED = r"""
-    (?P<text>'(?:[^']|'')*' | \$(?P<tag>[A-Za-z_]*)\$.*?\$(?P=tag)\$ | %\(\w+\)s)
-  | (?P<comment>--(?=\s|$)[^\n]*(?:\n|$) | /\*(?!!).*?\*/)
+    (?P<text>'(?:[^']|'')*' | %\(\w+\)s)
+  | (?P<comment>--[^\n]*(?:\n|$) | /\*.*?\*/)
   | (?P<quoted>"(?:[^"]|"")*" | `(?:[^`]|``)*`)
 """
 _TOKENS = re.compile(_SKIPPED + _WORDS, re.VERBOSE | re.DOTALL)
-# Where a backslash may end or continue a literal, depending on the database, each word counts.
+# Where a literal or a comment ends depends on the database: backslashes, # of MySQL, -- without a
+# space, /*! and /*M! that MySQL and MariaDB run, comments in comments, $$. There each word counts.
+_AMBIGUOUS = re.compile(r"\\|\#|--(?!\s|$)|/\*M?!|/\*(?:(?!\*/).)*/\*|\$\w*\$", re.DOTALL)
 _ALL_TOKENS = re.compile(r"(?P<text>(?!))" + _WORDS, re.VERBOSE | re.DOTALL)
 
 
@@ -134,8 +135,8 @@ def classify(text: str) -> Statement:
     """Return what a statement does; of several in one text, the worst."""
     tokens = [
         (match.lastgroup or "", match.group())
-        for match in (_ALL_TOKENS if "\\" in text else _TOKENS).finditer(text)
-        if match.lastgroup not in ("comment", "tag")
+        for match in (_ALL_TOKENS if _AMBIGUOUS.search(text) else _TOKENS).finditer(text)
+        if match.lastgroup != "comment"
     ]
     found = Statement(READS)
     begins, is_pragma = True, False
@@ -217,14 +218,14 @@ def _call(tokens: list[tuple[str, str]], index: int) -> Statement:
 
 
 def _is_a_later_cte(tokens: list[tuple[str, str]], index: int) -> bool:
-    """Whether it is C(name (columns) AS ()."""
+    """Whether it is C(name (columns) AS (SELECT), and not the columns of what a function returns."""
     end = index + 1
     while end < len(tokens) and tokens[end][1] != ")":
         if tokens[end][0] not in ("word", "quoted") and tokens[end][1] not in ("(", ","):
             return False
         end += 1
-    following = [token.upper() for _kind, token in tokens[end + 1 : end + 5]]
+    following = [token.upper() for _kind, token in tokens[end + 1 : end + 6]]
     if following[:1] != ["AS"]:
         return False
     rest = [word for word in following[1:] if word not in ("NOT", "MATERIALIZED")]
-    return rest[:1] == ["("]
+    return rest[:1] == ["("] and rest[1:2] in (["SELECT"], ["WITH"], ["VALUES"], ["TABLE"], ["("])

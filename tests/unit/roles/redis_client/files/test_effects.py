@@ -5,12 +5,17 @@
 
 from __future__ import annotations
 
+import ctypes
 import http.client
 import logging
+import logging.handlers
 import mmap
+import multiprocessing
 import os
+import pty
 import queue
 import shelve
+import signal
 import smtplib
 import socket
 import sqlite3
@@ -18,6 +23,7 @@ import subprocess
 import sys
 import threading
 import time
+import tty
 import urllib.request
 from pathlib import Path
 
@@ -453,6 +459,82 @@ def thread_with_a_queue(world):
     return lambda: todo.put(True), count
 
 
+def fifo_new(world):
+    names = iter(range(1000))
+    return lambda: os.mkfifo(world.path(str(next(names)))), lambda: len(os.listdir(world.folder))
+
+
+def read_all(fd):
+    os.set_blocking(fd, False)
+    return len(os.read(fd, 1000))
+
+
+def fifo_kept(world):
+    # Open for both, so that opening does not wait for a reader.
+    os.mkfifo(world.path("fifo"))
+    fd = os.open(world.path("fifo"), os.O_RDWR)
+    world.endings.append(lambda: os.close(fd))
+    return lambda: os.write(fd, b"x"), lambda: read_all(fd)
+
+
+def queue_to_a_process(world):
+    todo = multiprocessing.SimpleQueue()
+    world.endings.append(todo.close)
+
+    def count():
+        found = 0
+        while not todo.empty():
+            found += todo.get()
+        return found
+
+    return lambda: todo.put(1), count
+
+
+def terminal_to_a_program(world):
+    here, there = pty.openpty()
+    tty.setraw(there)
+    os.set_blocking(there, False)
+    # Only a program has the other end.
+    program = subprocess.Popen(["sleep", "60"], stdin=there)
+    os.close(there)
+    world.endings += [program.kill, program.wait, lambda: os.close(here)]
+
+    def count():
+        with open(f"/proc/{program.pid}/fd/0", "rb", buffering=0) as stream:
+            return read_all(stream.fileno())
+
+    return lambda: os.write(here, b"x"), count
+
+
+def function_of_a_library(world):
+    system = ctypes.CDLL(None).system
+    world.endings.append(evenkeel_effects.begin)
+    return lambda: system(f"echo line >> {world.path('lines')}".encode()), world.lines
+
+
+def signal_by_descriptor(world):
+    came = []
+    before = signal.signal(signal.SIGUSR1, lambda *_told: came.append(1))
+    fd = os.pidfd_open(os.getpid())
+    world.endings += [lambda: signal.signal(signal.SIGUSR1, before), lambda: os.close(fd)]
+    return lambda: signal.pidfd_send_signal(fd, signal.SIGUSR1), lambda: len(came)
+
+
+def log_in_memory(world):
+    logger = logging.Logger("own")
+    lines = logging.FileHandler(world.path("lines"))
+    logger.addHandler(logging.handlers.MemoryHandler(100, target=lines))
+    # The file was not written to just before.
+    os.utime(world.path("lines"), (1, 1))
+    world.endings += [logger.handlers[0].close, lines.close]
+
+    def count():
+        logger.handlers[0].flush()
+        return world.lines()
+
+    return lambda: logger.warning("line"), count
+
+
 CERTAIN = [
     sqlite_new,
     sqlite_kept,
@@ -467,6 +549,7 @@ CERTAIN = [
     unlink,
     rename,
     mkdir,
+    fifo_new,
 ]
 POSSIBLE = [
     sqlalchemy_raw,
@@ -490,6 +573,12 @@ POSSIBLE = [
     pipe_to_a_program,
     thread_new,
     thread_with_a_queue,
+    fifo_kept,
+    queue_to_a_process,
+    terminal_to_a_program,
+    function_of_a_library,
+    signal_by_descriptor,
+    log_in_memory,
 ]
 
 
@@ -785,6 +874,13 @@ WRITES = st.sampled_from(
         "SELECT 1 /*! INTO OUTFILE 'a' */",
         r"SELECT 'a\', f(1), '\'",
         r"SELECT 'a\'' , f(1), '...'",
+        "SELECT 1 # it's\n, f('a')",
+        "SELECT 1 --it's\n, f('a')",
+        "SELECT 1 /*M! INTO OUTFILE 'a' */",
+        "SELECT 1 /* /* ' */ ' */, f('a')",
+        "SELECT a$b$, f(1), c$b$ FROM t",
+        "SELECT * FROM f() AS (a int)",
+        "SELECT * FROM f(a) AS (b int)",
     ]
 )
 NOISE = st.sampled_from(["", " ", "\n", "/* DELETE */", "-- DELETE\n", "  \t"])
