@@ -603,7 +603,8 @@ class _Reader:
                     Change(sql.FOREIGN_KEY, table, columns=(name,), kind=target.rpartition(".")[0])
                 )
             elif kind == "CheckConstraint":
-                below.append(Change(sql.CHECK, table, columns=(name,), what=f"CHECK on {table}"))
+                columns = (name, *self.condition(self._argument(part, 0, "sqltext"), known))
+                below.append(Change(sql.CHECK, table, columns=columns, what=f"CHECK on {table}"))
         for word in node.keywords:
             if word.arg == "server_default":
                 default = self._default(word.value, known)
@@ -620,6 +621,13 @@ class _Reader:
             default=default,
             below=tuple(below),
         )
+
+    def condition(self, node: ast.expr | None, known: Mapping[str, Any]) -> tuple[str, ...]:
+        """The names in the expression of a CHECK; none where only the running script knows it."""
+        text = self.value(node, known)
+        if not isinstance(text, str):
+            return ()
+        return sql.identifiers(list(_sql.tokens(text, self.dialect)), self.dialect)
 
     def _default(self, node: ast.expr, known: Mapping[str, Any]) -> str:
         """What a server default is; a string of SQLAlchemy is a literal, text() an expression."""
@@ -736,8 +744,6 @@ def _alter_column(
     found: list[Change] = []
     if any(word.arg is None for word in call.keywords):
         found.append(sql.unknown(f"alter_column({table}, {column}, **...)"))
-    if any(word.arg in ("new_column_name", "name") for word in call.keywords):
-        found.append(Change(sql.RENAME, table, column, what=f"column {table}.{column}"))
     new_type = reader._argument(call, 99, "type_")
     if new_type is not None:
         found.append(
@@ -759,7 +765,17 @@ def _alter_column(
     if nullable is not None:
         loosens = nullable is True
         found.append(Change(sql.DROP_NOT_NULL if loosens else sql.SET_NOT_NULL, table, column))
+    # Alembic renames last.
+    for word in call.keywords:
+        if word.arg in ("new_column_name", "name"):
+            what, new_name = f"column {table}.{column}", reader._string(word.value, known)
+            found.append(Change(sql.RENAME, table, column, what=what, name=new_name))
     return found
+
+
+def _unique_kind(reader: _Reader, call: ast.Call, known: Mapping[str, Any], kind: str) -> str:
+    counts_null = reader._flag(call, "postgresql_nulls_not_distinct", known, False)
+    return kind if counts_null in (False, None) else f"{kind} NULLS NOT DISTINCT"
 
 
 def _create_index(
@@ -771,9 +787,8 @@ def _create_index(
     safe = reader._flag(call, "postgresql_concurrently", known, False) is True
     unique = reader._flag(call, "unique", known, False) not in (False, None)
     if unique:
-        return [
-            Change(sql.UNIQUE, table, columns=columns, kind="UNIQUE INDEX", name=name, safe=safe)
-        ]
+        kind = _unique_kind(reader, call, known, "UNIQUE INDEX")
+        return [Change(sql.UNIQUE, table, columns=columns, kind=kind, name=name, safe=safe)]
     return [Change(sql.INDEX, table, columns=columns, name=name, safe=safe)]
 
 
@@ -791,7 +806,8 @@ def _create_unique(
     table = batch or reader._table(call, known, 1)
     columns = reader.names(reader._argument(call, 1 if batch else 2, "columns"), known)
     using = reader._flag(call, "postgresql_using_index", known) is not None
-    return [Change(sql.UNIQUE, table, columns=columns, kind="UNIQUE", using_index=using)]
+    kind = _unique_kind(reader, call, known, "UNIQUE")
+    return [Change(sql.UNIQUE, table, columns=columns, kind=kind, using_index=using)]
 
 
 def _create_primary(
@@ -811,11 +827,8 @@ def _create_check(
     reader: _Reader, call: ast.Call, known: Mapping[str, Any], batch: str
 ) -> list[Change]:
     table = batch or reader._table(call, known, 1)
-    condition = reader.value(reader._argument(call, 1 if batch else 2, "condition"), known)
-    columns: tuple[str, ...] = (CHOSEN,)
-    if isinstance(condition, str):
-        tokens = list(_sql.tokens(condition, reader.dialect))
-        columns = sql.identifiers(tokens, reader.dialect)
+    condition = reader._argument(call, 1 if batch else 2, "condition")
+    columns = reader.condition(condition, known) or (CHOSEN,)
     safe = reader._flag(call, "postgresql_not_valid", known, False) is True
     return [Change(sql.CHECK, table, columns=columns, what=f"CHECK on {table}", safe=safe)]
 

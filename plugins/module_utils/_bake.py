@@ -49,6 +49,8 @@ CLIENT_CHANCE = 0.001
 # The two releases served one after the other, not side by side as on trial, so a trifle says nothing.
 LEAST_SLOWDOWN = 2.0
 TOLERANCE_MS = 10.0
+# No request takes eleven days.
+MAX_MS = 1e9
 # The newest of each route; more make a comparison no better, and cost their product.
 MOST_SAMPLES = 500
 # One client gives at most five times of a route, and at most so many clients are compared.
@@ -242,7 +244,8 @@ def requests(lines: Iterable[str], release: str, since: str) -> Iterator[Asked]:
         worker, request_id = record.get("worker"), record.get("request_id")
         if not isinstance(path, str) or not isinstance(status, int):
             continue
-        if isinstance(ms, (int, float)):
+        # The app writes the line. JSON of Python has NaN, and numbers of any length.
+        if isinstance(ms, (int, float)) and 0 <= ms <= MAX_MS:
             yield Asked(
                 route(path),
                 status,

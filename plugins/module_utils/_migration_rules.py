@@ -59,6 +59,10 @@ EXPRESSION_WORDS = frozenset(
 )
 
 
+# Functions by which a CHECK refuses NULL, besides IS NOT NULL.
+NULL_FUNCTIONS = frozenset(["coalesce", "num_nonnulls", "num_nulls", "nullif"])
+
+
 @dataclass(frozen=True)
 class Column:
     """A column as the database has it."""
@@ -322,8 +326,9 @@ class _Run:
         locks = "" if change.safe or self.catalog.dialect == "mysql" else "blocks writes"
         ours = [self.added.get((table, column)) for column in change.columns]
         if self._are_new(table, change.columns):
-            # NULL is no duplicate; one default for all rows is.
-            same = all(one and one.default == "constant" for one in ours)
+            # One value for all rows is a duplicate; NULL is one only where the index says so.
+            same_values = {"constant", ""} if "NULLS NOT DISTINCT" in kind else {"constant"}
+            same = all(one and one.default in same_values for one in ours)
             breaks = f"the second insert of {self.live} fails" if same else ""
         else:
             breaks = f"duplicates that {self.live} writes fail"
@@ -333,6 +338,11 @@ class _Run:
     def _check(self, change: Change) -> None:
         is_new = self._are_new(change.table, change.columns)
         says = f"{change.what}{{size}}"
+        if is_new and _refuses_null(change.columns):
+            for column in change.columns:
+                added = self.added.get((change.table, column))
+                if added:
+                    added.not_null, added.revision, added.line = True, self.revision, change.line
         if change.safe:
             if not is_new:
                 self._find("validated", f"{says}, NOT VALID")
@@ -366,8 +376,9 @@ class _Run:
         self._find("drop", f"drops {change.what}", breaks=f"{self.live} may need it")
 
     def _rename(self, change: Change) -> None:
-        if self._old(change):
-            self.added.pop((change.table, change.column))
+        added = self.added.pop((change.table, change.column), None)
+        if added:
+            self.added[change.table, change.name] = added
             return
         self._find("rename", f"renames {change.what}", breaks=f"{self.live} may need the old name")
 
@@ -376,7 +387,7 @@ class _Run:
         if kind in ("c", "f", "n"):
             return
         what = f"constraint {change.name}" if change.name else "the primary key"
-        self._find("drop-unique", f"drops {what} of {change.table}")
+        self._find("drop-unique", f"{change.what or f'drops {what}'} of {change.table}")
 
     def _drop_index(self, change: Change) -> None:
         table = self.catalog.unique_index(change.name)
@@ -395,6 +406,12 @@ class _Run:
 
     def _unknown(self, change: Change) -> None:
         self._find("unknown", f"not understood: {change.what}")
+
+
+def _refuses_null(words: Sequence[str]) -> bool:
+    """Whether an expression with these words may be false where a column is NULL."""
+    tests = zip(words, words[1:], words[2:])
+    return ("is", "not", "null") in tests or bool(NULL_FUNCTIONS & set(words))
 
 
 def is_small(finding: Finding, catalog: Catalog, policy: Policy) -> bool:

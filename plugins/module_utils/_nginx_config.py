@@ -27,6 +27,7 @@ from ansible_collections.evenkeel.flask.plugins.module_utils import _untrusted
 DEFAULT_CONFIG = "/etc/nginx/nginx.conf"
 DEFAULT_ERROR_LOG = "/var/log/nginx/error.log"
 DEFAULT_PID = "/run/nginx.pid"
+DEFAULT_PREFIX = "/usr/local/nginx"
 # Debian's link, and the file of the package that it leads to.
 DEFAULT_SITE = "/etc/nginx/sites-enabled/default"
 DEFAULT_SITE_FILE = "/etc/nginx/sites-available/default"
@@ -98,11 +99,11 @@ class Directive:
 
 @dataclass
 class Config:
-    """The part of a configuration that matters here."""
+    """The part of a configuration that matters here; a path that it does not have is empty."""
 
     servers: list[Server] = field(default_factory=list)
-    error_log: str = DEFAULT_ERROR_LOG
-    pid: str = DEFAULT_PID
+    error_log: str = ""
+    pid: str = ""
 
 
 Token = tuple[str, str]
@@ -336,17 +337,23 @@ def judge(
 
 
 class Disk:
-    """The host's own nginx."""
+    """The host's own nginx. A build can have its files at other places than Debian's."""
 
     def __init__(self, root: str | None = None) -> None:
-        self.root = root or _compiled_in("conf-path") or DEFAULT_CONFIG
+        self.built = _compiled_in()
+        self.root = root or self.built.get("conf-path", DEFAULT_CONFIG)
 
     @property
     def exists(self) -> bool:
         return os.path.isfile(self.root)
 
     def config(self) -> Config:
-        return parse(self.root, _read, lambda pattern: sorted(glob.glob(pattern)), resolve)
+        config = parse(self.root, _read, lambda pattern: sorted(glob.glob(pattern)), resolve)
+        prefix = self.built.get("prefix", DEFAULT_PREFIX)
+        pid = config.pid or self.built.get("pid-path", DEFAULT_PID)
+        error_log = config.error_log or self.built.get("error-log-path", DEFAULT_ERROR_LOG)
+        config.pid, config.error_log = os.path.join(prefix, pid), os.path.join(prefix, error_log)
+        return config
 
 
 def _read(path: str) -> str:
@@ -379,11 +386,11 @@ def nginx(*args: str) -> subprocess.CompletedProcess[str]:
         raise TimeoutError(errno.ETIMEDOUT, reason) from error
 
 
-def _compiled_in(option: str) -> str | None:
+def _compiled_in() -> dict[str, str]:
+    """The paths that nginx was built with, by option; none where there is no nginx."""
     with contextlib.suppress(OSError):
-        found = re.search(rf"--{option}=(\S+)", nginx("-V").stdout)
-        return found[1] if found else None
-    return None
+        return dict(re.findall(r"--(prefix|[a-z-]+-path)=(\S+)", nginx("-V").stdout))
+    return {}
 
 
 def debian_default_site(read_conffiles: Callable[[], Mapping[str, str]] | None = None) -> str:

@@ -35,7 +35,8 @@ MAX_LOG_BYTES = 65536
 MAX_LINES = 3
 # Nobody can own such a name (RFC 2606), so no path and no name of the app is taken.
 MARKER_HOST = "front.evenkeel.invalid"
-OLD = ".old"
+# No name that a person would give a copy, and no *.conf, which nginx would read.
+OLD = ".evenkeel-old"
 # What stands before nginx' own words: "2026/11/28 05:30:30 [emerg] 12400#12400: ", or "nginx: [emerg] ".
 EMERGENCY = re.compile(r"^.*?\[(?:emerg|alert|crit)\] (?:\d+#\d+: )?")
 
@@ -175,6 +176,10 @@ class Site:
     def serves(self, digest: str) -> bool:
         return running_digest(self.port) == digest and all(map(accepts, self.listens))
 
+    def taken(self) -> list[str]:
+        """The addresses that take connections."""
+        return [listen.text for listen in self.listens if accepts(listen)]
+
     def bring(self, text: str, digest: str) -> None:
         """Write the file, test it, and have the running nginx take it.
 
@@ -190,6 +195,11 @@ class Site:
                 workers = self.program.workers()
                 self.program.reload()
                 self._await(digest, since, workers)
+            elif self.taken():
+                raise SiteError(
+                    f"{', '.join(self.taken())} takes connections, but {self.program.disk.config().pid} names no "
+                    "nginx that runs; stop what listens there"
+                )
         os.unlink(self.old)
 
     def _write(self, text: str) -> None:
@@ -207,7 +217,8 @@ class Site:
         try:
             yield
         except BaseException:
-            self._restore()
+            # Nothing was replaced where the former file could not be saved.
+            self.recover()
             # It may have taken the other file half way: what runs and what lies there must agree.
             if self.program.runs() and not self.program.test():
                 with contextlib.suppress(SiteError):

@@ -51,21 +51,26 @@ STABLE = words(
 )
 # Functions that a SELECT may call without changing more than a sequence or a setting.
 HARMLESS = STABLE | words(
-    "array_agg avg bool_and bool_or cast count currval exists format generate_series in json_agg jsonb_agg "
-    "lastval max min nextval over pg_get_serial_sequence pg_advisory_lock pg_advisory_unlock "
-    "pg_advisory_xact_lock pg_try_advisory_lock quote_ident quote_literal regexp_replace row_number "
-    "set_config setval split_part string_agg sum to_regclass unnest values varchar char numeric decimal"
+    "abs age array_agg array_length array_to_string avg bool_and bool_or btrim cast ceil char char_length "
+    "clock_timestamp conflict count crypt currval decimal decode dense_rank digest encode exists first_value "
+    "floor format gen_random_uuid gen_salt generate_series in initcap json_agg jsonb_agg "
+    "jsonb_array_elements jsonb_each jsonb_set lag lastval last_value lead left lpad ltrim max min nextval "
+    "numeric over pg_get_serial_sequence pg_advisory_lock pg_advisory_unlock pg_advisory_xact_lock "
+    "pg_try_advisory_lock position quote_ident quote_literal random rank regexp_matches regexp_replace "
+    "repeat right row_number rpad rtrim set_config setval sha256 split_part string_agg string_to_array sum "
+    "to_number to_regclass trunc unnest uuid_generate_v4 values varchar"
 )
 # What begins a statement that neither changes the schema nor data.
 NEUTRAL = words(
-    "ANALYZE ABORT BEGIN CHECKPOINT CLOSE COMMENT COMMIT DEALLOCATE DECLARE DESCRIBE DISCARD END EXPLAIN "
-    "FETCH GRANT INSERT LISTEN MOVE NOTIFY PRAGMA PREPARE RELEASE RESET ROLLBACK SAVEPOINT SET SHOW START "
-    "TABLE UNLISTEN UNLOCK USE VALUES"
+    "ANALYZE ABORT BEGIN CHECKPOINT CLOSE COMMENT COMMIT DEALLOCATE DESCRIBE DISCARD END EXPLAIN "
+    "FETCH GRANT LISTEN MOVE NOTIFY PRAGMA PREPARE RELEASE RESET ROLLBACK SAVEPOINT SET SHOW START "
+    "TABLE UNLISTEN UNLOCK USE"
 )
 # What begins any statement that is told apart below.
 VERBS = NEUTRAL | words(
-    "ALTER ATTACH CALL CLUSTER COPY CREATE DELETE DETACH DO DROP EXECUTE GRANT IMPORT LOAD LOCK MERGE "
-    "OPTIMIZE REASSIGN REFRESH REINDEX RENAME REPLACE REVOKE SECURITY SELECT TRUNCATE UPDATE VACUUM WITH"
+    "ALTER ATTACH CALL CLUSTER COPY CREATE DECLARE DELETE DETACH DO DROP EXECUTE GRANT IMPORT INSERT LOAD LOCK "
+    "MERGE OPTIMIZE REASSIGN REFRESH REINDEX RENAME REPLACE REVOKE SECURITY SELECT TRUNCATE UPDATE VACUUM "
+    "VALUES WITH"
 )
 # What of a routine's body may begin a statement.
 INNER_VERBS = words(
@@ -76,23 +81,26 @@ COLUMN_ENDS = words(
     "DEFERRABLE FIRST GENERATED INITIALLY NOT NULL ON PRIMARY REFERENCES STORAGE UNIQUE USING"
 )
 SERIALS = {"serial", "serial4", "bigserial", "serial8", "smallserial", "serial2"}
-# Objects that come into being, and that no release knows yet.
+# Objects that come into being, and that no release knows yet. A publication is none of them: an UPDATE
+# of a published table fails if its rows have no identity.
 NEW_OBJECTS = words(
     "ACCESS AGGREGATE CAST COLLATION CONVERSION DATABASE DOMAIN EXTENSION FOREIGN FUNCTION GROUP "
-    "LANGUAGE MATERIALIZED OPERATOR PROCEDURE PUBLICATION ROLE SCHEMA SEQUENCE SERVER STATISTICS "
+    "LANGUAGE MATERIALIZED OPERATOR PROCEDURE ROLE SCHEMA SEQUENCE SERVER STATISTICS "
     "SUBSCRIPTION TEXT TYPE USER VIEW VIRTUAL"
 )
 # Actions of ALTER TABLE that take a short lock and change nothing that a release can notice.
 QUIET_ACTIONS = (
     ("VALIDATE", "CONSTRAINT"),
     ("ALTER", "CONSTRAINT"),
-    ("RENAME", "CONSTRAINT"),
-    ("RENAME", "INDEX"),
-    ("RENAME", "KEY"),
     ("CLUSTER", "ON"),
     ("SET", "WITHOUT", "CLUSTER"),
-    ("REPLICA", "IDENTITY"),
+    ("REPLICA", "IDENTITY", "FULL"),
     ("RESET",),
+)
+# The same in MySQL. Elsewhere a column may have such a name.
+MYSQL_QUIET_ACTIONS = (
+    ("RENAME", "INDEX"),
+    ("RENAME", "KEY"),
     ("AUTO_INCREMENT",),
     ("COMMENT",),
     ("ALGORITHM",),
@@ -154,6 +162,7 @@ OPENS_QUERY = {
 class Change:
     """One change of a schema, or of what is in it.
 
+    C(name) is that of a constraint or an index, and of a column that is renamed the new one.
     C(default) of a column is empty, constant, volatile or generated. C(safe) says of a type that
     nothing is rewritten, of an index CONCURRENTLY, of a constraint NOT VALID or USING INDEX.
     """
@@ -219,11 +228,14 @@ def _of(statement: Statement, dialect: str) -> list[Change]:
 
 
 def _neutral(statement: Statement) -> list[Change]:
-    # EXPLAIN ANALYZE runs what it explains; INSERT ... SELECT may call a function.
-    if statement.words[:2] == ("EXPLAIN", "ANALYZE"):
+    words = [word for word in statement.words if word not in {"LOCAL", "SESSION"}]
+    # EXPLAIN ANALYZE runs what it explains.
+    if words[0] == "EXPLAIN" and {"ANALYZE", "ANALYSE"} & set(words):
         return [unknown(statement.text)]
-    if statement.words[0] == "INSERT" and {"UPDATE", "REPLACE"} & set(statement.words):
-        return [Change(DATA, what=statement.text[:MAX_TEXT])]
+    # After these a name may mean another table, or a wait for a lock has no end.
+    is_endless = re.fullmatch(r"0+[a-z]*", statement.tokens[-1].text)
+    if words[:2] == ["SET", "SEARCH_PATH"] or (words[:2] == ["SET", "LOCK_TIMEOUT"] and is_endless):
+        return [unknown(statement.text)]
     return []
 
 
@@ -364,7 +376,7 @@ def _alter(reader: Reader, statement: Statement) -> list[Change]:
     if kind == "TYPE":
         reader.take()
         name = reader.name()
-        if reader.accept("ADD", "VALUE") or reader.accept("ADD", "ATTRIBUTE"):
+        if reader.accept("ADD", "VALUE"):
             return []
         if reader.word == "RENAME" or reader.accept("SET", "SCHEMA"):
             return [Change(RENAME, what=f"type {name}")]
@@ -417,7 +429,9 @@ def _alter_table(reader: Reader, statement: Statement) -> list[Change]:
 
 def _action(reader: Reader, table: str) -> list[Change]:
     text = f"ALTER TABLE {table} {_sql.spell(reader.tokens)}"
-    if any(reader.sees(*words) for words in QUIET_ACTIONS):
+    is_mysql = reader.dialect == "mysql"
+    quiet = (*QUIET_ACTIONS, *MYSQL_QUIET_ACTIONS) if is_mysql else QUIET_ACTIONS
+    if any(reader.sees(*words) for words in quiet):
         return []
     if reader.has("ROW", "LEVEL", "SECURITY"):
         loosens = reader.word == "DISABLE" or reader.sees("NO", "FORCE")
@@ -438,15 +452,20 @@ def _action(reader: Reader, table: str) -> list[Change]:
         reader.accept("COLUMN")
         old = reader.part()
         new = reader.tokens[reader.at].text.lower()
-        renamed = [Change(RENAME, table, old, what=f"column {table}.{old}")] if new != old else []
+        what = f"column {table}.{old}"
+        renamed = [Change(RENAME, table, old, what=what, name=new)] if new != old else []
         return renamed + _redefined(reader, table, reader.part())
     if reader.accept("RENAME"):
+        if reader.accept("CONSTRAINT"):
+            old = reader.part()
+            return [Change(DROP_CONSTRAINT, table, name=old, what=f"renames constraint {old}")]
         if reader.accept_any("TO", "AS"):
             return [Change(RENAME, table, what=f"table {table}")]
         reader.accept("COLUMN")
         column = reader.part()
         if reader.accept("TO"):
-            return [Change(RENAME, table, column, what=f"column {table}.{column}")]
+            what = f"column {table}.{column}"
+            return [Change(RENAME, table, column, what=what, name=reader.part())]
         return [Change(RENAME, table, what=f"table {table}")]
     if reader.accept("SET", "SCHEMA"):
         return [Change(RENAME, table, what=f"table {table}")]
@@ -472,7 +491,7 @@ def _add(reader: Reader, table: str) -> list[Change]:
     reader.at = start
     if dialect == "mysql" and reader.accept_any("INDEX", "KEY", "FULLTEXT", "SPATIAL"):
         return [Change(INDEX, table, kind="online", safe=True)]
-    if reader.accept("PARTITION"):
+    if dialect == "mysql" and reader.accept("PARTITION"):
         return [unknown(f"ALTER TABLE {table} ADD PARTITION")]
     reader.accept("COLUMN")
     reader.skip_if_exists()
@@ -497,13 +516,14 @@ def _constraint(reader: Reader, table: str, name: str = "") -> Change:
     if kind in {"PRIMARY", "UNIQUE"}:
         reader.accept_any("KEY", "INDEX")
         using = reader.has("USING", "INDEX")
+        unique = _unique_kind(reader)
         while not reader.is_done and not reader.sees_sign("("):
             reader.take()
         return Change(
             UNIQUE,
             table,
             columns=identifiers(reader.group(), dialect),
-            kind="PRIMARY KEY" if kind == "PRIMARY" else "UNIQUE",
+            kind="PRIMARY KEY" if kind == "PRIMARY" else unique,
             using_index=using,
             name=name,
         )
@@ -524,6 +544,11 @@ def _constraint(reader: Reader, table: str, name: str = "") -> Change:
     columns = identifiers(reader.group(), dialect)
     target = reader.name() if reader.accept("REFERENCES") else ""
     return Change(FOREIGN_KEY, table, columns=columns, kind=target, safe=not_valid, name=name)
+
+
+def _unique_kind(reader: Reader) -> str:
+    """Whether NULL is a duplicate of NULL, as words for people."""
+    return "UNIQUE NULLS NOT DISTINCT" if reader.has("NULLS", "NOT", "DISTINCT") else "UNIQUE"
 
 
 def _until(reader: Reader, ends: frozenset[str]) -> list[Token]:
@@ -567,11 +592,12 @@ def _column(reader: Reader, table: str) -> list[Change]:
             below.append(Change(UNIQUE, table, columns=(name,), kind="PRIMARY KEY", inline=True))
         elif reader.accept("UNIQUE"):
             reader.accept("KEY")
-            below.append(Change(UNIQUE, table, columns=(name,), kind="UNIQUE", inline=True))
+            kind = _unique_kind(reader)
+            below.append(Change(UNIQUE, table, columns=(name,), kind=kind, inline=True))
         elif reader.accept("CHECK"):
-            reader.group()
+            columns = (name, *identifiers(reader.group(), reader.dialect))
             below.append(
-                Change(CHECK, table, columns=(name,), what=f"CHECK on {table}", inline=True)
+                Change(CHECK, table, columns=columns, what=f"CHECK on {table}", inline=True)
             )
         elif reader.accept("REFERENCES"):
             below.append(
@@ -589,9 +615,17 @@ def volatility(tokens: Sequence[Token]) -> str:
     for place, token in enumerate(tokens[:-1]):
         calls = tokens[place + 1].is_sign("(") and token.kind in (_sql.WORD, _sql.NAME)
         cast = place and tokens[place - 1].is_sign("::")
-        if calls and not cast and token.text.lower() not in STABLE:
+        if calls and not cast and not _is_one_of(STABLE, tokens, place):
             return "volatile"
     return "constant"
+
+
+def _is_one_of(functions: frozenset[str], tokens: Sequence[Token], place: int) -> bool:
+    """Whether the function at C(place) is one of the server's own with these names."""
+    in_schema = place > 1 and tokens[place - 1].is_sign(".")
+    if in_schema and tokens[place - 2].text.lower() != "pg_catalog":
+        return False
+    return tokens[place].text.lower() in functions
 
 
 def _redefined(reader: Reader, table: str, column: str) -> list[Change]:
@@ -615,7 +649,7 @@ def _alter_drop(reader: Reader, table: str) -> list[Change]:
         return []
     if reader.dialect == "mysql" and reader.accept_any("INDEX", "KEY"):
         return [Change(DROP_INDEX, table, name=reader.part())]
-    if reader.accept("PARTITION"):
+    if reader.dialect == "mysql" and reader.accept("PARTITION"):
         return [Change(DROP, table, what=f"a partition of {table}")]
     reader.accept("COLUMN")
     reader.skip_if_exists()
@@ -667,6 +701,9 @@ def type_name(text: str) -> str:
     base = TYPE_NAMES.get(base.strip(), base.strip())
     if zone:
         base = base.partition(" ")[0]
+    # Only bpchar is without a limit.
+    if base in {"character", "bit"} and not size and text != "bpchar":
+        size = "1"
     size = f"({','.join(size.replace(' ', '').split(','))})" if size else ""
     if base.endswith(" time zone"):
         base, zone = base.split(" ", 1)[0], f" {base.split(' ', 1)[1]}"
@@ -722,9 +759,11 @@ def _create(reader: Reader, statement: Statement) -> list[Change]:
         table = reader.name()
         if reader.accept("PARTITION", "OF"):
             return [unknown(text)]
-        return [
-            Change(CREATE_TABLE, table, kind="if not exists" if may_exist and not temporary else "")
-        ]
+        kind = "if not exists" if may_exist and not temporary else ""
+        if not reader.sees("AS"):
+            _until(reader, frozenset({"AS"}))
+        query = _query(reader.rest()[1:], reader.dialect)
+        return [Change(CREATE_TABLE, table, kind=kind), *query]
     unique = reader.accept_any("UNIQUE", "FULLTEXT", "SPATIAL")
     if reader.accept("INDEX"):
         return _create_index(reader, unique == "UNIQUE")
@@ -749,11 +788,8 @@ def _create_index(reader: Reader, unique: bool) -> list[Change]:
         reader.take()
     columns = identifiers(reader.group(), reader.dialect)
     if unique:
-        return [
-            Change(
-                UNIQUE, table, name=name, columns=columns, kind="UNIQUE INDEX", safe=concurrently
-            )
-        ]
+        kind = _unique_kind(reader).replace("UNIQUE", "UNIQUE INDEX")
+        return [Change(UNIQUE, table, name=name, columns=columns, kind=kind, safe=concurrently)]
     return [Change(INDEX, table, name=name, columns=columns, safe=concurrently)]
 
 
@@ -765,7 +801,10 @@ def _drop(reader: Reader, statement: Statement) -> list[Change]:
     if kind == "INDEX":
         reader.accept("CONCURRENTLY")
         reader.skip_if_exists()
-        return [Change(DROP_INDEX, name=reader.name())]
+        return [
+            Change(DROP_INDEX, name=Reader(part, reader.dialect).name())
+            for part in split(reader.rest())
+        ]
     if kind in {"TRIGGER", "RULE", "POLICY", "CAST", "STATISTICS"}:
         return [unknown(statement.text)]
     temporary = kind == "TEMPORARY"
@@ -809,19 +848,55 @@ def _delete(reader: Reader, statement: Statement) -> list[Change]:
 def _update(reader: Reader, statement: Statement) -> list[Change]:
     reader.accept("ONLY")
     table = reader.name()
-    # Alembic's own note of where the database is.
-    if reader.accept("SET") and reader.part() == "version_num":
+    # Alembic's own note of where the database is, by the old value.
+    is_note = reader.accept("SET") and reader.part() == "version_num"
+    if is_note and statement.words.count("VERSION_NUM") == 2:
         return []
     return [Change(DATA, table, what=f"UPDATE {table}")]
 
 
 def _data(reader: Reader, statement: Statement) -> list[Change]:
     verb = statement.tokens[0].word
+    if verb == "COPY" and reader.sees_sign("("):
+        return _query(reader.group(), reader.dialect)
     if verb == "COPY" and reader.has("TO") and not reader.has("PROGRAM"):
         return []
     reader.accept("INTO")
     table = "" if reader.sees_sign("(") else reader.name()
     return [Change(DATA, table, what=f"{verb} {table}".strip())]
+
+
+def _insert(reader: Reader, statement: Statement) -> list[Change]:
+    """Read an INSERT, whose query may write and may call what does."""
+    reader.accept_any("IGNORE")
+    reader.accept("INTO")
+    table = reader.name()
+    if reader.accept("AS"):
+        reader.part()
+    reader.group()
+    query = _query(_until(reader, frozenset({"ON", "RETURNING"})), reader.dialect)
+    if {"UPDATE", "REPLACE"} & {token.word for token in reader.rest()}:
+        return [Change(DATA, table, what=statement.text[:MAX_TEXT]), *query]
+    return query
+
+
+def _query(tokens: Sequence[Token], dialect: str) -> list[Change]:
+    """Read a query within a statement; what a JOIN has after ON is a part of it."""
+    return _of(Statement(tuple(tokens)), dialect) if tokens else []
+
+
+def _names_query(tokens: Sequence[Token], place: int) -> bool:
+    """Whether the name at C(place) is that of a query of WITH, which has a list of columns."""
+    follows = Reader(tokens[place + 1 :], "")
+    try:
+        follows.group()
+    except IndexError:
+        return False
+    if not follows.accept("AS"):
+        return False
+    follows.accept("NOT")
+    follows.accept("MATERIALIZED")
+    return follows.sees_sign("(")
 
 
 def _select(reader: Reader, statement: Statement) -> list[Change]:
@@ -835,14 +910,11 @@ def _select(reader: Reader, statement: Statement) -> list[Change]:
             found += _of(Statement(tokens[place:]), reader.dialect)
         calls = following.is_sign("(") and token.kind in (_sql.WORD, _sql.NAME)
         opens = token.word in OPENS_QUERY
-        names_query = tokens[0].word in {"WITH", "INSERT"} and (
-            place
-            and (
-                tokens[place - 1].word in {"WITH", "RECURSIVE", "INTO"}
-                or tokens[place - 1].is_sign(",")
-            )
-        )
-        if calls and not opens and not names_query and token.text.lower() not in HARMLESS:
+        # AS gives a type to CAST, or a name with a list of columns to a query.
+        is_named = place and tokens[place - 1].word == "AS"
+        if not calls or opens or is_named or _is_one_of(HARMLESS, tokens, place):
+            continue
+        if not _names_query(tokens, place):
             found.append(unknown(f"{token.text}() in {statement.text}"))
     if "MERGE" in statement.words:
         found.append(Change(DATA, what=statement.text[:MAX_TEXT]))
@@ -883,9 +955,8 @@ def _blocking(reader: Reader, statement: Statement) -> list[Change]:
         return []
     if verb == "LOCK":
         reader.accept_any("TABLE", "TABLES")
-        reader.accept("ONLY")
         harmless = reader.has("ACCESS", "SHARE") or reader.has("ROW", "SHARE")
-        return [] if harmless else [Change(BLOCKING, reader.name(), what=text)]
+        return [] if harmless else _each(reader, text)
     while not reader.is_done and (
         reader.word
         in {
@@ -905,7 +976,17 @@ def _blocking(reader: Reader, statement: Statement) -> list[Change]:
             reader.group()
         else:
             reader.take()
-    return [Change(BLOCKING, CHOSEN if reader.is_done else reader.name(), what=text)]
+    return [Change(BLOCKING, CHOSEN, what=text)] if reader.is_done else _each(reader, text)
+
+
+def _each(reader: Reader, text: str) -> list[Change]:
+    """Say it of each table in a list."""
+    found = []
+    for part in split(reader.rest()):
+        one = Reader(part, reader.dialect)
+        one.accept("ONLY")
+        found.append(Change(BLOCKING, one.name(), what=text))
+    return found
 
 
 def _revoke(_reader: Reader, statement: Statement) -> list[Change]:
@@ -917,9 +998,11 @@ READERS: Mapping[str, Callable[[Reader, Statement], list[Change]]] = {
     "CLUSTER": _blocking,
     "COPY": _data,
     "CREATE": _create,
+    "DECLARE": _select,
     "DELETE": _delete,
     "DO": _do,
     "DROP": _drop,
+    "INSERT": _insert,
     "LOCK": _blocking,
     "MERGE": _data,
     "OPTIMIZE": _blocking,
@@ -932,5 +1015,6 @@ READERS: Mapping[str, Callable[[Reader, Statement], list[Change]]] = {
     "TRUNCATE": _truncate,
     "UPDATE": _update,
     "VACUUM": _blocking,
+    "VALUES": _select,
     "WITH": _select,
 }

@@ -46,7 +46,7 @@ def p_greater(left: Sequence[float], right: Sequence[float]) -> float:
     rank_sum = ties = 0.0
     start = 0
     while start < len(ordered):
-        end = start
+        end = start + 1
         while end < len(ordered) and ordered[end][0] == ordered[start][0]:
             end += 1
         same = end - start

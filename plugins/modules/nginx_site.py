@@ -148,7 +148,8 @@ def main() -> None:
     site.links = list(dict.fromkeys(links))
     former = _nginx_site.read(path)
     has_file = former == text and not site.links
-    changed = not has_file or (program.runs() and not site.serves(digest))
+    is_up = program.runs() or bool(site.taken())
+    changed = not has_file or (is_up and not site.serves(digest))
     diff = {"before": former or "", "after": text, "before_header": path, "after_header": path}
     if changed and not module.check_mode:
         try:

@@ -55,6 +55,19 @@ def traceback_of(said):
     return f"Traceback (most recent call last):\n{frame}{frame}{said}"
 
 
+@pytest.mark.parametrize(
+    "ms",
+    ["NaN", "Infinity", "-Infinity", "-1", "1e308", "1" + "0" * 400, "true", '"5"', "null", "[]"],
+)
+def test_a_duration_that_no_request_has_ends_the_judgement_of_nothing(ms):
+    """The app writes the lines, and can write what it wants."""
+    text = line().replace("5.0", ms)
+    found = list(_bake.requests([text, line()], "2-b", SINCE))
+    assert found[-1].ms == 5.0
+    assert all(0 <= one.ms <= _bake.MAX_MS for one in found)
+    assert _bake.judge(traffic(), served(found * 50), 1.25) == []
+
+
 def test_being_sent_away_for_asking_too_often_is_a_failure():
     sent_away = served([Asked("/cart", 429, 1.0)] * 50)
     assert _bake.judge(traffic(), sent_away, 1.25) == [

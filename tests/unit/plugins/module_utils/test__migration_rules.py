@@ -131,6 +131,35 @@ CASES = {
     "op.execute('ALTER TABLE orders SET SCHEMA pg_temp')": None,
     "op.execute('ALTER TABLE orders ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY')": {"access": BREAKS},
     "op.add_column('orders', sa.Column('vat', sa.Integer(), server_default='7', unique=True))": None,
+    "op.add_column('orders', sa.Column('v', sa.Integer(), server_default='1', nullable=False))\n"
+    "    op.alter_column('orders', 'v', new_column_name='vat', server_default=None)": {
+        "column-not-null": BREAKS
+    },
+    "op.execute('ALTER TABLE orders ADD v int DEFAULT 1; ALTER TABLE orders ALTER v SET NOT NULL; "
+    "ALTER TABLE orders RENAME v TO vat; ALTER TABLE orders ALTER vat DROP DEFAULT')": {
+        "column-not-null": BREAKS,
+        "set-not-null": LOCKS,
+    },
+    "op.add_column('orders', sa.Column('vat', sa.Integer()))\n    op.execute('ALTER TABLE orders ADD CHECK (vat IS NOT NULL) NOT VALID')": {
+        "column-not-null": BREAKS
+    },
+    "op.execute('ALTER TABLE orders ADD a int, ADD b int, ADD CHECK (num_nonnulls(a, b) = 1) NOT VALID')": {
+        "column-not-null": BREAKS
+    },
+    "op.execute('ALTER TABLE orders ADD v int DEFAULT 1 CHECK (v IS NOT NULL)'); op.execute('ALTER TABLE orders ALTER v DROP DEFAULT')": {
+        "column-not-null": BREAKS,
+        "check": LOCKS,
+    },
+    "op.add_column('orders', sa.Column('vat', sa.Integer()))\n"
+    "    op.execute('CREATE UNIQUE INDEX CONCURRENTLY one ON orders (vat) NULLS NOT DISTINCT WHERE id > 20')": {
+        "unique": BREAKS
+    },
+    "op.add_column('orders', sa.Column('vat', sa.Integer()))\n"
+    "    op.create_index('one', 'orders', ['vat'], unique=True, "
+    "postgresql_where=sa.text('id > 20'), postgresql_nulls_not_distinct=True)": {
+        "unique": BOTH
+    },
+    "op.execute('CREATE PUBLICATION p FOR TABLE orders')": {"unknown": NEITHER},
     # locks only
     "op.create_index('ix', 'orders', ['name'])": {"index": LOCKS},
     "op.add_column('orders', sa.Column('token', sa.Text(), server_default=sa.text('gen_random_uuid()::text'), nullable=False))": {
@@ -296,6 +325,72 @@ def test_what_is_not_understood_is_told_and_not_refused():
     refused, (line,) = decided("CALL f()")
     assert refused == []
     assert line == "0007_orders: not understood: CALL f(). Read the script before you go on."
+
+
+@pytest.mark.parametrize(
+    ("text", "rules"),
+    [
+        ("EXPLAIN (COSTS, ANALYZE) DELETE FROM orders", {"unknown"}),
+        ("COPY (DELETE FROM orders RETURNING *) TO STDOUT", {"drop"}),
+        ("COPY (SELECT f() FROM orders) TO STDOUT", {"unknown"}),
+        ("COPY (SELECT * FROM orders) TO STDOUT", set()),
+        ("INSERT INTO app.old (a) SELECT f(a) FROM orders", {"unknown"}),
+        ("INSERT INTO old WITH gone AS (DELETE FROM orders WHERE a RETURNING *) SELECT * FROM gone", {"data"}),
+        ("INSERT INTO old (a, b) VALUES (gen_random_uuid(), CAST('1' AS numeric(3))) ON CONFLICT (a) DO NOTHING", set()),
+        ("INSERT INTO old AS o (a) SELECT o.a FROM (SELECT 1) AS t(a) RETURNING a", set()),
+        ("INSERT INTO old VALUES (1) ON CONFLICT (a) DO UPDATE SET a = 2", {"data"}),
+        ("WITH a(b) AS (SELECT 1), c AS MATERIALIZED (SELECT 2) SELECT 1, f() AS g FROM a", {"unknown"}),
+        ("WITH a(b) AS (SELECT 1), c(d) AS (SELECT 2) SELECT * FROM a, c", set()),
+        ("SELECT app.lower('x')", {"unknown"}),
+        ("SELECT pg_catalog.lower('x')", set()),
+        ("DECLARE c CURSOR FOR SELECT f()", {"unknown"}),
+        ("CREATE TABLE fresh AS SELECT f(a) FROM orders", {"unknown"}),
+        ("CREATE TABLE fresh (a) WITH (fillfactor = 70) AS SELECT lower(a) FROM orders", set()),
+        ("CREATE TABLE fresh (a varchar(20) DEFAULT f(1), b int GENERATED ALWAYS AS (g(a)) STORED)", set()),
+        ("ALTER TABLE orders ADD at timestamp DEFAULT app.now()", {"column-volatile-default"}),
+        ("ALTER TABLE orders ALTER index SET NOT NULL", {"set-not-null"}),
+        ("ALTER TABLE orders RENAME index TO place", {"rename"}),
+        ("ALTER TABLE orders RENAME key TO place", {"rename"}),
+        ("ALTER TABLE orders ADD partition text NOT NULL", {"column-not-null"}),
+        ("ALTER TABLE orders RENAME CONSTRAINT a TO b", {"drop-unique"}),
+        ("ALTER TABLE orders ALTER code TYPE char", {"type"}),
+        ("ALTER TABLE orders ALTER bits TYPE bit", {"type"}),
+        ("ALTER TABLE orders ALTER code TYPE bpchar", set()),
+        ("DROP INDEX CONCURRENTLY IF EXISTS public.plain, public.single", {"drop-unique"}),
+        ("LOCK TABLE users, orders", {"blocking"}),
+        ("LOCK TABLE users, orders IN ROW SHARE MODE", set()),
+        ("VACUUM FULL users, orders (name)", {"blocking"}),
+        ("UPDATE orders SET version_num = 1 WHERE id = 2", {"data"}),
+        ("UPDATE revisions SET version_num='2' WHERE revisions.version_num = '1'", set()),
+        ("ALTER TABLE orders REPLICA IDENTITY NOTHING", {"unknown"}),
+        ("ALTER TABLE orders REPLICA IDENTITY FULL", set()),
+        ("ALTER TYPE pair ADD ATTRIBUTE c int", {"unknown"}),
+        ("SET LOCAL lock_timeout = '0s'", {"unknown"}),
+        ("SET lock_timeout TO 0", {"unknown"}),
+        ("SET lock_timeout = '2s'", set()),
+        ("SET search_path TO tenant, public", {"unknown"}),
+    ],
+)  # fmt: skip
+def test_a_statement_passes_in_silence_only_if_it_disturbs_nobody(text, rules):
+    catalog = Catalog(
+        {
+            "orders": Table(
+                rows=40_000_000,
+                columns={
+                    "code": Column("character(10)", False, False),
+                    "bits": Column("bit(8)", False, False),
+                    "index": Column("text", False, False),
+                },
+                indexes={"plain": False, "single": True},
+            ),
+            "users": Table(rows=3),
+        }
+    )
+    found = _migration_rules.judge({"1": sql.changes(text)}, catalog)
+    assert {one.rule for one in found} == rules
+    # A large table is not hidden behind a small one.
+    refused, _warned = _migration_rules.decide(found, catalog, Policy())
+    assert bool(refused) == any(one.locks or one.breaks for one in found)
 
 
 def test_a_table_that_the_run_makes_may_be_changed_as_one_likes():

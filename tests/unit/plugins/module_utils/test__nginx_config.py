@@ -204,6 +204,30 @@ TEMPORARY = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
 ADDRESSES = ["", "*:", "0.0.0.0:", "127.0.0.1:", "127.0.0.2:", "[::]:", "[::1]:", "localhost:"]
 
 
+@pytest.mark.parametrize(
+    ("stated", "pid", "error_log"),
+    [
+        ("", "/opt/run/nginx.pid", "/opt/nginx/logs/error.log"),
+        ("pid nginx.pid; error_log error.log;", "/opt/nginx/nginx.pid", "/opt/nginx/error.log"),
+        ("pid /srv/pid; error_log /srv/log warn;", "/srv/pid", "/srv/log"),
+    ],
+)
+def test_the_master_is_looked_for_where_this_nginx_was_built_to_leave_its_pid(
+    tmp_path, monkeypatch, stated, pid, error_log
+):
+    root = tmp_path / "nginx.conf"
+    root.write_text(f"{stated} events {{}} http {{}}")
+    program = tmp_path / "nginx"
+    program.write_text(
+        "#!/bin/sh\necho 'configure arguments: --prefix=/opt/nginx --pid-path=/opt/run/nginx.pid "
+        f"--error-log-path=logs/error.log --conf-path={root}' >&2\n"
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    config = _nginx_config.Disk().config()
+    assert (config.pid, config.error_log) == (pid, error_log)
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not NGINX, reason="needs nginx")
 @settings(max_examples=25)

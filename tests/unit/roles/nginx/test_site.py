@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import resource
 import socket
 
 import pytest
@@ -141,6 +142,45 @@ def test_a_file_that_nginx_refuses_leaves_all_as_it_was(front, variables, is_fir
     assert others_reload_works(front, "other-2")
 
 
+def test_a_file_that_cannot_be_written_fails_with_the_cause_and_leaves_all_as_it_was(front):
+    site = made(front)
+    text, digest = bring(front, site)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # As on a full disk.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(text) // 2, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            bring(front, made(front), nginx_client_max_body_size="1m")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert front.site.read_text() == text
+    assert site.serves(digest)
+    bring(front, site, nginx_client_max_body_size="2m")
+    assert names(front) == {"other.conf", "shop.conf"}
+
+
+def test_a_copy_that_a_person_keeps_beside_the_file_is_left_alone(front):
+    copy = front.site.with_name("shop.conf.old")
+    copy.write_text("server { listen 80; }\n")
+    site = made(front)
+    site.recover()
+    bring(front, site)
+    assert copy.read_text() == "server { listen 80; }\n"
+
+
+def test_an_nginx_whose_pid_is_lost_is_not_taken_for_a_stopped_one(front, module):
+    pid = front.folder / "nginx.pid"
+    assert module()["changed"]
+    text, known = front.site.read_text(), pid.read_text()
+    pid.unlink()
+    try:
+        said = module(content=front.content(nginx_client_max_body_size="1m"))
+    finally:
+        pid.write_text(known)
+    assert f"127.0.0.1:{front.port} takes connections, but {pid} names no nginx" in said["msg"]
+    assert front.site.read_text() == text
+
+
 class Killed(BaseException):
     """What a controller that dies does to a module: nothing after it is run."""
 
@@ -211,7 +251,8 @@ def _module(front, monkeypatch):
     wrapper.write_text(f'#!/bin/sh\nexec {NGINX} -c {front.config} -p {front.folder} "$@"\n')
     wrapper.chmod(0o755)
     monkeypatch.setenv("PATH", f"{wrapper.parent}:{os.environ['PATH']}")
-    monkeypatch.setattr(_nginx_config, "_compiled_in", lambda _option: str(front.config))
+    compiled_in = {"conf-path": str(front.config)}
+    monkeypatch.setattr(_nginx_config, "_compiled_in", lambda: compiled_in)
 
     def run(check=False, content=None, **params):
         known = {
