@@ -51,6 +51,9 @@ WORDS = {
 }
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,30}")
 ENTRY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\(.*\))?")
+NGINX_SIZE = re.compile(r"[1-9]\d{0,8}[kKmM]?")
+# ngx_conf_set_bufs_slot() wants two.
+NGINX_BUFFERS = re.compile(r"(?:[2-9]|[1-9]\d{1,4}) [1-9]\d{0,8}[kKmM]?")
 # As nginx's server_name has them: a name, one with * for its first or last part, or a regular expression.
 HOST_NAME = re.compile(r"(\*?\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*(\.\*)?(:\d{1,5})?")
 BATCH = re.compile(r"0*[1-9]\d*|0*([1-9]\d?|100)%")
@@ -236,7 +239,7 @@ def _endpoints(value: Sequence[Any]) -> None:
 
 def _cache_rules(value: Sequence[Mapping[str, Any]]) -> None:
     for rule in value:
-        if not rule["path"].startswith(("/", "*")):
+        if not str(rule["path"]).startswith(("/", "*")):
             raise ValueProblem(
                 f"{rule['path']!r} is no path; wanted e.g. /products, /products/<id> or /api/*."
             )
@@ -269,15 +272,21 @@ def _shared_paths(value: Sequence[str]) -> None:
             raise ValueProblem(f"{problem}.") from problem
 
 
-def _host_names(value: Sequence[str]) -> None:
-    for name in value:
+def _host_names(value: Sequence[Any]) -> None:
+    for name in map(str, value):
+        port = name.rpartition(":")[2]
         if name.startswith("~"):
             # Anything else ends the word in nginx's configuration.
             if re.search(r'["\s]', name):
                 raise ValueProblem(
                     f"{name!r} has a space or a quote, which nginx does not take here."
                 )
-        elif name in ("_", "*") or not HOST_NAME.fullmatch(name):
+        elif (
+            name in ("_", "*")
+            or name.count("*") > 1
+            or not HOST_NAME.fullmatch(name)
+            or (port.isdigit() and ":" in name and not 1 <= int(port) <= 65535)
+        ):
             raise ValueProblem(
                 f"{name!r} is not a host name; use e.g. shop.example, *.shop.example or shop.example:8443, and xn-- for "
                 "other scripts."
@@ -302,6 +311,33 @@ def _migration_rules(value: Mapping[str, Any]) -> None:
             raise ValueProblem(f"{rule} is {wanted!r}; use refuse, warn or ignore.")
 
 
+def _nginx_path(value: str) -> None:
+    if not re.fullmatch(r"/[\w./@%+-]+", value):
+        raise ValueProblem(
+            f'{value!r} is not a path for nginx; use an absolute path of letters, digits and ._/@%+-, or "" for none.'
+        )
+
+
+def _nginx_size(value: str) -> None:
+    if not NGINX_SIZE.fullmatch(value):
+        raise ValueProblem(
+            f"{value!r} is not a size for nginx; use a number with k or m, e.g. 16k."
+        )
+
+
+def _nginx_buffers(value: str) -> None:
+    if not NGINX_BUFFERS.fullmatch(value):
+        raise ValueProblem(
+            f"{value!r} is not a number and a size; use at least 2 buffers, e.g. 8 16k."
+        )
+
+
+def _bytes(size: str) -> int:
+    """Return the bytes of a size as nginx writes it."""
+    digits = size.rstrip("kKmM")
+    return int(digits) * {"": 1, "k": 1 << 10, "m": 1 << 20}[size[len(digits) :].lower()]
+
+
 # What a value must be beyond its type. Called with the converted value, unless it is empty.
 JUDGEMENTS: Mapping[str, Callable[[Any], None]] = {
     "flask_app_name": _matches(
@@ -322,8 +358,15 @@ JUDGEMENTS: Mapping[str, Callable[[Any], None]] = {
     "flask_app_shared_paths": _shared_paths,
     "gunicorn_umask": _matches(UMASK, 'is no umask; wanted octal digits in quotes, e.g. "0027"'),
     "gunicorn_workers": _between(1, float("inf"), "too few; wanted 1 or more"),
+    "nginx_access_log": _nginx_path,
     "nginx_candidate_port": _between(1, 65535, "no port; wanted 1 to 65535"),
+    "nginx_client_max_body_size": _matches(
+        re.compile(r"\d{1,9}[kKmMgG]?"), "is not a size for nginx; use a number with k, m or g"
+    ),
+    "nginx_proxy_buffer_size": _nginx_size,
+    "nginx_proxy_buffers": _nginx_buffers,
     "nginx_server_names": _host_names,
+    "nginx_trusted_proxies": _networks,
     "profile_concurrency": _between(1, MOST_CONCURRENCY, f"not from 1 to {MOST_CONCURRENCY}"),
     "profile_endpoints": _endpoints,
     "profile_max_requests": _between(1, float("inf"), "too few; wanted 1 or more"),
@@ -442,7 +485,18 @@ def names(
     port = values.get("flask_app_port")
     if port is not None and port == values.get("nginx_candidate_port"):
         problems.append(f"nginx_candidate_port: {port} is flask_app_port; choose another.")
-    known = values.get("nginx_server_names") or []
+    size, buffers = (
+        str(values.get(f"nginx_proxy_{name}", "")) for name in ("buffer_size", "buffers")
+    )
+    if NGINX_SIZE.fullmatch(size) and NGINX_BUFFERS.fullmatch(buffers):
+        number, _sep, each = buffers.partition(" ")
+        # ngx_http_proxy_merge_loc_conf(): what is busy is twice the larger one, and leaves one buffer free.
+        if 2 * max(_bytes(size), _bytes(each)) > (int(number) - 1) * _bytes(each):
+            problems.append(
+                f"nginx_proxy_buffer_size: {size} does not fit nginx_proxy_buffers {buffers}, which nginx refuses; all "
+                f"buffers but one must hold twice the larger size, e.g. nginx_proxy_buffers: 8 {size}."
+            )
+    known = [str(name) for name in values.get("nginx_server_names") or []]
     asks_by_name = any(str(name).lower() == "host" for name in values.get("rollout_headers") or {})
     if known and not asks_by_name and all("*" in name or name[0] in "~." for name in known):
         problems.append(

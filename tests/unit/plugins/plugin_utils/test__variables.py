@@ -487,6 +487,36 @@ def test_what_is_no_name_of_a_host_is_refused(name):
 
 
 @pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("nginx_access_log", "/var/log/nginx/shop.log"), ("nginx_access_log", ""),
+        ("nginx_proxy_buffer_size", "16k"), ("nginx_proxy_buffer_size", "4096"), ("nginx_proxy_buffers", "8 16k"),
+        ("nginx_client_max_body_size", "0"), ("nginx_client_max_body_size", "1g"),
+        ("nginx_trusted_proxies", ["10.0.0.0/8", "192.0.2.7", "2001:db8::/32"]), ("nginx_server_names", [8443]),
+    ],
+)  # fmt: skip
+def test_values_that_nginx_takes_are_taken(name, value):
+    _variables.judge(name, value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("nginx_access_log", "log of shop; evil"), ("nginx_access_log", "off"), ("nginx_access_log", "shop.log"),
+        ("nginx_access_log", "/var/log/$host.log"), ("nginx_access_log", "/var/log/a\nb"),
+        ("nginx_proxy_buffer_size", "16kb"), ("nginx_proxy_buffer_size", "0"), ("nginx_proxy_buffers", "16k"),
+        ("nginx_proxy_buffers", "1 16k"), ("nginx_proxy_buffers", "8 16k;"), ("nginx_client_max_body_size", "16MB"),
+        ("nginx_trusted_proxies", ["balancer.example"]), ("nginx_trusted_proxies", ["10.0.0.300"]),
+        ("nginx_server_names", ["*.shop.*"]), ("nginx_server_names", ["shop.example:99999"]),
+        ("flask_app_cache_rules", [{"path": 5, "timeout": 5}]),
+    ],
+)  # fmt: skip
+def test_values_that_nginx_refuses_are_refused_before_any_host_is_changed(name, value):
+    with pytest.raises(_variables.ValueProblem):
+        _variables.judge(name, value)
+
+
+@pytest.mark.parametrize(
     ("values", "groups", "problem", "doubt"),
     [
         ({}, {}, "", ""),
@@ -497,6 +527,11 @@ def test_what_is_no_name_of_a_host_is_refused(name):
         ({"nginx_server_names": ["a"], "nginx_trusted_proxies": ["10.0.0.0/8"]}, {"lb": ["lb1"]}, "", ""),
         ({"flask_app_port": 80, "nginx_candidate_port": 80}, {}, "nginx_candidate_port: 80 is flask_app_port", ""),
         ({"flask_app_port": 80, "nginx_candidate_port": 80, "nginx_enabled": False}, {}, "", ""),
+        ({"nginx_proxy_buffer_size": "16k", "nginx_proxy_buffers": "8 16k"}, {}, "", ""),
+        ({"nginx_proxy_buffer_size": "56k", "nginx_proxy_buffers": "8 16k"}, {}, "", ""),
+        ({"nginx_proxy_buffer_size": "57k", "nginx_proxy_buffers": "8 16k"}, {}, "nginx_proxy_buffer_size: 57k does", ""),
+        ({"nginx_proxy_buffer_size": "4k", "nginx_proxy_buffers": "2 4k"}, {}, "nginx_proxy_buffer_size: 4k does", ""),
+        ({"nginx_proxy_buffer_size": "16kb", "nginx_proxy_buffers": "8"}, {}, "", ""),
     ],
 )  # fmt: skip
 def test_the_fronts_names_and_ports_fit_together(values, groups, problem, doubt):

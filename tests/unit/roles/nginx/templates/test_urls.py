@@ -219,6 +219,12 @@ def test_a_balancer_asks_for_the_health_endpoint_by_any_host(named, path):
     assert ask_raw(named.port, f"GET {path} HTTP/1.0\r\n\r\n".encode()).status == 200
 
 
+def test_a_balancer_does_so_where_all_names_are_patterns(tmp_path):
+    with Front(tmp_path, APP, nginx_server_names=["~^shop"]) as front:
+        assert ask(front.port, "/health", {"Host": "10.0.0.7"}).status == 200
+        assert ask(front.port, "/where", {"Host": "10.0.0.7"}).status == 421
+
+
 @pytest.mark.parametrize("path", ["/healthy", "/x/../health", "/health/", "/HEALTH", "/where"])
 def test_by_any_host_there_is_nothing_but_the_health_endpoint(named, path):
     assert ask(named.port, path, {"Host": "evil.example"}).status == 421
