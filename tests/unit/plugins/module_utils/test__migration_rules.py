@@ -7,10 +7,7 @@ from __future__ import annotations
 
 import io
 
-import alembic.operations
-import alembic.runtime.migration
 import pytest
-import sqlalchemy as sa
 from ansible_collections.evenkeel.flask.plugins.module_utils import (
     _alembic,
     _migration_rules,
@@ -26,8 +23,12 @@ from ansible_collections.evenkeel.flask.plugins.module_utils._migration_rules im
 )
 from ansible_collections.evenkeel.flask.tests.unit.plugins import postgresql
 
-# ansible-test has its own environment, without it.
+# ansible-test has its own environment, without these.
 psycopg = pytest.importorskip("psycopg")
+sa = pytest.importorskip("sqlalchemy")
+alembic = pytest.importorskip("alembic")
+pytest.importorskip("alembic.operations")
+pytest.importorskip("alembic.runtime.migration")
 
 SCHEMA = """
 CREATE TYPE state AS ENUM ('new', 'paid');
