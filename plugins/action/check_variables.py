@@ -12,8 +12,9 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
-from ansible_collections.evenkeel.flask.plugins.module_utils._gate import CHECKS_SPEC
-from ansible_collections.evenkeel.flask.plugins.plugin_utils import _variables
+
+from ..module_utils._gate import CHECKS_SPEC
+from ..plugin_utils import _variables
 
 ROLES_FOLDER = os.path.normpath(os.path.join(os.path.dirname(__file__), "..", "..", "roles"))
 SSH = ("ssh", "paramiko", "paramiko_ssh", "smart")

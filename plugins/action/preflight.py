@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.evenkeel.flask.plugins.action import rollout_lock
+from . import rollout_lock
 
 
 class ActionModule(rollout_lock.ActionModule):

@@ -11,12 +11,9 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
-from ansible_collections.evenkeel.flask.plugins.module_utils import _timing
-from ansible_collections.evenkeel.flask.plugins.plugin_utils import (
-    _files,
-    _profiles,
-    _variables,
-)
+
+from ..module_utils import _timing
+from ..plugin_utils import _files, _profiles, _variables
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]

@@ -15,15 +15,13 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.parameters import remove_values
 from ansible.plugins.action import ActionBase
 from ansible.utils.vars import merge_hash
-from ansible_collections.evenkeel.flask.plugins.module_utils import _endpoints, _gate
-from ansible_collections.evenkeel.flask.plugins.module_utils._checks import suite
-from ansible_collections.evenkeel.flask.plugins.module_utils._checks.trial import Finding, Skipped
-from ansible_collections.evenkeel.flask.plugins.module_utils._printable import (
-    printable,
-    printable_all,
-)
-from ansible_collections.evenkeel.flask.plugins.modules.rollout_gate import ARGUMENT_SPEC
-from ansible_collections.evenkeel.flask.plugins.plugin_utils import _suite, _suite_run, _variables
+
+from ..module_utils import _endpoints, _gate
+from ..module_utils._checks import suite
+from ..module_utils._checks.trial import Finding, Skipped
+from ..module_utils._printable import printable, printable_all
+from ..modules.rollout_gate import ARGUMENT_SPEC
+from ..plugin_utils import _suite, _suite_run, _variables
 
 # Of what the team's tests say, which is shown with -vv; in characters.
 MAX_OUTPUT = 1024 * 1024

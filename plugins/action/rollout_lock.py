@@ -8,8 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 from ansible.plugins.action import ActionBase
-from ansible_collections.evenkeel.flask.plugins.module_utils._printable import printable_all
-from ansible_collections.evenkeel.flask.plugins.plugin_utils import _run
+
+from ..module_utils._printable import printable_all
+from ..plugin_utils import _run
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]

@@ -10,13 +10,9 @@ import time
 from typing import Any
 
 from ansible.plugins.action import ActionBase
-from ansible_collections.evenkeel.flask.plugins.module_utils import _timing
-from ansible_collections.evenkeel.flask.plugins.plugin_utils import (
-    _files,
-    _report,
-    _timeline,
-    _variables,
-)
+
+from ..module_utils import _timing
+from ..plugin_utils import _files, _report, _timeline, _variables
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]

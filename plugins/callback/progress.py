@@ -41,14 +41,10 @@ from ansible import constants
 from ansible.plugins.callback import CallbackBase
 from ansible.release import __version__
 from ansible.utils.color import stringc
-from ansible_collections.evenkeel.flask.plugins.module_utils._printable import (
-    pad,
-    printable,
-    printable_all,
-    printable_line,
-)
-from ansible_collections.evenkeel.flask.plugins.plugin_utils import _live
-from ansible_collections.evenkeel.flask.plugins.plugin_utils._live import clock
+
+from ..module_utils._printable import pad, printable, printable_all, printable_line
+from ..plugin_utils import _live
+from ..plugin_utils._live import clock
 
 NAMED_HOSTS = 4
 # The worst first: a line has the colour of its worst host.

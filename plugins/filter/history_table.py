@@ -40,7 +40,7 @@ _value:
 from collections.abc import Mapping
 from typing import Any, Callable
 
-from ansible_collections.evenkeel.flask.plugins.plugin_utils._table import lay_out
+from ..plugin_utils._table import lay_out
 
 HEAD = ("host", "when", "what", "release", "instead of", "by", "from", "commit", "verdict", "took")
 KEYS = ("time", "action", "release", "previous", "who", "controller", "commit", "verdict")

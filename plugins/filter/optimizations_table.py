@@ -35,7 +35,7 @@ _value:
 from collections.abc import Mapping
 from typing import Any, Callable
 
-from ansible_collections.evenkeel.flask.plugins.plugin_utils._table import lay_out
+from ..plugin_utils._table import lay_out
 
 HEAD = ("measure", "state", "detail", "hosts")
 

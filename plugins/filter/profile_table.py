@@ -41,7 +41,7 @@ _value:
 from collections.abc import Mapping
 from typing import Any, Callable
 
-from ansible_collections.evenkeel.flask.plugins.plugin_utils import _profiles
+from ..plugin_utils import _profiles
 
 Hosts = Mapping[str, Mapping[str, Any]]
 

@@ -40,7 +40,7 @@ _value:
 from collections.abc import Mapping
 from typing import Any, Callable, Optional
 
-from ansible_collections.evenkeel.flask.plugins.plugin_utils._table import lay_out
+from ..plugin_utils._table import lay_out
 
 HEAD = ("host", "live release", "slot", "candidate", "previous", "since", "drift", "healthy")
 

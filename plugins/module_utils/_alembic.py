@@ -18,13 +18,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ansible_collections.evenkeel.flask.plugins.module_utils import _sql
-from ansible_collections.evenkeel.flask.plugins.module_utils import _sql_changes as sql
-from ansible_collections.evenkeel.flask.plugins.module_utils._sql_changes import (
-    CHOSEN,
-    PLACEHOLDER,
-    Change,
-)
+from . import _sql
+from . import _sql_changes as sql
+from ._sql_changes import CHOSEN, PLACEHOLDER, Change
 
 # What a script does with a database at hand, and does not print in offline mode.
 ONLINE_ONLY = re.compile(r"is_offline_mode|as_sql|get_bind|[Ss]ession\b|[Cc]onnection\b|connect\(")

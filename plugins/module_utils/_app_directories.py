@@ -23,8 +23,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.evenkeel.flask.plugins.module_utils import _untrusted
-from ansible_collections.evenkeel.flask.plugins.module_utils._untrusted import UntrustedError
+from . import _untrusted
+from ._untrusted import UntrustedError
 
 MODE = 0o750
 # Making directories takes milliseconds; a file system in user space may never answer.

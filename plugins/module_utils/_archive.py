@@ -30,7 +30,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Callable
 
-from ansible_collections.evenkeel.flask.plugins.module_utils import _untrusted
+from . import _untrusted
 
 MANIFEST = "archive.json"
 LOCK = "requirements.lock"

@@ -21,8 +21,8 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ansible_collections.evenkeel.flask.plugins.module_utils import _statistics
-from ansible_collections.evenkeel.flask.plugins.module_utils._clients import (
+from . import _statistics
+from ._clients import (
     LOOPBACK,
     MAX_ROUTES,
     MIN_KNOWN,

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Callable, Protocol
 
-from ansible_collections.evenkeel.flask.plugins.module_utils import _untrusted
+from . import _untrusted
 
 SERVING = "serving"
 DRAINED = "drained"

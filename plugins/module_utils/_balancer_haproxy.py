@@ -12,14 +12,7 @@ import csv
 import socket
 from collections.abc import Iterator
 
-from ansible_collections.evenkeel.flask.plugins.module_utils._balancer import (
-    DOWN,
-    DRAINED,
-    MAINTENANCE,
-    SERVING,
-    BalancerError,
-    Server,
-)
+from ._balancer import DOWN, DRAINED, MAINTENANCE, SERVING, BalancerError, Server
 
 TIMEOUT = 10.0
 # Bits of srv_admin_state (HAProxy's management guide, "show servers state"): by

@@ -17,15 +17,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Callable
 
-from ansible_collections.evenkeel.flask.plugins.module_utils import _nginx_config
-from ansible_collections.evenkeel.flask.plugins.module_utils._balancer import (
-    DOWN,
-    DRAINED,
-    MAINTENANCE,
-    SERVING,
-    BalancerError,
-    Server,
-)
+from . import _nginx_config
+from ._balancer import DOWN, DRAINED, MAINTENANCE, SERVING, BalancerError, Server
 
 # Tells what a rollout took out from what a person did.
 MARK = "# taken out by evenkeel.flask"

@@ -11,13 +11,7 @@ from __future__ import annotations
 import re
 from typing import Any, Callable
 
-from ansible_collections.evenkeel.flask.plugins.module_utils._balancer import (
-    DOWN,
-    DRAINED,
-    SERVING,
-    BalancerError,
-    Server,
-)
+from ._balancer import DOWN, DRAINED, SERVING, BalancerError, Server
 
 ARN_FORM = "arn:aws:elasticloadbalancing:REGION:ACCOUNT:targetgroup/NAME/ID"
 ARN = re.compile(

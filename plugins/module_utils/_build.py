@@ -27,15 +27,8 @@ from typing import Any
 if sys.version_info >= (3, 11):
     import tomllib
 
-from ansible_collections.evenkeel.flask.plugins.module_utils import (
-    _archive,
-    _requirements,
-    _source,
-    _untrusted,
-    _venv,
-    _wheel,
-)
-from ansible_collections.evenkeel.flask.plugins.module_utils._archive import ArchiveError, Manifest
+from . import _archive, _requirements, _source, _untrusted, _venv, _wheel
+from ._archive import ArchiveError, Manifest
 
 # Part of every digest: raise it when the same input makes another archive.
 FORMAT = 3

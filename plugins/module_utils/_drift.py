@@ -14,7 +14,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 
-from ansible_collections.evenkeel.flask.plugins.module_utils._release import Layout
+from ._release import Layout
 
 LIVE = "live release"
 CODE = ("app", "lib")

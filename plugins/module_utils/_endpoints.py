@@ -14,17 +14,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.evenkeel.flask.plugins.module_utils._health import (
-    Endpoint,
-    Policy,
-    Wanted,
-)
-from ansible_collections.evenkeel.flask.plugins.module_utils._http import (
-    ArgumentError,
-    Request,
-    Tls,
-    Url,
-)
+from ._health import Endpoint, Policy, Wanted
+from ._http import ArgumentError, Request, Tls, Url
 
 Params = Mapping[str, Any]
 _LEAST = {"attempts": 1, "successes": 1, "concurrency": 1, "interval": 0}

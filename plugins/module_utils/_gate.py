@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
-from ansible_collections.evenkeel.flask.plugins.module_utils._checks import (
+from ._checks import (
     api,
     concurrency,
     errors,
@@ -25,15 +25,8 @@ from ansible_collections.evenkeel.flask.plugins.module_utils._checks import (
     suite,
     upload,
 )
-from ansible_collections.evenkeel.flask.plugins.module_utils._checks.trial import (
-    Failed,
-    Finding,
-    Inconclusive,
-    Ruling,
-    Settings,
-    Trial,
-)
-from ansible_collections.evenkeel.flask.plugins.module_utils._http import Clock, HttpError
+from ._checks.trial import Failed, Finding, Inconclusive, Ruling, Settings, Trial
+from ._http import Clock, HttpError
 
 
 class Check(Protocol):

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.evenkeel.flask.plugins.module_utils import _proc
+from . import _proc
 
 # A lock that is held for one write is gone at the second look.
 SECOND_LOOK_SECONDS = 0.2

@@ -15,14 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ansible_collections.evenkeel.flask.plugins.module_utils import _json_shape
-from ansible_collections.evenkeel.flask.plugins.module_utils._http import (
-    Clock,
-    Deadline,
-    HttpError,
-    Request,
-    Response,
-)
+from . import _json_shape
+from ._http import Clock, Deadline, HttpError, Request, Response
 
 DAY = 86400
 Ask = Callable[[Request], Response]

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from ansible_collections.evenkeel.flask.plugins.module_utils._http_stream import HttpError
+from ._http_stream import HttpError
 
 HEAD_LIMIT = 64 * 1024
 BODY_LIMIT = 1024 * 1024

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.evenkeel.flask.plugins.module_utils._http_url import ArgumentError, Url
+from ._http_url import ArgumentError, Url
 
 Clock = Callable[[], float]
 

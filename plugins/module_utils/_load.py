@@ -26,15 +26,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.evenkeel.flask.plugins.module_utils._http_answer import (
-    Answer,
-    read_answer,
-)
-from ansible_collections.evenkeel.flask.plugins.module_utils._http_stream import (
-    Clock,
-    HttpError,
-    explain,
-)
+from ._http_answer import Answer, read_answer
+from ._http_stream import Clock, HttpError, explain
 
 # What an open loop has under way at once. What is due beyond it waits, and its wait counts.
 MOST_OPEN = 200

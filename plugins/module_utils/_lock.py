@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Callable
 
-from ansible_collections.evenkeel.flask.plugins.module_utils import _timing, _untrusted
+from . import _timing, _untrusted
 
 MAX_BYTES = 1 << 16
 # The options that say whose lock it is; what they mean is in plugins/doc_fragments/run.py.

@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ansible_collections.evenkeel.flask.plugins.module_utils import _sql_changes as sql
-from ansible_collections.evenkeel.flask.plugins.module_utils._sql_changes import Change
+from . import _sql_changes as sql
+from ._sql_changes import Change
 
 # Rule by rule, what to do instead.
 REMEDIES: Mapping[str, str] = {

@@ -14,14 +14,10 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ansible_collections.evenkeel.flask.plugins.module_utils import (
-    _alembic,
-    _migration_rules,
-    _untrusted,
-)
-from ansible_collections.evenkeel.flask.plugins.module_utils import _sql_changes as sql
-from ansible_collections.evenkeel.flask.plugins.module_utils._alembic import Script
-from ansible_collections.evenkeel.flask.plugins.module_utils._sql_changes import Change
+from . import _alembic, _migration_rules, _untrusted
+from . import _sql_changes as sql
+from ._alembic import Script
+from ._sql_changes import Change
 
 # A script is written by hand.
 MAX_SCRIPT_BYTES = 1 << 20

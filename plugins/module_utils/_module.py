@@ -12,10 +12,8 @@ from typing import Any, NoReturn
 
 from ansible.module_utils import basic
 from ansible.module_utils.common.parameters import remove_values
-from ansible_collections.evenkeel.flask.plugins.module_utils._printable import (
-    printable,
-    printable_all,
-)
+
+from ._printable import printable, printable_all
 
 
 class AnsibleModule(basic.AnsibleModule):  # type: ignore[misc]

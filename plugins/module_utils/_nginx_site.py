@@ -22,10 +22,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Callable
 
-from ansible_collections.evenkeel.flask.plugins.module_utils import (
-    _balancer_nginx,
-    _nginx_config,
-)
+from . import _balancer_nginx, _nginx_config
 
 # nginx itself tries for 2.5 s to bind; a large configuration takes seconds to load.
 RELOAD_SECONDS = 30.0

@@ -14,13 +14,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.evenkeel.flask.plugins.module_utils import _postgres, _sql
-from ansible_collections.evenkeel.flask.plugins.module_utils._migration_rules import (
-    Catalog,
-    Column,
-    Table,
-)
-from ansible_collections.evenkeel.flask.plugins.module_utils._preflight import Doubt, Problem
+from . import _postgres, _sql
+from ._migration_rules import Catalog, Column, Table
+from ._preflight import Doubt, Problem
 
 # A question must not wait for what the migration would wait for. LOCAL, for a pooler gives the
 # connection to others.

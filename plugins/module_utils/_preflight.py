@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
-from ansible_collections.evenkeel.flask.plugins.module_utils import _nginx_config
+from . import _nginx_config
 
 LISTEN = "0A"
 DATABASE_PORTS = {"mariadb": 3306, "mssql": 1433, "mysql": 3306, "oracle": 1521}

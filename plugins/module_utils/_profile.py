@@ -14,17 +14,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ansible_collections.evenkeel.flask.plugins.module_utils import (
-    _endpoints,
-    _http,
-    _http_stream,
-    _json_shape,
-    _load,
-    _statistics,
-    _waits,
-    _workers,
-)
-from ansible_collections.evenkeel.flask.plugins.module_utils._http import ArgumentError
+from . import _endpoints, _http, _http_stream, _json_shape, _load, _statistics, _waits, _workers
+from ._http import ArgumentError
 
 Params = Mapping[str, Any]
 

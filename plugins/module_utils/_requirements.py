@@ -27,7 +27,7 @@ from urllib.parse import quote, unquote, urlsplit, urlunsplit
 if sys.version_info >= (3, 11):
     import tomllib
 
-from ansible_collections.evenkeel.flask.plugins.module_utils import _archive
+from . import _archive
 
 # As pip reads a file (pip._internal.req.req_file).
 COMMENT = re.compile(r"(^|\s+)#.*$")

@@ -14,12 +14,7 @@ import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from ansible_collections.evenkeel.flask.plugins.module_utils import (
-    _postgres,
-    _preflight,
-    _proc,
-    _waits,
-)
+from . import _postgres, _preflight, _proc, _waits
 
 # Linux' state of a UNIX socket that was accepted, in /proc/net/unix (include/uapi/linux/net.h).
 CONNECTED = "03"

@@ -19,25 +19,8 @@ import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Callable, NoReturn
 
-from ansible_collections.evenkeel.flask.plugins.module_utils import (
-    _drift,
-    _guards,
-    _http,
-    _json_shape,
-    _proc,
-    _static,
-    _timing,
-    _untrusted,
-    _venv,
-)
-from ansible_collections.evenkeel.flask.plugins.module_utils._release import (
-    SLOTS,
-    Host,
-    Layout,
-    ReleaseError,
-    Step,
-    Switch,
-)
+from . import _drift, _guards, _http, _json_shape, _proc, _static, _timing, _untrusted, _venv
+from ._release import SLOTS, Host, Layout, ReleaseError, Step, Switch
 
 POLL_SECONDS = 0.05
 # So long a new worker may take to load the app and what its predecessor in the other slot held.

@@ -13,8 +13,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from ansible_collections.evenkeel.flask.plugins.module_utils import _sql
-from ansible_collections.evenkeel.flask.plugins.module_utils._sql import Statement, Token, words
+from . import _sql
+from ._sql import Statement, Token, words
 
 ACCESS = "access"
 ADD_COLUMN = "add column"

@@ -23,7 +23,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.evenkeel.flask.plugins.module_utils import (
+from . import (
     _app_directories,
     _archive,
     _drift,
@@ -35,7 +35,7 @@ from ansible_collections.evenkeel.flask.plugins.module_utils import (
     _untrusted,
     _venv,
 )
-from ansible_collections.evenkeel.flask.plugins.module_utils._archive import ArchiveError
+from ._archive import ArchiveError
 
 # So long systemd waits for what it has killed; where it is told of the end, that takes no time.
 STOP_SECONDS = 1

@@ -21,9 +21,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from ansible_collections.evenkeel.flask.plugins.module_utils import _untrusted
-from ansible_collections.evenkeel.flask.plugins.module_utils._archive import ArchiveError
-from ansible_collections.evenkeel.flask.plugins.module_utils._release import Layout
+from . import _untrusted
+from ._archive import ArchiveError
+from ._release import Layout
 
 LIST = "static.json"
 # Those of a listed file that decide where it is read and written.

@@ -15,7 +15,7 @@ import re
 import socket
 from collections.abc import Iterator, Mapping
 
-from ansible_collections.evenkeel.flask.plugins.module_utils import _release, _venv
+from . import _release, _venv
 
 # The slot of a command. The app finds it in EVENKEEL_SLOT.
 NO_SLOT = "none"

@@ -20,7 +20,7 @@ import tempfile
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 
-from ansible_collections.evenkeel.flask.plugins.module_utils import _archive, _untrusted, _wheel
+from . import _archive, _untrusted, _wheel
 
 DONE = ".complete"
 

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from ansible_collections.evenkeel.flask.plugins.module_utils import _bake, _leaks, _untrusted
+from . import _bake, _leaks, _untrusted
 
 # As far back as a log is read for what the release before it did.
 MOST_BYTES = 16 * 1024 * 1024

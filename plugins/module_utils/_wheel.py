@@ -28,8 +28,8 @@ import zlib
 from collections.abc import Iterable, Mapping
 from typing import IO
 
-from ansible_collections.evenkeel.flask.plugins.module_utils import _archive, _untrusted
-from ansible_collections.evenkeel.flask.plugins.module_utils._archive import ArchiveError
+from . import _archive, _untrusted
+from ._archive import ArchiveError
 
 SCHEMES = ("purelib", "platlib", "scripts", "headers", "data")
 INSTALLER = "evenkeel.flask\n"

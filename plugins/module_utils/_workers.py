@@ -15,8 +15,8 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from ansible_collections.evenkeel.flask.plugins.module_utils import _proc, _waits
-from ansible_collections.evenkeel.flask.plugins.module_utils._servers import Connections
+from . import _proc, _waits
+from ._servers import Connections
 
 # Often enough for three hundred looks at each worker in a loop of three seconds; a look at five
 # workers takes a few hundred microseconds of a core.

@@ -63,8 +63,8 @@ changes:
 
 from typing import Any
 
-from ansible_collections.evenkeel.flask.plugins.module_utils import _app_directories
-from ansible_collections.evenkeel.flask.plugins.module_utils._module import AnsibleModule
+from ..module_utils import _app_directories
+from ..module_utils._module import AnsibleModule
 
 ARGUMENT_SPEC = {
     "path": {"type": "path", "required": True},

@@ -137,13 +137,9 @@ import tempfile
 from typing import Any
 
 from ansible.module_utils.basic import missing_required_lib
-from ansible_collections.evenkeel.flask.plugins.module_utils import (
-    _balancer,
-    _balancer_haproxy,
-    _balancer_nginx,
-    _balancer_target_group,
-)
-from ansible_collections.evenkeel.flask.plugins.module_utils._module import AnsibleModule
+
+from ..module_utils import _balancer, _balancer_haproxy, _balancer_nginx, _balancer_target_group
+from ..module_utils._module import AnsibleModule
 
 KINDS = ("haproxy", "nginx", "target_group")
 ARGUMENT_SPEC: dict[str, Any] = {

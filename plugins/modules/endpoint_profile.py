@@ -297,7 +297,7 @@ import os
 from dataclasses import asdict
 from typing import Any
 
-from ansible_collections.evenkeel.flask.plugins.module_utils import (
+from ..module_utils import (
     _http,
     _profile,
     _release,
@@ -308,8 +308,8 @@ from ansible_collections.evenkeel.flask.plugins.module_utils import (
     _waits,
     _workers,
 )
-from ansible_collections.evenkeel.flask.plugins.module_utils._archive import ArchiveError
-from ansible_collections.evenkeel.flask.plugins.module_utils._module import AnsibleModule
+from ..module_utils._archive import ArchiveError
+from ..module_utils._module import AnsibleModule
 
 # An app that takes longer to load would not have been staged.
 LOAD_SECONDS = 300.0

@@ -236,8 +236,8 @@ msg:
 from dataclasses import asdict
 from typing import Any
 
-from ansible_collections.evenkeel.flask.plugins.module_utils import _endpoints, _health, _http
-from ansible_collections.evenkeel.flask.plugins.module_utils._module import AnsibleModule
+from ..module_utils import _endpoints, _health, _http
+from ..module_utils._module import AnsibleModule
 
 ENDPOINT_SPEC: dict[str, Any] = {
     "path": {"type": "str"},

@@ -130,7 +130,7 @@ missing:
 import os
 from collections.abc import Sequence
 
-from ansible_collections.evenkeel.flask.plugins.module_utils import (
+from ..module_utils import (
     _alembic,
     _migration_rules,
     _migrations,
@@ -139,9 +139,9 @@ from ansible_collections.evenkeel.flask.plugins.module_utils import (
     _release,
     _stage,
 )
-from ansible_collections.evenkeel.flask.plugins.module_utils._archive import ArchiveError
-from ansible_collections.evenkeel.flask.plugins.module_utils._module import AnsibleModule
-from ansible_collections.evenkeel.flask.plugins.module_utils._preflight import Doubt, Problem
+from ..module_utils._archive import ArchiveError
+from ..module_utils._module import AnsibleModule
+from ..module_utils._preflight import Doubt, Problem
 
 ASK_SECONDS = 5
 ARGUMENT_SPEC = {

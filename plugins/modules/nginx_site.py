@@ -101,8 +101,8 @@ import grp
 import os
 from typing import Any
 
-from ansible_collections.evenkeel.flask.plugins.module_utils import _nginx_config, _nginx_site
-from ansible_collections.evenkeel.flask.plugins.module_utils._module import AnsibleModule
+from ..module_utils import _nginx_config, _nginx_site
+from ..module_utils._module import AnsibleModule
 
 ARGUMENT_SPEC: dict[str, Any] = {
     "name": {"type": "str", "required": True},

@@ -255,15 +255,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.evenkeel.flask.plugins.module_utils import (
-    _lock,
-    _lock_timeout,
-    _nginx_config,
-    _postgres,
-    _preflight,
-    _redis,
-)
-from ansible_collections.evenkeel.flask.plugins.module_utils._module import AnsibleModule
+from ..module_utils import _lock, _lock_timeout, _nginx_config, _postgres, _preflight, _redis
+from ..module_utils._module import AnsibleModule
 
 FIGURES: tuple[str, ...] = ("workers", "threads", "pool_size", "max_overflow")
 BUDGET_SPEC: dict[str, Any] = {

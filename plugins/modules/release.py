@@ -236,18 +236,9 @@ import errno
 import os
 from typing import Any
 
-from ansible_collections.evenkeel.flask.plugins.module_utils import (
-    _drift,
-    _environment,
-    _guards,
-    _lock,
-    _release,
-    _slots,
-    _stage,
-    _timing,
-)
-from ansible_collections.evenkeel.flask.plugins.module_utils._archive import ArchiveError
-from ansible_collections.evenkeel.flask.plugins.module_utils._module import AnsibleModule
+from ..module_utils import _drift, _environment, _guards, _lock, _release, _slots, _stage, _timing
+from ..module_utils._archive import ArchiveError
+from ..module_utils._module import AnsibleModule
 
 ASK_SECONDS = 5
 ARGUMENT_SPEC: dict[str, Any] = {

@@ -188,13 +188,9 @@ version:
 
 import os
 
-from ansible_collections.evenkeel.flask.plugins.module_utils import (
-    _archive,
-    _build,
-    _environment,
-)
-from ansible_collections.evenkeel.flask.plugins.module_utils._archive import ArchiveError
-from ansible_collections.evenkeel.flask.plugins.module_utils._module import AnsibleModule
+from ..module_utils import _archive, _build, _environment
+from ..module_utils._archive import ArchiveError
+from ..module_utils._module import AnsibleModule
 
 ARGUMENT_SPEC = {
     "name": {"type": "str", "required": True},

@@ -103,16 +103,9 @@ import random
 import time
 from collections.abc import Sequence
 
-from ansible_collections.evenkeel.flask.plugins.module_utils import (
-    _lock_timeout,
-    _pg_catalog,
-    _postgres,
-    _release,
-    _stage,
-    _venv,
-)
-from ansible_collections.evenkeel.flask.plugins.module_utils._archive import ArchiveError
-from ansible_collections.evenkeel.flask.plugins.module_utils._module import AnsibleModule
+from ..module_utils import _lock_timeout, _pg_catalog, _postgres, _release, _stage, _venv
+from ..module_utils._archive import ArchiveError
+from ..module_utils._module import AnsibleModule
 
 ASK_SECONDS = 5
 # Characters. A command may print without end.

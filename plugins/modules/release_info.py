@@ -206,14 +206,8 @@ running:
 
 import os
 
-from ansible_collections.evenkeel.flask.plugins.module_utils import (
-    _drift,
-    _preflight,
-    _release,
-    _slots,
-    _stage,
-)
-from ansible_collections.evenkeel.flask.plugins.module_utils._module import AnsibleModule
+from ..module_utils import _drift, _preflight, _release, _slots, _stage
+from ..module_utils._module import AnsibleModule
 
 ARGUMENT_SPEC = {
     **_release.APP_SPEC,

@@ -152,17 +152,8 @@ msg:
 
 from typing import Any
 
-from ansible_collections.evenkeel.flask.plugins.module_utils import (
-    _endpoints,
-    _health,
-    _http,
-    _proc,
-    _release,
-    _slots,
-    _timing,
-    _watch,
-)
-from ansible_collections.evenkeel.flask.plugins.module_utils._module import AnsibleModule
+from ..module_utils import _endpoints, _health, _http, _proc, _release, _slots, _timing, _watch
+from ..module_utils._module import AnsibleModule
 
 ARGUMENT_SPEC: dict[str, Any] = {
     **_release.APP_SPEC,

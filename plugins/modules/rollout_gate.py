@@ -237,18 +237,9 @@ msg:
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.evenkeel.flask.plugins.module_utils import (
-    _endpoints,
-    _gate,
-    _guards,
-    _http,
-    _release,
-    _slots,
-    _stage,
-    _timing,
-)
-from ansible_collections.evenkeel.flask.plugins.module_utils._checks.trial import Site, Trial
-from ansible_collections.evenkeel.flask.plugins.module_utils._module import AnsibleModule
+from ..module_utils import _endpoints, _gate, _guards, _http, _release, _slots, _stage, _timing
+from ..module_utils._checks.trial import Site, Trial
+from ..module_utils._module import AnsibleModule
 
 ARGUMENT_SPEC: dict[str, Any] = {
     "name": {"type": "str"},

@@ -78,8 +78,8 @@ holder:
 
 from typing import Any
 
-from ansible_collections.evenkeel.flask.plugins.module_utils import _lock
-from ansible_collections.evenkeel.flask.plugins.module_utils._module import AnsibleModule
+from ..module_utils import _lock
+from ..module_utils._module import AnsibleModule
 
 ARGUMENT_SPEC: dict[str, Any] = {
     "name": {"type": "str", "required": True},

@@ -18,12 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TextIO
 
-from ansible_collections.evenkeel.flask.plugins.module_utils._printable import (
-    columns,
-    cut,
-    pad,
-    printable_line,
-)
+from ..module_utils._printable import columns, cut, pad, printable_line
 
 COLUMNS = ("host", "step", "elapsed", "verdict")
 # In narrower terminals the table says less than the lines above it.

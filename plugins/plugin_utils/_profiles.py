@@ -13,14 +13,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ansible_collections.evenkeel.flask.plugins.module_utils import _profile
-from ansible_collections.evenkeel.flask.plugins.module_utils._printable import (
-    printable_all,
-    printable_line,
-)
-from ansible_collections.evenkeel.flask.plugins.plugin_utils import _report
-from ansible_collections.evenkeel.flask.plugins.plugin_utils._table import lay_out
 from jinja2 import UndefinedError
+
+from ..module_utils import _profile
+from ..module_utils._printable import printable_all, printable_line
+from . import _report
+from ._table import lay_out
 
 Profile = Mapping[str, Any]
 Profiles = Mapping[str, Profile]

@@ -15,14 +15,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from ansible_collections.evenkeel.flask.plugins.module_utils._printable import (
-    TAB,
-    printable,
-    printable_all,
-)
-from ansible_collections.evenkeel.flask.plugins.module_utils._statistics import percentile
-from ansible_collections.evenkeel.flask.plugins.plugin_utils import _timeline
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from ..module_utils._printable import TAB, printable, printable_all
+from ..module_utils._statistics import percentile
+from . import _timeline
 
 WIDTH, HEIGHT = 560, 120
 

@@ -18,12 +18,8 @@ from fnmatch import fnmatchcase
 from typing import Any
 from xml.parsers import expat
 
-from ansible_collections.evenkeel.flask.plugins.module_utils import _venv
-from ansible_collections.evenkeel.flask.plugins.module_utils._checks.trial import (
-    Failed,
-    Finding,
-    Inconclusive,
-)
+from ..module_utils import _venv
+from ..module_utils._checks.trial import Failed, Finding, Inconclusive
 
 SUITES = ("testsuites", "testsuite")
 SHOWN_NAMES = 5

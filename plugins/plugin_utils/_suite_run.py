@@ -24,19 +24,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import IO, Any, cast
 
-from ansible_collections.evenkeel.flask.plugins.module_utils import (
-    _archive,
-    _build,
-    _endpoints,
-    _http,
-    _requirements,
-    _venv,
-)
-from ansible_collections.evenkeel.flask.plugins.module_utils._checks.trial import (
-    Failed,
-    Inconclusive,
-)
-from ansible_collections.evenkeel.flask.plugins.plugin_utils._suite import Run
+from ..module_utils import _archive, _build, _endpoints, _http, _requirements, _venv
+from ..module_utils._checks.trial import Failed, Inconclusive
+from ._suite import Run
 
 # Alone in its folder, as that is put on the tests' path.
 PYTEST_PLUGIN = os.path.join(os.path.dirname(__file__), "_pytest", "evenkeel_base_url.py")

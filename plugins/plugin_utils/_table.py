@@ -7,11 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ansible_collections.evenkeel.flask.plugins.module_utils._printable import (
-    columns,
-    pad,
-    printable_line,
-)
+from ..module_utils._printable import columns, pad, printable_line
 
 # A cell that is longer says nothing that a person reads in a table.
 MAX_CELL = 400

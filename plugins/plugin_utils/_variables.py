@@ -19,17 +19,13 @@ from urllib.parse import urlsplit
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.yaml import yaml_load
-from ansible_collections.evenkeel.flask.plugins.module_utils import _app_directories
-from ansible_collections.evenkeel.flask.plugins.module_utils._checks import suite as suite_check
-from ansible_collections.evenkeel.flask.plugins.module_utils._gate import CHECKS_SPEC
-from ansible_collections.evenkeel.flask.plugins.module_utils._http import ArgumentError
-from ansible_collections.evenkeel.flask.plugins.module_utils._migration_rules import (
-    IGNORE,
-    REFUSE,
-    RULES,
-    WARN,
-)
-from ansible_collections.evenkeel.flask.plugins.module_utils._profile import MOST_CONCURRENCY
+
+from ..module_utils import _app_directories
+from ..module_utils._checks import suite as suite_check
+from ..module_utils._gate import CHECKS_SPEC
+from ..module_utils._http import ArgumentError
+from ..module_utils._migration_rules import IGNORE, REFUSE, RULES, WARN
+from ..module_utils._profile import MOST_CONCURRENCY
 
 Option = Mapping[str, Any]
 Options = Mapping[str, Option]

@@ -10,19 +10,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.evenkeel.flask.plugins.module_utils import _json_shape
-from ansible_collections.evenkeel.flask.plugins.module_utils._checks.trial import (
-    SAFE_METHODS,
-    Failed,
-    Finding,
-    Settings,
-    Skipped,
-    Trial,
-    demand,
-)
-from ansible_collections.evenkeel.flask.plugins.module_utils._endpoints import body_of
-from ansible_collections.evenkeel.flask.plugins.module_utils._health import Wanted
-from ansible_collections.evenkeel.flask.plugins.module_utils._http import HttpError
+from .. import _json_shape
+from .._endpoints import body_of
+from .._health import Wanted
+from .._http import HttpError
+from .trial import SAFE_METHODS, Failed, Finding, Settings, Skipped, Trial, demand
 
 TITLE = "API Health"
 SPEC: dict[str, Any] = {

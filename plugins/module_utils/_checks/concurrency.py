@@ -13,17 +13,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from ansible_collections.evenkeel.flask.plugins.module_utils._checks.trial import (
-    Failed,
-    Finding,
-    Settings,
-    Trial,
-)
-from ansible_collections.evenkeel.flask.plugins.module_utils._http import (
-    HttpError,
-    Response,
-    open_exchange,
-)
+from .._http import HttpError, Response, open_exchange
+from .trial import Failed, Finding, Settings, Trial
 
 TITLE = "Concurrent Connections"
 SPEC: dict[str, Any] = {

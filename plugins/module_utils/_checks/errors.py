@@ -10,17 +10,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.evenkeel.flask.plugins.module_utils._checks.leaks import leak
-from ansible_collections.evenkeel.flask.plugins.module_utils._checks.trial import (
-    SAFE_METHODS,
-    Failed,
-    Finding,
-    Settings,
-    Trial,
-    demand,
-)
-from ansible_collections.evenkeel.flask.plugins.module_utils._health import Wanted
-from ansible_collections.evenkeel.flask.plugins.module_utils._http import HttpError
+from .._health import Wanted
+from .._http import HttpError
+from .leaks import leak
+from .trial import SAFE_METHODS, Failed, Finding, Settings, Trial, demand
 
 TITLE = "Error Handling"
 SPEC: dict[str, Any] = {

@@ -10,14 +10,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.evenkeel.flask.plugins.module_utils._checks.trial import (
-    Failed,
-    Finding,
-    Settings,
-    Trial,
-    demand,
-)
-from ansible_collections.evenkeel.flask.plugins.module_utils._health import Wanted
+from .._health import Wanted
+from .trial import Failed, Finding, Settings, Trial, demand
 
 TITLE = "Health Check Endpoint"
 SPEC: dict[str, Any] = {

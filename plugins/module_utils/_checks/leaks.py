@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 
-from ansible_collections.evenkeel.flask.plugins.module_utils._http import Response
+from .._http import Response
 
 _MARKS = {
     "a traceback": re.compile(r"Traceback \(most recent call last\)"),

@@ -13,24 +13,11 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from ansible_collections.evenkeel.flask.plugins.module_utils._checks.leaks import leak
-from ansible_collections.evenkeel.flask.plugins.module_utils._checks.markup import Page
-from ansible_collections.evenkeel.flask.plugins.module_utils._checks.trial import (
-    Failed,
-    Finding,
-    Inconclusive,
-    Settings,
-    Site,
-    Trial,
-    demand,
-)
-from ansible_collections.evenkeel.flask.plugins.module_utils._health import Wanted
-from ansible_collections.evenkeel.flask.plugins.module_utils._http import (
-    ArgumentError,
-    HttpError,
-    Response,
-    Url,
-)
+from .._health import Wanted
+from .._http import ArgumentError, HttpError, Response, Url
+from .leaks import leak
+from .markup import Page
+from .trial import Failed, Finding, Inconclusive, Settings, Site, Trial, demand
 
 TITLE = "Main Page Loading"
 SPEC: dict[str, Any] = {

@@ -11,16 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.evenkeel.flask.plugins.module_utils import _statistics
-from ansible_collections.evenkeel.flask.plugins.module_utils._checks.trial import (
-    Failed,
-    Finding,
-    Inconclusive,
-    Settings,
-    Site,
-    Trial,
-)
-from ansible_collections.evenkeel.flask.plugins.module_utils._http import Deadline, HttpError
+from .. import _statistics
+from .._http import Deadline, HttpError
+from .trial import Failed, Finding, Inconclusive, Settings, Site, Trial
 
 TITLE = "Response Times"
 SPEC: dict[str, Any] = {

@@ -12,19 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import urlencode
 
-from ansible_collections.evenkeel.flask.plugins.module_utils._checks.cookies import Cookie, Jar
-from ansible_collections.evenkeel.flask.plugins.module_utils._checks.markup import Page
-from ansible_collections.evenkeel.flask.plugins.module_utils._checks.trial import (
-    Failed,
-    Finding,
-    Settings,
-    Site,
-    Skipped,
-    Trial,
-    demand,
-)
-from ansible_collections.evenkeel.flask.plugins.module_utils._health import Wanted, judge
-from ansible_collections.evenkeel.flask.plugins.module_utils._http import HttpError, Response
+from .._health import Wanted, judge
+from .._http import HttpError, Response
+from .cookies import Cookie, Jar
+from .markup import Page
+from .trial import Failed, Finding, Settings, Site, Skipped, Trial, demand
 
 TITLE = "Session Management"
 SPEC: dict[str, Any] = {

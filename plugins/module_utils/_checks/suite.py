@@ -14,14 +14,8 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
-from ansible_collections.evenkeel.flask.plugins.module_utils._checks.trial import (
-    Finding,
-    Inconclusive,
-    Settings,
-    Skipped,
-    Trial,
-)
-from ansible_collections.evenkeel.flask.plugins.module_utils._http import ArgumentError
+from .._http import ArgumentError
+from .trial import Finding, Inconclusive, Settings, Skipped, Trial
 
 NAME = "suite"
 TITLE = "Team's Own Tests"

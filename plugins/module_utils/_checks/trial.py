@@ -19,16 +19,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from ansible_collections.evenkeel.flask.plugins.module_utils._endpoints import join
-from ansible_collections.evenkeel.flask.plugins.module_utils._health import Wanted, judge
-from ansible_collections.evenkeel.flask.plugins.module_utils._http import (
-    Clock,
-    Deadline,
-    Request,
-    Response,
-    Url,
-    fetch,
-)
+from .._endpoints import join
+from .._health import Wanted, judge
+from .._http import Clock, Deadline, Request, Response, Url, fetch
 
 Settings = Mapping[str, Any]
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")

@@ -11,23 +11,10 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-from ansible_collections.evenkeel.flask.plugins.module_utils import _json_shape
-from ansible_collections.evenkeel.flask.plugins.module_utils._checks.trial import (
-    Failed,
-    Finding,
-    Settings,
-    Site,
-    Skipped,
-    Trial,
-    demand,
-)
-from ansible_collections.evenkeel.flask.plugins.module_utils._health import Wanted
-from ansible_collections.evenkeel.flask.plugins.module_utils._http import (
-    ArgumentError,
-    HttpError,
-    Response,
-    Url,
-)
+from .. import _json_shape
+from .._health import Wanted
+from .._http import ArgumentError, HttpError, Response, Url
+from .trial import Failed, Finding, Settings, Site, Skipped, Trial, demand
 
 TITLE = "File Upload"
 SPEC: dict[str, Any] = {

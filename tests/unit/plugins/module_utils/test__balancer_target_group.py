@@ -6,9 +6,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.evenkeel.flask.plugins.module_utils import (
-    _balancer,
-)
+from ansible_collections.evenkeel.flask.plugins.module_utils import _balancer
 from ansible_collections.evenkeel.flask.plugins.module_utils._balancer import BalancerError, Server
 from ansible_collections.evenkeel.flask.plugins.module_utils._balancer_target_group import (
     TargetGroup,

@@ -13,12 +13,7 @@ from pathlib import Path
 
 import jinja2
 import pytest
-from ansible_collections.evenkeel.flask.plugins.module_utils import (
-    _release,
-    _stage,
-    _unit,
-    _venv,
-)
+from ansible_collections.evenkeel.flask.plugins.module_utils import _release, _stage, _unit, _venv
 from ansible_collections.evenkeel.flask.plugins.module_utils._archive import ArchiveError
 from hypothesis import given
 from hypothesis import strategies as st
