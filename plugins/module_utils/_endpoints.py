@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ._health import Endpoint, Policy, Wanted
-from ._http import ArgumentError, Request, Tls, Url
+from ._http.client import ArgumentError, Request, Tls, Url
 
 Params = Mapping[str, Any]
 _LEAST = {"attempts": 1, "successes": 1, "concurrency": 1, "interval": 0}

@@ -26,7 +26,7 @@ from ._checks import (
     upload,
 )
 from ._checks.trial import Failed, Finding, Inconclusive, Ruling, Settings, Trial
-from ._http import Clock, HttpError
+from ._http.client import Clock, HttpError
 
 
 class Check(Protocol):

@@ -15,8 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from . import _json_shape
-from ._http import Clock, Deadline, HttpError, Request, Response
+from ._http import json_shape
+from ._http.client import Clock, Deadline, HttpError, Request, Response
 
 DAY = 86400
 Ask = Callable[[Request], Response]
@@ -106,7 +106,7 @@ def _judge_body(response: Response, wanted: Wanted) -> str | None:
     if response.truncated:
         return "body is larger than 1 MiB, too large to be read as JSON"
     try:
-        return _json_shape.mismatch(_json_shape.parse(response.body), wanted.json)
+        return json_shape.mismatch(json_shape.parse(response.body), wanted.json)
     except ValueError:
         return "body is no JSON"
 

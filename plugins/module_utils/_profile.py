@@ -14,8 +14,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from . import _endpoints, _http, _http_stream, _json_shape, _load, _statistics, _waits, _workers
-from ._http import ArgumentError
+from . import _endpoints, _statistics, _waits, _workers
+from ._http import client, connection, json_shape
+from ._http import load as http_load
+from ._http.client import ArgumentError
 
 Params = Mapping[str, Any]
 
@@ -28,7 +30,7 @@ PERCENTILES = (50, 90, 95, 99)
 QUANTILES = 40
 BUSY_CLIENT = 0.8
 LEAST = {"concurrency": 1, "seconds": 0.1, "rate": 0.1}
-MOST_CONCURRENCY = _load.MOST_OPEN
+MOST_CONCURRENCY = http_load.MOST_OPEN
 # An endpoint is shown with what takes a tenth of its time or more.
 SHOWN_SHARE = 0.1
 # So many looks at workers are needed for shares to be worth telling.
@@ -61,7 +63,7 @@ class Endpoint:
     """What is asked, and what it is called."""
 
     name: str
-    request: _http.Request
+    request: client.Request
 
 
 @dataclass(frozen=True)
@@ -73,10 +75,10 @@ class Plan:
     rate: float
     max_requests: int
 
-    def schedule(self, loop: str, most: int) -> _load.Schedule:
+    def schedule(self, loop: str, most: int) -> http_load.Schedule:
         if loop == "closed":
-            return _load.closed(self.concurrency, self.seconds, most)
-        return _load.opened(self.rate, self.seconds, most)
+            return http_load.closed(self.concurrency, self.seconds, most)
+        return http_load.opened(self.rate, self.seconds, most)
 
 
 def read_plan(params: Params) -> Plan:
@@ -113,8 +115,8 @@ def _endpoint(given: Any, params: Params) -> Endpoint:
     if unknown:
         raise ArgumentError(f"{unknown[0]} is no setting; there are headers, name and path.")
     headers = {**(params["headers"] or {}), **(given.get("headers") or {})}
-    request = _http.Request(
-        _http.Url.parse(_endpoints.join(params["base_url"], str(given["path"]))),
+    request = client.Request(
+        client.Url.parse(_endpoints.join(params["base_url"], str(given["path"]))),
         headers=_endpoints.headers_of(headers),
         unix_socket=params["unix_socket"],
         timeout=params["timeout"],
@@ -147,7 +149,7 @@ def read_routes(status: int, output: str) -> list[str]:
     for line in output.splitlines():
         if line.startswith(MARK):
             try:
-                paths = _json_shape.parse(line[len(MARK) :])
+                paths = json_shape.parse(line[len(MARK) :])
             except ValueError:
                 continue
             if paths and isinstance(paths, list) and all(isinstance(it, str) for it in paths):
@@ -184,15 +186,15 @@ class Budget:
         self.loops -= loops
 
 
-def address(request: _http.Request) -> tuple[int, Any]:
+def address(request: client.Request) -> tuple[int, Any]:
     """Where to connect, so that no name is looked up while it is measured.
 
     @raises HttpError: when nobody listens there
     """
     if request.unix_socket:
         return socket.AF_UNIX, request.unix_socket
-    deadline = _http.Deadline(request.timeout)
-    found = _http_stream.resolve(request.url.host, request.url.port, deadline)
+    deadline = client.Deadline(request.timeout)
+    found = connection.resolve(request.url.host, request.url.port, deadline)
     for family, where in found:
         # A name can have an address that nobody listens at; a number is what was asked already.
         with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_STREAM) as tried:
@@ -200,7 +202,7 @@ def address(request: _http.Request) -> tuple[int, Any]:
                 tried.settimeout(request.timeout)
                 tried.connect(where)
             return family, where
-    raise _http.HttpError(f"cannot connect to {request.url.netloc}")
+    raise client.HttpError(f"cannot connect to {request.url.netloc}")
 
 
 def measure(
@@ -213,7 +215,7 @@ def measure(
         try:
             told.update(_first(endpoint.request))
             place = address(endpoint.request)
-        except _http.HttpError as error:
+        except client.HttpError as error:
             budget.spend(1, LOOPS_EACH)
             yield {**told, "error": f"not measured: {error}", "loops": []}
         else:
@@ -221,17 +223,17 @@ def measure(
             yield {**told, "loops": list(_loops(endpoint.request, place, plan, budget, watch))}
 
 
-def _first(request: _http.Request) -> dict[str, Any]:
-    answer = _http.fetch(request)
+def _first(request: client.Request) -> dict[str, Any]:
+    answer = client.fetch(request)
     if answer.status >= 400:
-        raise _http.HttpError(f"it answers {answer.status}")
+        raise client.HttpError(f"it answers {answer.status}")
     # As a client has it, unpacked; what is on the wire is counted in the loops.
     size = None if answer.truncated else len(answer.body)
     return {"status": answer.status, "body_bytes": size}
 
 
 def _loops(
-    request: _http.Request,
+    request: client.Request,
     place: tuple[int, Any],
     plan: Plan,
     budget: Budget,
@@ -239,18 +241,18 @@ def _loops(
 ) -> Iterator[dict[str, Any]]:
     for cache, headers in CACHES.items():
         asked = replace(request, headers={**request.headers, **headers})
-        question = _load.Question(*place, asked.head(), request.timeout)
+        question = http_load.Question(*place, asked.head(), request.timeout)
         # So that what is warm is warm before it is measured.
-        budget.spend(_load.drive(question, _load.closed(1, plan.seconds, 1)).asked)
+        budget.spend(http_load.drive(question, http_load.closed(1, plan.seconds, 1)).asked)
         for loop in LOOPS:
             schedule = plan.schedule(loop, budget.share())
             with watch.during() as load:
-                tally = _load.drive(question, schedule)
+                tally = http_load.drive(question, schedule)
             budget.spend(tally.asked, 1)
             yield {"cache": cache, "loop": loop, **tell(tally, load)}
 
 
-def tell(tally: _load.Tally, load: _workers.Load) -> dict[str, Any]:
+def tell(tally: http_load.Tally, load: _workers.Load) -> dict[str, Any]:
     """One loop, in figures."""
     fine = tally.latencies_ms
     cpu_ms = load.cpu_seconds * 1000 / tally.answers if tally.answers else None

@@ -19,7 +19,8 @@ import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Callable, NoReturn
 
-from . import _drift, _guards, _http, _json_shape, _proc, _static, _timing, _untrusted, _venv
+from . import _drift, _guards, _proc, _static, _timing, _untrusted, _venv
+from ._http import client, json_shape
 from ._release import SLOTS, Host, Layout, ReleaseError, Step, Switch
 
 POLL_SECONDS = 0.05
@@ -165,9 +166,9 @@ def ask(path: str, url: str, timeout: float) -> tuple[int, str | None]:
     @raises OSError: when nobody answers
     """
     try:
-        target = _http.Url.parse(f"http://localhost/{url.lstrip('/')}")
-        answer = _http.fetch(_http.Request(target, unix_socket=path, timeout=timeout))
-    except (_http.HttpError, _http.ArgumentError) as exc:
+        target = client.Url.parse(f"http://localhost/{url.lstrip('/')}")
+        answer = client.fetch(client.Request(target, unix_socket=path, timeout=timeout))
+    except (client.HttpError, client.ArgumentError) as exc:
         raise OSError(f"no HTTP answer: {exc}") from exc
     release = answer.headers.get("X-Release")
     return answer.status, release and _untrusted.printable(release)
@@ -489,7 +490,7 @@ def journal_error(lines: Sequence[str]) -> str:
     said = []
     for line in lines:
         with contextlib.suppress(ValueError, AttributeError):
-            record = _json_shape.parse(line)
+            record = json_shape.parse(line)
             said.append((record.get("_PID") != "1", str(record.get("MESSAGE")).rstrip(".")))
     own = [message for is_own, message in said if is_own]
     return (own or [message for _is_own, message in said] or ["nothing"])[-1]
@@ -499,7 +500,7 @@ def last_error(lines: list[str], slot: str, release: str | None) -> str | None:
     """The last error that C(release) in C(slot) logged, as one line."""
     for line in reversed(lines):
         try:
-            record = _json_shape.parse(line)
+            record = json_shape.parse(line)
         except ValueError:
             continue
         if not isinstance(record, dict) or (record.get("slot"), record.get("release")) != (

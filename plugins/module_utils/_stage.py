@@ -27,7 +27,6 @@ from . import (
     _app_directories,
     _archive,
     _drift,
-    _json_shape,
     _release,
     _sandbox,
     _static,
@@ -36,6 +35,7 @@ from . import (
     _venv,
 )
 from ._archive import ArchiveError
+from ._http import json_shape
 
 # So long systemd waits for what it has killed; where it is told of the end, that takes no time.
 STOP_SECONDS = 1
@@ -290,7 +290,7 @@ def report(output: str) -> dict[str, Any] | None:
     for line in reversed(output.splitlines()):
         if line.startswith(MARK):
             with contextlib.suppress(ValueError, LookupError, TypeError, AttributeError):
-                return _report(_json_shape.parse(line[len(MARK) :]))
+                return _report(json_shape.parse(line[len(MARK) :]))
     return None
 
 

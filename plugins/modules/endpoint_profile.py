@@ -297,18 +297,9 @@ import os
 from dataclasses import asdict
 from typing import Any
 
-from ..module_utils import (
-    _http,
-    _profile,
-    _release,
-    _servers,
-    _slots,
-    _stage,
-    _timing,
-    _waits,
-    _workers,
-)
+from ..module_utils import _profile, _release, _servers, _slots, _stage, _timing, _waits, _workers
 from ..module_utils._archive import ArchiveError
+from ..module_utils._http import client
 from ..module_utils._module import AnsibleModule
 
 # An app that takes longer to load would not have been staged.
@@ -351,7 +342,7 @@ def watch(layout: _release.Layout, slot: str) -> _workers.Watch:
 def profile(params: dict[str, Any], layout: _release.Layout) -> dict[str, Any]:
     slot = _slots.live_slot(layout)
     if slot is None:
-        raise _http.ArgumentError(
+        raise client.ArgumentError(
             f"{layout.live} leads to no slot: this host serves nothing of {layout.name}. Run the playbook "
             "evenkeel.flask.site first."
         )
@@ -396,7 +387,7 @@ def main() -> None:
                 msg="Nothing is measured in check mode: users would feel the load.",
             )
         found = profile(params, layout)
-    except (_http.ArgumentError, _release.ReleaseError, ArchiveError, OSError) as error:
+    except (client.ArgumentError, _release.ReleaseError, ArchiveError, OSError) as error:
         module.fail_json(msg=str(error), measured=False)
     for warning in found.pop("warnings"):
         module.warn(warning)

@@ -236,7 +236,8 @@ msg:
 from dataclasses import asdict
 from typing import Any
 
-from ..module_utils import _endpoints, _health, _http
+from ..module_utils import _endpoints, _health
+from ..module_utils._http import client
 from ..module_utils._module import AnsibleModule
 
 ENDPOINT_SPEC: dict[str, Any] = {
@@ -278,10 +279,10 @@ def main() -> None:
         module.no_log_values |= _endpoints.secrets(endpoint["headers"])
     try:
         endpoints, policy = _endpoints.read(params)
-    except _http.ArgumentError as error:
+    except client.ArgumentError as error:
         module.fail_json(msg=str(error))
-    deadline = _http.Deadline(params["deadline"]) if params["deadline"] else None
-    results = _health.check_all(endpoints, policy, _http.fetch, params["concurrency"], deadline)
+    deadline = client.Deadline(params["deadline"]) if params["deadline"] else None
+    results = _health.check_all(endpoints, policy, client.fetch, params["concurrency"], deadline)
     failed = sum(not result.healthy for result in results)
     told: dict[str, Any] = {
         "healthy": not failed,

@@ -152,7 +152,8 @@ msg:
 
 from typing import Any
 
-from ..module_utils import _endpoints, _health, _http, _proc, _release, _slots, _timing, _watch
+from ..module_utils import _endpoints, _health, _proc, _release, _slots, _timing, _watch
+from ..module_utils._http import client
 from ..module_utils._module import AnsibleModule
 
 ARGUMENT_SPEC: dict[str, Any] = {
@@ -173,20 +174,20 @@ ARGUMENT_SPEC: dict[str, Any] = {
 def watch(params: dict[str, Any]) -> _watch.Watch:
     layout = _release.Layout(params["name"], params["root"])
     slot = _slots.live_slot(layout) or _release.SLOTS[0]
-    request = _http.Request(
-        _http.Url.parse(_endpoints.join(params["base_url"], params["health_path"])),
+    request = client.Request(
+        client.Url.parse(_endpoints.join(params["base_url"], params["health_path"])),
         headers=_endpoints.headers_of(params["headers"]),
         unix_socket=params["unix_socket"],
         timeout=params["timeout"],
     )
     endpoint = _health.Endpoint(params["health_path"], request, _health.Wanted())
 
-    def fetch(asked: _http.Request) -> _http.Response:
-        response = _http.fetch(asked)
+    def fetch(asked: client.Request) -> client.Response:
+        response = client.fetch(asked)
         answered = response.headers.get("X-Release")
         # nginx tells it to the host itself; one that an older version of the role set up does not.
         if answered and answered != params["release"]:
-            raise _http.HttpError(
+            raise client.HttpError(
                 f"release {answered} answers instead of {params['release']}; another app may have this port of "
                 "nginx (flask_app_port)"
             )
@@ -219,7 +220,7 @@ def main() -> None:
     module.no_log_values |= _endpoints.secrets(params["headers"])
     try:
         watched = watch(params)
-    except _http.ArgumentError as error:
+    except client.ArgumentError as error:
         module.fail_json(msg=str(error))
     timing = _timing.Timing()
     problems = watched.problems(params["seconds"])

@@ -237,8 +237,9 @@ msg:
 from collections.abc import Mapping
 from typing import Any
 
-from ..module_utils import _endpoints, _gate, _guards, _http, _release, _slots, _stage, _timing
+from ..module_utils import _endpoints, _gate, _guards, _release, _slots, _stage, _timing
 from ..module_utils._checks.trial import Site, Trial
+from ..module_utils._http import client
 from ..module_utils._module import AnsibleModule
 
 ARGUMENT_SPEC: dict[str, Any] = {
@@ -262,12 +263,12 @@ def trial(params: Mapping[str, Any], may_write: bool) -> Trial:
     """Read the parameters; ArgumentError names what makes no sense."""
     for name, least in (("timeout", 0), ("deadline", 0), ("max_slowdown", 1)):
         if not params[name] > least:
-            raise _http.ArgumentError(f"{name} must be greater than {least}, not {params[name]}.")
-    deadline = _http.Deadline(params["deadline"])
+            raise client.ArgumentError(f"{name} must be greater than {least}, not {params[name]}.")
+    deadline = client.Deadline(params["deadline"])
     headers = _endpoints.headers_of(params["headers"])
 
     def site(url: str, unix_socket: str | None) -> Site:
-        return Site(_http.Url.parse(url), deadline, unix_socket, headers, params["timeout"])
+        return Site(client.Url.parse(url), deadline, unix_socket, headers, params["timeout"])
 
     candidate = site(params["base_url"], params["unix_socket"])
     live = None
@@ -309,7 +310,7 @@ def main() -> None:
         if params["name"]:
             layout = _release.Layout(params["name"], params["root"])
             results = _gate.with_warnings(results, schedulers(layout))
-    except _http.ArgumentError as error:
+    except client.ArgumentError as error:
         module.fail_json(msg=str(error))
     told = {**_gate.told(results), **timing.told()}
     if told["verdict"] != "passed":

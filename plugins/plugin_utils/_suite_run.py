@@ -24,8 +24,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import IO, Any, cast
 
-from ..module_utils import _archive, _build, _endpoints, _http, _requirements, _venv
+from ..module_utils import _archive, _build, _endpoints, _requirements, _venv
 from ..module_utils._checks.trial import Failed, Inconclusive
+from ..module_utils._http import client as http
 from ._suite import Run
 
 # Alone in its folder, as that is put on the tests' path.
@@ -132,7 +133,7 @@ def environment(outer: Mapping[str, str], host: str, base_url: str | None) -> di
         if base_url:
             found[name] = base_url
     for name in ("no_proxy", "NO_PROXY") if base_url else ():
-        hosts = [found.get(name, ""), "127.0.0.1", _http.Url.parse(base_url or "").host]
+        hosts = [found.get(name, ""), "127.0.0.1", http.Url.parse(base_url or "").host]
         found[name] = ",".join(dict.fromkeys(filter(None, hosts)))
     return found
 
@@ -202,7 +203,7 @@ def reach(connection: Any, params: Mapping[str, Any], work: str) -> Iterator[str
     @raises Inconclusive: if there is no way
     """
     kind = connection.transport.rpartition(".")[2]
-    url, unix_socket = _http.Url.parse(params["base_url"]), params["unix_socket"]
+    url, unix_socket = http.Url.parse(params["base_url"]), params["unix_socket"]
     if kind == "ssh":
         with tunnel(ssh_command(connection), url, unix_socket, work) as base_url:
             _ask_once(base_url, params, unix_socket)
@@ -221,11 +222,11 @@ def reach(connection: Any, params: Mapping[str, Any], work: str) -> Iterator[str
 
 def _ask_once(base_url: str, params: Mapping[str, Any], unix_socket: str | None) -> None:
     """Without a way through, all tests would fail, and it would look like the candidate's fault."""
-    url = _http.Url.parse(_endpoints.join(base_url, params["health_path"]))
+    url = http.Url.parse(_endpoints.join(base_url, params["health_path"]))
     timeout = params["timeout"]
     try:
-        _http.fetch(_http.Request(url, timeout=timeout, tls=_http.Tls(validate=False)))
-    except _http.HttpError as error:
+        http.fetch(http.Request(url, timeout=timeout, tls=http.Tls(validate=False)))
+    except http.HttpError as error:
         wanted = (
             f"sshd must have AllowStreamLocalForwarding, and the user who logs in must be let to {unix_socket}"
             if unix_socket
@@ -247,7 +248,7 @@ def ssh_command(connection: Any) -> Command:
 
 
 @contextlib.contextmanager
-def tunnel(command: Command, url: _http.Url, unix_socket: str | None, work: str) -> Iterator[str]:
+def tunnel(command: Command, url: http.Url, unix_socket: str | None, work: str) -> Iterator[str]:
     """Give the candidate a URL on this machine, over SSH, as long as it is wanted.
 
     @raises Inconclusive: with what ssh said

@@ -33,7 +33,7 @@ from ansible_collections.evenkeel.flask.plugins.module_utils._checks.trial impor
     Site,
     Trial,
 )
-from ansible_collections.evenkeel.flask.plugins.module_utils._http import Deadline, Url
+from ansible_collections.evenkeel.flask.plugins.module_utils._http.client import Deadline, Url
 from ansible_collections.evenkeel.flask.plugins.module_utils._statistics import percentile
 
 HERE = Path(__file__).resolve().parent

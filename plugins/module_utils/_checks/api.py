@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import _json_shape
 from .._endpoints import body_of
 from .._health import Wanted
-from .._http import HttpError
+from .._http import json_shape
+from .._http.client import HttpError
 from .trial import SAFE_METHODS, Failed, Finding, Settings, Skipped, Trial, demand
 
 TITLE = "API Health"
@@ -67,7 +67,7 @@ def ask(trial: Trial, endpoint: Settings) -> str | None:
         return f"{name}: JSON that calls itself {kind or 'nothing'}"
     if "json" in kind and answer.body and not answer.truncated:
         try:
-            _json_shape.parse(answer.body)
+            json_shape.parse(answer.body)
         except ValueError:
             return f"{name}: body is no JSON"
     return None

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from .._http import HttpError, Response, open_exchange
+from .._http.client import HttpError, Response, open_exchange
 from .trial import Failed, Finding, Settings, Trial
 
 TITLE = "Concurrent Connections"

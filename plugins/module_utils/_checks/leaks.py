@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 
-from .._http import Response
+from .._http.client import Response
 
 _MARKS = {
     "a traceback": re.compile(r"Traceback \(most recent call last\)"),

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from .._health import Wanted
-from .._http import ArgumentError, HttpError, Response, Url
+from .._http.client import ArgumentError, HttpError, Response, Url
 from .leaks import leak
 from .markup import Page
 from .trial import Failed, Finding, Inconclusive, Settings, Site, Trial, demand

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .. import _statistics
-from .._http import Deadline, HttpError
+from .._http.client import Deadline, HttpError
 from .trial import Failed, Finding, Inconclusive, Settings, Site, Trial
 
 TITLE = "Response Times"

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from .._health import Wanted, judge
-from .._http import HttpError, Response
+from .._http.client import HttpError, Response
 from .cookies import Cookie, Jar
 from .markup import Page
 from .trial import Failed, Finding, Settings, Site, Skipped, Trial, demand

@@ -14,7 +14,7 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
-from .._http import ArgumentError
+from .._http.client import ArgumentError
 from .trial import Finding, Inconclusive, Settings, Skipped, Trial
 
 NAME = "suite"

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 from .._endpoints import join
 from .._health import Wanted, judge
-from .._http import Clock, Deadline, Request, Response, Url, fetch
+from .._http.client import Clock, Deadline, Request, Response, Url, fetch
 
 Settings = Mapping[str, Any]
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")

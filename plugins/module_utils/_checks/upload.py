@@ -11,9 +11,9 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-from .. import _json_shape
 from .._health import Wanted
-from .._http import ArgumentError, HttpError, Response, Url
+from .._http import json_shape
+from .._http.client import ArgumentError, HttpError, Response, Url
 from .trial import Failed, Finding, Settings, Site, Skipped, Trial, demand
 
 TITLE = "File Upload"
@@ -83,7 +83,7 @@ def place(site: Site, settings: Settings, answer: Response) -> Url | None:
     if not settings["read_back"]:
         return None
     try:
-        reference = _json_shape.dig(_json_shape.parse(answer.body), settings["read_back"])
+        reference = json_shape.dig(json_shape.parse(answer.body), settings["read_back"])
         url = site.own(answer.url, str(reference))
     except (ValueError, LookupError, ArgumentError):
         raise Failed(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.evenkeel.flask.plugins.module_utils import _endpoints
-from ansible_collections.evenkeel.flask.plugins.module_utils._http import ArgumentError
+from ansible_collections.evenkeel.flask.plugins.module_utils._http.client import ArgumentError
 from hypothesis import given
 from hypothesis import strategies as st
 

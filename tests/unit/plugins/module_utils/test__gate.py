@@ -11,7 +11,7 @@ import pytest
 from ansible_collections.evenkeel.flask.plugins.module_utils import _gate
 from ansible_collections.evenkeel.flask.plugins.module_utils._checks.trial import Site, Trial
 from ansible_collections.evenkeel.flask.plugins.module_utils._gate import Result
-from ansible_collections.evenkeel.flask.plugins.module_utils._http import Deadline, Url
+from ansible_collections.evenkeel.flask.plugins.module_utils._http.client import Deadline, Url
 from ansible_collections.evenkeel.flask.tests.unit.plugins.loopback import serving, silent
 from ansible_collections.evenkeel.flask.tests.unit.plugins.shop import LIMIT, Shop
 

@@ -13,7 +13,7 @@ from ansible_collections.evenkeel.flask.plugins.module_utils._health import (
     Policy,
     Wanted,
 )
-from ansible_collections.evenkeel.flask.plugins.module_utils._http import (
+from ansible_collections.evenkeel.flask.plugins.module_utils._http.client import (
     Deadline,
     Headers,
     HttpError,
@@ -21,7 +21,7 @@ from ansible_collections.evenkeel.flask.plugins.module_utils._http import (
     Response,
     Url,
 )
-from ansible_collections.evenkeel.flask.plugins.module_utils._http_answer import Answer
+from ansible_collections.evenkeel.flask.plugins.module_utils._http.response import Answer
 
 URL = Url.parse("http://127.0.0.1/health?token=hunter2")
 

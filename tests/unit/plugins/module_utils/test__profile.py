@@ -8,13 +8,9 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from ansible_collections.evenkeel.flask.plugins.module_utils import (
-    _load,
-    _profile,
-    _servers,
-    _workers,
-)
-from ansible_collections.evenkeel.flask.plugins.module_utils._http import ArgumentError
+from ansible_collections.evenkeel.flask.plugins.module_utils import _profile, _servers, _workers
+from ansible_collections.evenkeel.flask.plugins.module_utils._http import load as http_load
+from ansible_collections.evenkeel.flask.plugins.module_utils._http.client import ArgumentError
 from ansible_collections.evenkeel.flask.tests.unit.plugins.loopback import ok, serving
 
 PARAMS = {"base_url": "http://127.0.0.1:8000", "unix_socket": None, "headers": {}, "timeout": 5.0}
@@ -87,7 +83,7 @@ def test_percentiles_are_times_that_an_answer_took(samples, wanted):
 
 
 def test_a_loop_is_told_in_figures():
-    tally = _load.Tally(
+    tally = http_load.Tally(
         [10.0, 30.0], Counter({200: 2, 503: 2}), Counter({"reset": 1}), Counter(HIT=3, MISS=1),
         4000, elapsed=2.0, own_cpu=0.5,
     )  # fmt: skip
@@ -101,7 +97,7 @@ def test_a_loop_is_told_in_figures():
 
 
 def test_nothing_is_told_of_what_was_not_seen():
-    told = _profile.tell(_load.Tally(elapsed=1.0), _workers.Load())
+    told = _profile.tell(http_load.Tally(elapsed=1.0), _workers.Load())
     assert (told["latency_ms"], told["quantiles_ms"], told["waits"]) == ({}, [], {})
     assert (told["wire_bytes"], told["hit_rate"], told["cpu_ms"]) == (None, None, None)
 

@@ -23,7 +23,7 @@ from ansible_collections.evenkeel.flask.plugins.module_utils._checks.trial impor
     Inconclusive,
     Ruling,
 )
-from ansible_collections.evenkeel.flask.plugins.module_utils._http import Url
+from ansible_collections.evenkeel.flask.plugins.module_utils._http.client import Url
 from ansible_collections.evenkeel.flask.plugins.plugin_utils import _suite, _suite_run
 from ansible_collections.evenkeel.flask.plugins.plugin_utils._suite import Policy
 from ansible_collections.evenkeel.flask.tests.unit.plugins.wheels import make_wheel

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 from ansible_collections.evenkeel.flask.plugins.module_utils import _profile
-from ansible_collections.evenkeel.flask.plugins.module_utils._http import ArgumentError
+from ansible_collections.evenkeel.flask.plugins.module_utils._http.client import ArgumentError
 
 CONFIG = """
 import os, sys

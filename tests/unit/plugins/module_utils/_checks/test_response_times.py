@@ -16,14 +16,14 @@ from ansible_collections.evenkeel.flask.plugins.module_utils._checks.trial impor
     Inconclusive,
     Trial,
 )
-from ansible_collections.evenkeel.flask.plugins.module_utils._http import (
+from ansible_collections.evenkeel.flask.plugins.module_utils._http.client import (
     Deadline,
     Headers,
     HttpError,
     Response,
     Url,
 )
-from ansible_collections.evenkeel.flask.plugins.module_utils._http_answer import Answer
+from ansible_collections.evenkeel.flask.plugins.module_utils._http.response import Answer
 
 SETTINGS = {
     **{name: option.get("default") for name, option in response_times.SPEC.items()},

@@ -13,7 +13,7 @@ from ansible_collections.evenkeel.flask.plugins.module_utils._checks.trial impor
     Inconclusive,
     Skipped,
 )
-from ansible_collections.evenkeel.flask.plugins.module_utils._http import ArgumentError
+from ansible_collections.evenkeel.flask.plugins.module_utils._http.client import ArgumentError
 
 
 def settings(**given):

@@ -8,8 +8,8 @@ from __future__ import annotations
 import socket
 
 import pytest
-from ansible_collections.evenkeel.flask.plugins.module_utils import _http
-from ansible_collections.evenkeel.flask.plugins.module_utils._http import (
+from ansible_collections.evenkeel.flask.plugins.module_utils._http import client
+from ansible_collections.evenkeel.flask.plugins.module_utils._http.client import (
     ArgumentError,
     HttpError,
     Request,
@@ -18,7 +18,7 @@ from ansible_collections.evenkeel.flask.plugins.module_utils._http import (
     Url,
     fetch,
 )
-from ansible_collections.evenkeel.flask.plugins.module_utils._http_answer import Answer, Headers
+from ansible_collections.evenkeel.flask.plugins.module_utils._http.response import Answer, Headers
 from ansible_collections.evenkeel.flask.tests.unit.plugins.certificates import server_context
 from ansible_collections.evenkeel.flask.tests.unit.plugins.loopback import (
     ok,
@@ -211,7 +211,7 @@ NAMES = st.one_of(
 
 @given(
     name=NAMES,
-    status=st.sampled_from(_http.REDIRECTS),
+    status=st.sampled_from(client.REDIRECTS),
     method=st.sampled_from(["GET", "POST", "PUT", "DELETE"]),
     target=st.sampled_from(
         ["http://other.example/", "http://shop.example:81/", "https://shop.example/"]
@@ -229,7 +229,7 @@ def test_no_header_and_no_body_follows_a_redirect_to_another_origin(name, status
     except ArgumentError:
         return
     answer = Response(asked.url, Answer(status, Headers((("Location", target),)), b""), 1.0)
-    onward = _http._redirected(asked, answer)
+    onward = client._redirected(asked, answer)
     assert onward.body is None
     harmless = {"accept", "accept-charset", "accept-encoding", "accept-language", "user-agent"}
     assert (b"hunter2" in onward.head()) == (name.lower() in harmless)
@@ -243,7 +243,7 @@ def test_no_redirect_leads_from_https_to_http(redirects, target):
     with pytest.raises(
         HttpError, match=r"302 leads (from https to http|elsewhere), to http://\w+\.example/"
     ):
-        _http._redirected(asked, answer)
+        client._redirected(asked, answer)
 
 
 def test_a_loop_of_redirects_ends():

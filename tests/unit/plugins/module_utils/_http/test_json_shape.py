@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.evenkeel.flask.plugins.module_utils import _json_shape
+from ansible_collections.evenkeel.flask.plugins.module_utils._http import json_shape
 
 DOCUMENT = {"page": 1, "ok": True, "price": 1.5, "none": None, "items": [{"name": "cup"}], "s": "1"}
 
@@ -23,7 +23,7 @@ DOCUMENT = {"page": 1, "ok": True, "price": 1.5, "none": None, "items": [{"name"
     ],
 )
 def test_what_is_there_is_found(wanted):
-    assert _json_shape.mismatch(DOCUMENT, wanted) is None
+    assert json_shape.mismatch(DOCUMENT, wanted) is None
 
 
 @pytest.mark.parametrize(
@@ -46,10 +46,10 @@ def test_what_is_there_is_found(wanted):
     ],
 )
 def test_what_differs_is_named(wanted, reason):
-    assert _json_shape.mismatch(DOCUMENT, wanted) == reason
+    assert json_shape.mismatch(DOCUMENT, wanted) == reason
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[" * 200_000, b"\xff", b"<html>"])
 def test_what_is_no_json_is_a_value_error(body):
     with pytest.raises(ValueError):  # noqa: PT011 - json's own and ours have nothing else in common
-        _json_shape.parse(body)
+        json_shape.parse(body)

@@ -4,7 +4,7 @@
 """Ask one thing many times, within bounds, and note what each answer took.
 
 One thread and one selector drive all connections: threads would wait for each other's turn in
-Python, and that would be measured. Each request has a connection of its own, as in C(_http.py),
+Python, and that would be measured. Each request has a connection of its own, as in C(_http/client.py),
 and an answer is read as strictly as there.
 
 In a closed loop so many users each ask again when they are answered, so a slow answer delays the
@@ -26,8 +26,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ._http_answer import Answer, read_answer
-from ._http_stream import Clock, HttpError, explain
+from .connection import Clock, HttpError, explain
+from .response import Answer, read_answer
 
 # What an open loop has under way at once. What is due beyond it waits, and its wait counts.
 MOST_OPEN = 200

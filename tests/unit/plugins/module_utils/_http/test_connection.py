@@ -9,15 +9,15 @@ import socket
 import threading
 
 import pytest
-from ansible_collections.evenkeel.flask.plugins.module_utils import _http_stream
-from ansible_collections.evenkeel.flask.plugins.module_utils._http_answer import read_answer
-from ansible_collections.evenkeel.flask.plugins.module_utils._http_stream import (
+from ansible_collections.evenkeel.flask.plugins.module_utils._http import connection
+from ansible_collections.evenkeel.flask.plugins.module_utils._http.connection import (
     Deadline,
     Disconnected,
     HttpError,
     Stream,
     resolve,
 )
+from ansible_collections.evenkeel.flask.plugins.module_utils._http.response import read_answer
 
 
 class Clock:
@@ -95,10 +95,10 @@ def test_the_next_address_is_tried_when_one_refuses(monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         address = listener.getsockname()
         found = [(socket.AF_INET, ("127.0.0.1", 1)), (socket.AF_INET, address)]
-        monkeypatch.setattr(_http_stream, "resolve", lambda *_args: found)
-        url = _http_stream.Url.parse("http://two.example/")
+        monkeypatch.setattr(connection, "resolve", lambda *_args: found)
+        url = connection.Url.parse("http://two.example/")
         deadline = Deadline(5)
-        stream = _http_stream.connect(url, None, _http_stream.DEFAULT_TLS, deadline)
+        stream = connection.connect(url, None, connection.DEFAULT_TLS, deadline)
         assert stream.deadline is deadline
         stream.close()
 
@@ -142,19 +142,19 @@ def test_a_reset_is_a_reason():
 
 
 def test_a_missing_unix_socket_is_a_reason(tmp_path):
-    url = _http_stream.Url.parse("http://localhost/")
+    url = connection.Url.parse("http://localhost/")
     path = str(tmp_path / "no.sock")
     with pytest.raises(HttpError, match=r"cannot connect to .*no\.sock: no such file or directory"):
-        _http_stream.connect(url, path, _http_stream.DEFAULT_TLS, Deadline(5))
+        connection.connect(url, path, connection.DEFAULT_TLS, Deadline(5))
 
 
 def test_a_unix_socket_with_a_full_queue_is_waited_for_until_the_deadline(tmp_path):
     path = str(tmp_path / "full.sock")
-    url = _http_stream.Url.parse("http://localhost/")
+    url = connection.Url.parse("http://localhost/")
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
         listener.listen(0)
         with socket.socket(socket.AF_UNIX) as first:
             first.connect(path)
             with pytest.raises(HttpError, match=r"full\.sock: no connection within 0\.05 s"):
-                _http_stream.connect(url, path, _http_stream.DEFAULT_TLS, Deadline(0.05))
+                connection.connect(url, path, connection.DEFAULT_TLS, Deadline(0.05))

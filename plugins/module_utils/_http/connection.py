@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ._http_url import ArgumentError, Url
+from .url import ArgumentError, Url
 
 Clock = Callable[[], float]
 

@@ -9,9 +9,9 @@ import gzip
 import zlib
 
 import pytest
-from ansible_collections.evenkeel.flask.plugins.module_utils import _http_answer
-from ansible_collections.evenkeel.flask.plugins.module_utils._http_answer import read_answer
-from ansible_collections.evenkeel.flask.plugins.module_utils._http_stream import HttpError
+from ansible_collections.evenkeel.flask.plugins.module_utils._http import response
+from ansible_collections.evenkeel.flask.plugins.module_utils._http.connection import HttpError
+from ansible_collections.evenkeel.flask.plugins.module_utils._http.response import read_answer
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -211,14 +211,14 @@ def test_of_a_large_body_the_beginning_is_kept_and_the_rest_counted():
     pieces = [b"x" * 65536] * 480
     head = f"HTTP/1.1 200 OK\r\nContent-Length: {65536 * 480}\r\n\r\n".encode()
     answer = read_answer(Script(head, *pieces))
-    assert (len(answer.body), answer.size) == (_http_answer.BODY_LIMIT, 65536 * 480)
+    assert (len(answer.body), answer.size) == (response.BODY_LIMIT, 65536 * 480)
     assert answer.truncated
 
 
 def test_a_gzip_bomb_is_not_unpacked():
     bomb = gzip.compress(bytes(50_000_000))
     answer = read_answer(Script(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n", bomb))
-    assert len(answer.body) == _http_answer.BODY_LIMIT
+    assert len(answer.body) == response.BODY_LIMIT
     assert answer.truncated
 
 

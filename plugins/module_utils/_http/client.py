@@ -17,9 +17,9 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from ._http_answer import Answer, Headers, read_answer
-from ._http_stream import DEFAULT_TLS, Clock, Deadline, HttpError, Stream, Tls, connect
-from ._http_url import ArgumentError, Url
+from .connection import DEFAULT_TLS, Clock, Deadline, HttpError, Stream, Tls, connect
+from .response import Answer, Headers, read_answer
+from .url import ArgumentError, Url
 
 __all__ = [
     "ArgumentError",

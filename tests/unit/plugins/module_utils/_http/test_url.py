@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.evenkeel.flask.plugins.module_utils._http_url import ArgumentError, Url
+from ansible_collections.evenkeel.flask.plugins.module_utils._http.url import ArgumentError, Url
 from hypothesis import given
 from hypothesis import strategies as st
 
