@@ -30,7 +30,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Callable
 
-from . import _untrusted
+from ._system import untrusted
 
 MANIFEST = "archive.json"
 LOCK = "requirements.lock"
@@ -251,7 +251,7 @@ def _put(tar: tarfile.TarFile, member: tarfile.TarInfo, root: int) -> None:
         for part in [*parents, name] if member.isdir() else parents:
             with contextlib.suppress(FileExistsError):
                 os.mkdir(part, 0o755, dir_fd=folder)
-            below = os.open(part, _untrusted.FOLDER, dir_fd=folder)
+            below = os.open(part, untrusted.FOLDER, dir_fd=folder)
             os.close(folder)
             folder = below
         if member.isdir():

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Callable, Protocol
 
-from . import _untrusted
+from ._system import untrusted
 
 SERVING = "serving"
 DRAINED = "drained"
@@ -154,7 +154,7 @@ def _alone() -> Iterator[None]:
     folder = "/run" if uid == 0 and os.path.isdir("/run") else tempfile.gettempdir()
     path = os.path.join(folder, f"evenkeel-balancer-{uid}.lock")
     try:
-        with _untrusted.locked(path, TURN_SECONDS):
+        with untrusted.locked(path, TURN_SECONDS):
             yield
-    except _untrusted.UntrustedError as error:
+    except untrusted.UntrustedError as error:
         raise BalancerError(str(error)) from error

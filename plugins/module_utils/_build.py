@@ -27,8 +27,9 @@ from typing import Any
 if sys.version_info >= (3, 11):
     import tomllib
 
-from . import _archive, _requirements, _source, _untrusted, _venv, _wheel
+from . import _archive, _requirements, _source, _venv, _wheel
 from ._archive import ArchiveError, Manifest
+from ._system import untrusted
 
 # Part of every digest: raise it when the same input makes another archive.
 FORMAT = 3
@@ -36,7 +37,7 @@ KEPT_ARCHIVES = 5
 # What is longer at being imported waits for something that never comes.
 IMPORT_SECONDS = 60.0
 # Another run may build all that time.
-BUILD_SECONDS = _untrusted.MAX_RUN_SECONDS
+BUILD_SECONDS = untrusted.MAX_RUN_SECONDS
 
 # What pip's output has of a cause: an error with the list below it, the last line of what it ran, and what it says of a
 # project. A traceback is announced by an error that says nothing.
@@ -260,7 +261,7 @@ def _locked(cache: str, name: str) -> Iterator[None]:
     """One run at a time: another may build the same, or remove what is old."""
     os.makedirs(cache, mode=0o700, exist_ok=True)
     lock = os.path.join(os.path.abspath(cache), f"{name}.lock")
-    with _untrusted.locked(lock, BUILD_SECONDS, private=False):
+    with untrusted.locked(lock, BUILD_SECONDS, private=False):
         yield
 
 

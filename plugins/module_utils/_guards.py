@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from . import _proc
+from ._system import procfs
 
 # A lock that is held for one write is gone at the second look.
 SECOND_LOOK_SECONDS = 0.2
@@ -48,7 +48,7 @@ class Guard:
         return f"{self.kind} {self.name}"
 
 
-def held(main: int, own: str, proc: str = _proc.PROC) -> dict[Guard, int]:
+def held(main: int, own: str, proc: str = procfs.PROC) -> dict[Guard, int]:
     """Return what the processes of a slot hold, and which process does.
 
     @param main: gunicorn's main process; 0 for none
@@ -86,7 +86,7 @@ def _family(main: int, proc: str) -> Iterator[int]:
         yield pid
         with contextlib.suppress(OSError):
             for task in os.listdir(os.path.join(proc, str(pid), "task")):
-                waiting += map(int, _proc.read(proc, str(pid), "task", task, "children").split())
+                waiting += map(int, procfs.read(proc, str(pid), "task", task, "children").split())
 
 
 def _named(process: str, own: str) -> dict[str, Guard | None]:
@@ -94,14 +94,14 @@ def _named(process: str, own: str) -> dict[str, Guard | None]:
     found: dict[str, Guard | None] = {}
     for table in TABLES:
         with contextlib.suppress(OSError):  # There is none without IPv6.
-            for line in _proc.read(process, "net", table).splitlines()[1:]:
+            for line in procfs.read(process, "net", table).splitlines()[1:]:
                 row = line.split()
                 inode = row[8] if table == "packet" else row[-1] if table == "netlink" else row[9]
                 found[inode] = None
                 if table in ("tcp", "tcp6") and row[3] == LISTENING:
                     host, _sep, port = row[1].rpartition(":")
-                    found[inode] = Guard("port", f"{_proc.address(host)}:{int(port, 16)}")
-    for line in _proc.read(process, "net", "unix").splitlines()[1:]:
+                    found[inode] = Guard("port", f"{procfs.address(host)}:{int(port, 16)}")
+    for line in procfs.read(process, "net", "unix").splitlines()[1:]:
         row = line.split()
         # A name can hold a line break, and then a part of it looks like a row.
         if len(row) < 7:
@@ -116,12 +116,12 @@ def _of(pid: int, named: dict[str, Guard | None], proc: str) -> Iterator[Guard]:
     for name in itertools.islice(os.listdir(os.path.join(process, "fd")), MAX_DESCRIPTORS):
         with contextlib.suppress(OSError):  # Closed meanwhile.
             link = os.readlink(os.path.join(process, "fd", name))
-            inode = _proc.socket_of(link)
+            inode = procfs.socket_of(link)
             if inode:
                 guard = named[inode] if inode in named else _bound(pid, int(name))
                 if guard:
                     yield guard
-            elif LOCK.search(_proc.read(process, "fdinfo", name)):
+            elif LOCK.search(procfs.read(process, "fdinfo", name)):
                 yield Guard("lock", link)
 
 

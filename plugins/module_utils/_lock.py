@@ -15,7 +15,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Callable
 
-from . import _timing, _untrusted
+from . import _timing
+from ._system import untrusted
 
 MAX_BYTES = 1 << 16
 # The options that say whose lock it is; what they mean is in plugins/doc_fragments/run.py.
@@ -149,7 +150,7 @@ def _change(
 ) -> tuple[Lock | None, Lock | None]:
     try:
         return _change_file(path, decide, check_mode, force)
-    except _untrusted.UntrustedError as error:
+    except untrusted.UntrustedError as error:
         raise LockError(f"The lock cannot be had: {error}") from error
     except OSError as error:
         raise LockError(f"The lock {path} cannot be kept: {error.strerror}.") from error
@@ -165,8 +166,8 @@ def _change_file(
         found = _read(path)
         return found, decide(found)
     remedy = ", or take the lock from it: -e rollout_break_lock=true"
-    with _untrusted.locked(path, force=force, remedy=remedy) as descriptor:
-        found = Lock.from_text(_untrusted.read_on(descriptor, MAX_BYTES).decode("utf-8", "replace"))
+    with untrusted.locked(path, force=force, remedy=remedy) as descriptor:
+        found = Lock.from_text(untrusted.read_on(descriptor, MAX_BYTES).decode("utf-8", "replace"))
         lock = decide(found)
         if lock != found:
             os.lseek(descriptor, 0, os.SEEK_SET)
@@ -177,6 +178,6 @@ def _change_file(
 
 def _read(path: str) -> Lock | None:
     try:
-        return Lock.from_text(_untrusted.read(path, MAX_BYTES).decode("utf-8", "replace"))
+        return Lock.from_text(untrusted.read(path, MAX_BYTES).decode("utf-8", "replace"))
     except FileNotFoundError:
         return None

@@ -14,10 +14,11 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from . import _alembic, _migration_rules, _untrusted
+from . import _alembic, _migration_rules
 from . import _sql_changes as sql
 from ._alembic import Script
 from ._sql_changes import Change
+from ._system import untrusted
 
 # A script is written by hand.
 MAX_SCRIPT_BYTES = 1 << 20
@@ -52,7 +53,7 @@ def scripts(*folders: str) -> dict[str, str]:
     """
     found = {}
     for path in _script_paths(folders):
-        text = _untrusted.read(path, MAX_SCRIPT_BYTES).decode("utf-8", "replace")
+        text = untrusted.read(path, MAX_SCRIPT_BYTES).decode("utf-8", "replace")
         found[os.path.basename(path)] = text
     return found
 
@@ -75,7 +76,7 @@ def _inside(path: str, folder: str) -> str:
     """Where a path of a release leads, which must be in the release: the app can change what is elsewhere."""
     real = os.path.realpath(path)
     if not real.startswith(os.path.realpath(folder) + os.sep):
-        raise _untrusted.UntrustedError(
+        raise untrusted.UntrustedError(
             f"{path} leads out of the release, to {real}, so it is not read; keep the migrations in the source, "
             "and out of flask_app_shared_paths."
         )

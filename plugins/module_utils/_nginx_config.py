@@ -22,7 +22,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Callable
 
-from . import _untrusted
+from ._system import untrusted
 
 DEFAULT_CONFIG = "/etc/nginx/nginx.conf"
 DEFAULT_ERROR_LOG = "/var/log/nginx/error.log"
@@ -377,7 +377,7 @@ def nginx(*args: str) -> subprocess.CompletedProcess[str]:
     path = f"{os.environ.get('PATH', os.defpath)}:{SBIN}"
     environment = {**os.environ, "PATH": path, "LC_ALL": "C"}
     try:
-        return _untrusted.run(["nginx", *args], environment, timeout=COMMAND_SECONDS)
+        return untrusted.run(["nginx", *args], environment, timeout=COMMAND_SECONDS)
     except subprocess.TimeoutExpired as error:
         reason = (
             f"it did not end within {COMMAND_SECONDS:g} s; see whether a name in its configuration "

@@ -14,7 +14,8 @@ import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from . import _postgres, _preflight, _proc, _waits
+from . import _postgres, _preflight, _waits
+from ._system import procfs
 
 # Linux' state of a UNIX socket that was accepted, in /proc/net/unix (include/uapi/linux/net.h).
 CONNECTED = "03"
@@ -75,7 +76,7 @@ def _resolve(place: Address, lookup: Callable[..., Any]) -> Iterator[Address]:
 class Connections:
     """What stands behind the sockets of workers; the kernel's tables are read again when one is new."""
 
-    def __init__(self, users: str, servers: Mapping[Address, str], proc: str = _proc.PROC) -> None:
+    def __init__(self, users: str, servers: Mapping[Address, str], proc: str = procfs.PROC) -> None:
         self._users = users
         self._servers = servers
         self._proc = proc
@@ -86,7 +87,7 @@ class Connections:
 
         @param main: whose network it is
         """
-        inode = _proc.socket_of(link)
+        inode = procfs.socket_of(link)
         if not inode:
             return _waits.DISK if link.startswith("/") else _waits.UNKNOWN
         if inode not in self._kinds:
@@ -98,10 +99,10 @@ class Connections:
         process = f"{self._proc}/{main}"
         self._kinds = {
             inode: self._servers.get(peer, _waits.OTHER)
-            for inode, peer in _proc.peers(process).items()
+            for inode, peer in procfs.peers(process).items()
         }
-        unix = _proc.read(process, "net", "unix")
-        for state, inode in _proc.unix_sockets(unix, self._users):
+        unix = procfs.read(process, "net", "unix")
+        for state, inode in procfs.unix_sockets(unix, self._users):
             self._kinds[inode] = _waits.CLIENT if state == CONNECTED else _waits.IDLE
 
     def count(self, inodes: Iterable[str], kind: str) -> int | None:

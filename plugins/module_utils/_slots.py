@@ -19,9 +19,10 @@ import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Callable, NoReturn
 
-from . import _drift, _guards, _proc, _static, _timing, _untrusted, _venv
+from . import _drift, _guards, _static, _timing, _venv
 from ._http import client, json_shape
 from ._release import SLOTS, Host, Layout, ReleaseError, Step, Switch
+from ._system import procfs, untrusted
 
 POLL_SECONDS = 0.05
 # So long a new worker may take to load the app and what its predecessor in the other slot held.
@@ -156,7 +157,7 @@ def open_connections(table: str, path: str) -> int:
 
     @param table: the text of /proc/net/unix
     """
-    return sum(1 for state, _inode in _proc.unix_sockets(table, path) if state in OPEN_STATES)
+    return sum(1 for state, _inode in procfs.unix_sockets(table, path) if state in OPEN_STATES)
 
 
 def ask(path: str, url: str, timeout: float) -> tuple[int, str | None]:
@@ -171,7 +172,7 @@ def ask(path: str, url: str, timeout: float) -> tuple[int, str | None]:
     except (client.HttpError, client.ArgumentError) as exc:
         raise OSError(f"no HTTP answer: {exc}") from exc
     release = answer.headers.get("X-Release")
-    return answer.status, release and _untrusted.printable(release)
+    return answer.status, release and untrusted.printable(release)
 
 
 def try_ask(path: str, url: str, timeout: float) -> tuple[int | None, str | None]:
@@ -279,7 +280,7 @@ class Slots:
         if not self.log_directory:
             return 0
         try:
-            return _untrusted.size(self._access_log())
+            return untrusted.size(self._access_log())
         except FileNotFoundError:
             return 0
 
@@ -297,11 +298,11 @@ class Slots:
             try:
                 # A log that was rotated meanwhile begins anew.
                 start = logged if self._log_size() >= logged else 0
-                if str(release).encode() in _untrusted.read(self._access_log(), LOG_BYTES, start):
+                if str(release).encode() in untrusted.read(self._access_log(), LOG_BYTES, start):
                     return
             except FileNotFoundError:
                 pass
-            except _untrusted.UntrustedError as error:
+            except untrusted.UntrustedError as error:
                 why = str(error)
                 break
             self.sleep(POLL_SECONDS)
@@ -322,11 +323,11 @@ class Slots:
         if self.log_directory:
             log = os.path.join(self.log_directory, "app.log")
             try:
-                text = _untrusted.read(log, REASON_BYTES).decode("utf-8", "replace")
+                text = untrusted.read(log, REASON_BYTES).decode("utf-8", "replace")
                 error = last_error(text.splitlines(), slot, release)
                 if error:
                     return f"Its log says: {error}. "
-            except _untrusted.UntrustedError as refused:
+            except untrusted.UntrustedError as refused:
                 said = f"{str(refused).rstrip('.')}. "
             except OSError:
                 pass
@@ -365,7 +366,7 @@ class Slots:
         slot = _given(step.subject)
         deadline = self.clock() + min(self.start_timeout, RECYCLE_SECONDS)
         main = int(unit_state(self.layout, slot).get("MainPID") or 0)
-        workers = _proc.children(main)
+        workers = procfs.children(main)
         if not self._lacking(slot) or not workers:
             return
         # A worker finishes its request first, and gunicorn starts another one.

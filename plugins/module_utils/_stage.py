@@ -23,19 +23,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from . import (
-    _app_directories,
-    _archive,
-    _drift,
-    _release,
-    _sandbox,
-    _static,
-    _unit,
-    _untrusted,
-    _venv,
-)
+from . import _archive, _drift, _release, _sandbox, _static, _unit, _venv
 from ._archive import ArchiveError
 from ._http import json_shape
+from ._system import app_directories, untrusted
 
 # So long systemd waits for what it has killed; where it is told of the end, that takes no time.
 STOP_SECONDS = 1
@@ -214,8 +205,8 @@ def _share(wanted: Wanted, folder: str) -> None:
     """
     places = [place for place in ("app", "lib") if os.path.isdir(os.path.join(folder, place))]
     try:
-        shared = _app_directories.outermost(map(_app_directories.relative, wanted.shared))
-    except _app_directories.PathProblem as problem:
+        shared = app_directories.outermost(map(app_directories.relative, wanted.shared))
+    except app_directories.PathProblem as problem:
         raise ArchiveError(f"flask_app_shared_paths: {problem}.") from problem
     for place, path in itertools.product(places, shared):
         above = os.path.join(folder, place)
@@ -414,7 +405,7 @@ def _run_unit(
 
     @raises ArchiveError: when it cannot be run, or does not end
     """
-    limit = (_untrusted.MAX_RUN_SECONDS if timeout is None else timeout) + END_SECONDS
+    limit = (untrusted.MAX_RUN_SECONDS if timeout is None else timeout) + END_SECONDS
     try:
         return _venv.run(line, timeout=limit, stderr=stderr)
     except subprocess.TimeoutExpired as exc:

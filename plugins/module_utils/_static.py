@@ -21,9 +21,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from . import _untrusted
 from ._archive import ArchiveError
 from ._release import Layout
+from ._system import untrusted
 
 LIST = "static.json"
 # Those of a listed file that decide where it is read and written.
@@ -112,7 +112,7 @@ def _content(folder: str, path: str, version: str) -> bytes:
     homes = [os.path.realpath(os.path.join(folder, home)) for home in HOMES]
     if not any(real.startswith(home + os.sep) for home in homes):
         raise ArchiveError(f"{path} is no file of the release, and is not given to everybody.")
-    content = _untrusted.read(real, _untrusted.size(real))
+    content = untrusted.read(real, untrusted.size(real))
     if not hashlib.sha256(content).hexdigest().startswith(version):
         raise ArchiveError(f"{path} is another file than a moment ago.")
     return content

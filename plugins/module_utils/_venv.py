@@ -20,7 +20,8 @@ import tempfile
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 
-from . import _archive, _untrusted, _wheel
+from . import _archive, _wheel
+from ._system import untrusted
 
 DONE = ".complete"
 
@@ -32,8 +33,8 @@ def run(
     timeout: float | None = None,
     stderr: int = subprocess.STDOUT,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command as C(_untrusted.run) does."""
-    return _untrusted.run(command, environment, folder, timeout, stderr)
+    """Run a command as C(untrusted.run) does."""
+    return untrusted.run(command, environment, folder, timeout, stderr)
 
 
 def run_and_clean_up(

@@ -20,7 +20,7 @@ import struct
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
-from . import _proc
+from ._system import procfs
 
 # What a worker can be found at. Of several that it waits for at once, the first here is what counts:
 # one that listens for the next request and for no server has none.
@@ -116,7 +116,7 @@ def look(process: str, thread: str, kind_of: Callable[[str], str]) -> str:
     @param kind_of: what stands behind a descriptor, by where its link leads
     @raises OSError: when it has ended, or must not be looked at
     """
-    made = call(_proc.read(process, "task", thread, "syscall"))
+    made = call(procfs.read(process, "task", thread, "syscall"))
     if made.kind == "futex":
         has_peers = thread != os.path.basename(process) or len(os.listdir(f"{process}/task")) > 1
         return IDLE if has_peers and is_parked(made) else LOCK
@@ -134,7 +134,7 @@ def look(process: str, thread: str, kind_of: Callable[[str], str]) -> str:
         return found
 
     def polled(descriptor: int) -> list[int]:
-        info = _proc.read(process, "fdinfo", str(descriptor))
+        info = procfs.read(process, "fdinfo", str(descriptor))
         return [int(line.split()[1]) for line in info.splitlines() if line.startswith("tfd:")]
 
     found = descriptors(made, memory, polled)

@@ -15,7 +15,8 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from . import _bake, _leaks, _untrusted
+from . import _bake, _leaks
+from ._system import untrusted
 
 # As far back as a log is read for what the release before it did.
 MOST_BYTES = 16 * 1024 * 1024
@@ -41,7 +42,7 @@ class Tail:
 
     def _open(self) -> int | None:
         try:
-            return _untrusted.open_file(self.path)
+            return untrusted.open_file(self.path)
         except FileNotFoundError:
             return None
 
@@ -60,7 +61,7 @@ class Tail:
                 os.close(current)
         whole, _newline, self._rest = data.rpartition(b"\n")
         if len(self._rest) > MOST_BYTES:
-            raise _untrusted.UntrustedError(
+            raise untrusted.UntrustedError(
                 f"{self.path} has a line of more than {MOST_BYTES >> 20} MiB; find out what writes to it, "
                 "and move it away."
             )
@@ -69,9 +70,9 @@ class Tail:
     def _read(self) -> bytes:
         if self._file is None:
             return b""
-        data = _untrusted.read_on(self._file, MOST_GROWTH_BYTES + 1)
+        data = untrusted.read_on(self._file, MOST_GROWTH_BYTES + 1)
         if len(data) > MOST_GROWTH_BYTES:
-            raise _untrusted.UntrustedError(
+            raise untrusted.UntrustedError(
                 f"{self.path} grew by more than {MOST_GROWTH_BYTES >> 20} MiB since the last look at it; have "
                 "the app log less, or find out what writes to it."
             )
@@ -121,7 +122,7 @@ class Watch:
                     for name in ("access.log", "app.log")
                 )
                 return self._problems(access, app, seconds)
-            except _untrusted.UntrustedError as error:
+            except untrusted.UntrustedError as error:
                 return [str(error).rstrip(".")]
 
     def _problems(self, access: Tail, app: Tail, seconds: float) -> list[str]:

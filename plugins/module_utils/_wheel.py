@@ -28,8 +28,9 @@ import zlib
 from collections.abc import Iterable, Mapping
 from typing import IO
 
-from . import _archive, _untrusted
+from . import _archive
 from ._archive import ArchiveError
+from ._system import untrusted
 
 SCHEMES = ("purelib", "platlib", "scripts", "headers", "data")
 INSTALLER = "evenkeel.flask\n"
@@ -191,7 +192,7 @@ class _Installation:
         """Which directory a member goes to, and where in it."""
         if not name.startswith("/"):
             # Some tools write "./shop.py", and pip takes it.
-            name = "/".join(_untrusted.parts(name))
+            name = "/".join(untrusted.parts(name))
         why = _archive.refusal(name, "file")
         if why or "\\" in name or "\0" in name:
             raise ValueError(why or f"{name!r} is no portable path")

@@ -15,8 +15,9 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from . import _proc, _waits
+from . import _waits
 from ._servers import Connections
+from ._system import procfs
 
 # Often enough for three hundred looks at each worker in a loop of three seconds; a look at five
 # workers takes a few hundred microseconds of a core.
@@ -47,7 +48,7 @@ class Load:
 class Watch:
     """Looks at the workers of one slot; gunicorn may replace them meanwhile."""
 
-    def __init__(self, main: int, connections: Connections, proc: str = _proc.PROC) -> None:
+    def __init__(self, main: int, connections: Connections, proc: str = procfs.PROC) -> None:
         self._main = main
         self._connections = connections
         self._proc = proc
@@ -60,7 +61,7 @@ class Watch:
 
     def workers(self) -> Iterator[tuple[int, str]]:
         with contextlib.suppress(OSError):  # gunicorn does not run.
-            for pid in _proc.children(self._main, self._proc):
+            for pid in procfs.children(self._main, self._proc):
                 yield pid, os.path.join(self._proc, str(pid))
 
     def look(self) -> None:
@@ -68,7 +69,7 @@ class Watch:
         for pid, process in self.workers():
             with contextlib.suppress(OSError, IndexError):  # It has ended meanwhile.
                 first, _last = self._ticks.get(pid, (None, 0))
-                now = ticks(_proc.read(process, "stat"))
+                now = ticks(procfs.read(process, "stat"))
                 self._ticks[pid] = (now if first is None else first, now)
                 for thread in os.listdir(f"{process}/task"):
                     self._look_at(process, thread)
@@ -89,7 +90,7 @@ class Watch:
             self._connections.read(self._main)
         for _pid, process in self.workers():
             with contextlib.suppress(OSError):
-                inodes = _proc.sockets(process)
+                inodes = procfs.sockets(process)
                 for kind, most in self.most.items():
                     now = self._connections.count(inodes, kind)
                     self.most[kind] = now if now is None else max(most or 0, now)
@@ -126,11 +127,11 @@ class Watch:
     def held(self, socket: str) -> list[dict[str, float | int | None]]:
         """What each worker holds now, and what it used since it was first seen."""
         self.count()
-        found = _proc.workers(self._main, socket, self._proc)
+        found = procfs.workers(self._main, socket, self._proc)
         told: list[dict[str, float | int | None]] = []
         for pid, process in self.workers():
             with contextlib.suppress(OSError):
-                inodes = _proc.sockets(process)
+                inodes = procfs.sockets(process)
                 first, last = self._ticks.get(pid, (0, 0))
                 told.append(
                     {
@@ -158,7 +159,7 @@ def ticks(stat: str) -> int:
 def pss_mb(process: str) -> float | None:
     """Memory of a process where each shared page is counted by its share, so that a sum over all is right."""
     with contextlib.suppress(OSError):
-        for line in _proc.read(process, "smaps_rollup").splitlines():
+        for line in procfs.read(process, "smaps_rollup").splitlines():
             if line.startswith("Pss:"):
                 return round(int(line.split()[1]) / 1024, 2)
     return None

@@ -152,9 +152,10 @@ msg:
 
 from typing import Any
 
-from ..module_utils import _endpoints, _health, _proc, _release, _slots, _timing, _watch
+from ..module_utils import _endpoints, _health, _release, _slots, _timing, _watch
 from ..module_utils._http import client
 from ..module_utils._module import AnsibleModule
+from ..module_utils._system import procfs
 
 ARGUMENT_SPEC: dict[str, Any] = {
     **_release.APP_SPEC,
@@ -199,7 +200,7 @@ def watch(params: dict[str, Any]) -> _watch.Watch:
 
     def workers(of: str) -> dict[int, dict[str, float]]:
         main_pid = int(_slots.unit_state(layout, of).get("MainPID", "0"))
-        return _proc.workers(main_pid, layout.socket(of))
+        return procfs.workers(main_pid, layout.socket(of))
 
     return _watch.Watch(
         release=params["release"],

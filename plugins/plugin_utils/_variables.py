@@ -20,12 +20,12 @@ from urllib.parse import urlsplit
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.yaml import yaml_load
 
-from ..module_utils import _app_directories
 from ..module_utils._checks import suite as suite_check
 from ..module_utils._gate import CHECKS_SPEC
 from ..module_utils._http.client import ArgumentError
 from ..module_utils._migration_rules import IGNORE, REFUSE, RULES, WARN
 from ..module_utils._profile import MOST_CONCURRENCY
+from ..module_utils._system import app_directories
 
 Option = Mapping[str, Any]
 Options = Mapping[str, Option]
@@ -263,8 +263,8 @@ def _networks(value: Sequence[str]) -> None:
 def _shared_paths(value: Sequence[str]) -> None:
     for path in value:
         try:
-            _app_directories.relative(path)
-        except _app_directories.PathProblem as problem:
+            app_directories.relative(path)
+        except app_directories.PathProblem as problem:
             raise ValueProblem(f"{problem}.") from problem
 
 
@@ -571,7 +571,7 @@ def _wrong_shared(source: str, shared: Sequence[str]) -> list[str]:
     """Name the shared paths that are files in the source and directories by their names, or the reverse."""
     problems = []
     for path in shared:
-        place, is_file = os.path.join(source, path.strip("/")), _app_directories.is_file(path)
+        place, is_file = os.path.join(source, path.strip("/")), app_directories.is_file(path)
         if os.path.isfile(place) and not is_file:
             problems.append(
                 f"flask_app_shared_paths: {path} is a file in the source, and a name without an extension is made a "

@@ -23,7 +23,6 @@ import socket
 import pytest
 import yaml
 from ansible_collections.evenkeel.flask.plugins.module_utils import (
-    _app_directories,
     _archive,
     _lock,
     _migrations,
@@ -33,6 +32,7 @@ from ansible_collections.evenkeel.flask.plugins.module_utils import (
     _static,
     _watch,
 )
+from ansible_collections.evenkeel.flask.plugins.module_utils._system import app_directories
 
 COLLECTION = pathlib.Path(__file__).resolve().parents[3]
 SECONDS = 30
@@ -107,8 +107,8 @@ class Host:
         ).problems(0)  # fmt: skip
 
     def make(self, path, *below):
-        owner = _app_directories.Owner.find(USER.pw_name)
-        return _app_directories.make(str(path), below, owner)
+        owner = app_directories.Owner.find(USER.pw_name)
+        return app_directories.make(str(path), below, owner)
 
     def wanted(self, shared):
         return _stage.Wanted(
@@ -271,7 +271,7 @@ def test_the_table_is_of_accesses_that_work_where_the_app_put_nothing(tmp_path):
 # Files with calls that touch the file system directly, and why the app has no part in it.
 OWN = {
     "_alembic.py": "scripts of a release",
-    "_app_directories.py": "the way itself",
+    "_system/app_directories.py": "the way itself",
     "_archive.py": "archives and releases, root's alone",
     "_balancer.py": "its lock goes through the way",
     "_balancer_nginx.py": "the balancer's configuration; of /proc, 64 bytes of a title",
@@ -283,7 +283,7 @@ OWN = {
     "_nginx_config.py": "the configuration of nginx, root's alone",
     "_nginx_site.py": "the configuration and the error log of nginx, root's alone",
     "_preflight.py": "/proc, names of processes of 15 characters",
-    "_proc.py": "/proc, sizes are the kernel's",
+    "_system/procfs.py": "/proc, sizes are the kernel's",
     "_requirements.py": "the controller",
     "_sandbox.py": "units",
     "_servers.py": "/proc",
@@ -292,7 +292,7 @@ OWN = {
     "_stage.py": "releases and archives, root's alone",
     "_static.py": "releases and static, root's alone",
     "_unit.py": "units",
-    "_untrusted.py": "the way itself",
+    "_system/untrusted.py": "the way itself",
     "_venv.py": "venvs, root's alone",
     "_waits.py": "/proc, at most 32 KiB of the memory of a worker",
     "_watch.py": "its logs go through the way",

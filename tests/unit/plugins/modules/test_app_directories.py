@@ -12,7 +12,9 @@ import pwd
 import stat
 
 import pytest
-from ansible_collections.evenkeel.flask.plugins.module_utils import _app_directories
+from ansible_collections.evenkeel.flask.plugins.module_utils._system import (
+    app_directories as system_app_directories,
+)
 from ansible_collections.evenkeel.flask.plugins.modules import app_directories
 from ansible_collections.evenkeel.flask.tests.unit.plugins.run_module import run_module
 
@@ -198,8 +200,8 @@ def test_a_directory_that_an_earlier_version_made_of_a_file_is_told(shared):
     make(shared, below=["app.db/"])
 
     def warnings():
-        owner = _app_directories.Owner.find(USER.pw_name)
-        outcome = _app_directories.make(str(shared), ["app.db"], owner)
+        owner = system_app_directories.Owner.find(USER.pw_name)
+        outcome = system_app_directories.make(str(shared), ["app.db"], owner)
         assert outcome.changes == []
         return outcome.warnings
 
@@ -210,8 +212,10 @@ def test_a_directory_that_an_earlier_version_made_of_a_file_is_told(shared):
 
 @needs_root
 def test_a_file_system_that_never_answers_is_not_waited_for(shared, monkeypatch):
-    monkeypatch.setattr(_app_directories, "CHILD_SECONDS", 0.2)
-    monkeypatch.setattr(_app_directories, "_make_below", lambda *_about: os.read(os.pipe()[0], 1))
+    monkeypatch.setattr(system_app_directories, "CHILD_SECONDS", 0.2)
+    monkeypatch.setattr(
+        system_app_directories, "_make_below", lambda *_about: os.read(os.pipe()[0], 1)
+    )
     assert "were not made within 0.2 s" in make(shared)["msg"]
 
 
@@ -243,7 +247,7 @@ def test_a_path_that_leaves_the_directory_is_refused_before_anything_is_made(sha
     ],
 )
 def test_a_name_with_an_extension_is_a_file_and_one_with_a_slash_is_not(path, file):
-    assert _app_directories.is_file(path) is file
+    assert system_app_directories.is_file(path) is file
 
 
 def test_a_user_that_is_not_there_is_named(shared):

@@ -23,8 +23,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import _untrusted
-from ._untrusted import UntrustedError
+from . import untrusted
+from .untrusted import UntrustedError
 
 MODE = 0o750
 # Making directories takes milliseconds; a file system in user space may never answer.
@@ -75,7 +75,7 @@ def relative(path: str) -> str:
     """
     if path.startswith("/") or ".." in path.split("/") or not path.isprintable():
         raise PathProblem(f"{path!r} leaves the source; name a path below it, such as instance")
-    found = "/".join(_untrusted.parts(path))
+    found = "/".join(untrusted.parts(path))
     if not found:
         raise PathProblem(
             f"{path!r} is the source itself; name a directory below it, such as instance"
@@ -130,33 +130,33 @@ def _roots_part(
     @returns: the directory where the app's user goes on (V(None) if it is not there, in check mode), its path, and
         the parts of C(path) that are left
     """
-    here, where, links = os.open("/", _untrusted.FOLDER), "/", 0
-    todo = _untrusted.parts(path)[::-1]
+    here, where, links = os.open("/", untrusted.FOLDER), "/", 0
+    todo = untrusted.parts(path)[::-1]
     try:
         while todo and not owner.controls(os.fstat(here)):
             name = todo.pop()
             place = os.path.normpath(os.path.join(where, name))
             try:
-                below = os.open(name, _untrusted.FOLDER, dir_fd=here)
+                below = os.open(name, untrusted.FOLDER, dir_fd=here)
             except FileNotFoundError:
                 outcome.changes.append(f"create {place}")
                 if check_mode:
                     os.close(here)
                     return None, place, []
                 os.mkdir(name, 0o755, dir_fd=here)
-                below = os.open(name, _untrusted.FOLDER, dir_fd=here)
+                below = os.open(name, untrusted.FOLDER, dir_fd=here)
                 os.fchmod(below, 0o755)
             except OSError as error:
                 if error.errno not in (errno.ELOOP, errno.ENOTDIR):
                     raise
-                target = _untrusted.roots_link(here, name, place)
+                target = untrusted.roots_link(here, name, place)
                 links += 1
-                if links > _untrusted.MAX_LINKS:
+                if links > untrusted.MAX_LINKS:
                     raise UntrustedError(f"{place} leads in a circle; remove the link.") from None
-                todo += _untrusted.parts(target)[::-1]
+                todo += untrusted.parts(target)[::-1]
                 if not target.startswith("/"):
                     continue
-                below, place = os.open("/", _untrusted.FOLDER), "/"
+                below, place = os.open("/", untrusted.FOLDER), "/"
             is_controlled = owner.controls(os.fstat(here))
             os.close(here)
             here, where = below, place
@@ -225,14 +225,14 @@ def _enter(
     """Open a directory, and make it if it lacks; V(None) where check mode does not make it."""
     is_new = False
     try:
-        below = os.open(name, _untrusted.FOLDER, dir_fd=folder)
+        below = os.open(name, untrusted.FOLDER, dir_fd=folder)
     except FileNotFoundError:
         if f"create {place}" not in outcome.changes:
             outcome.changes.append(f"create {place}")
         if check_mode:
             return None
         os.mkdir(name, 0o700, dir_fd=folder)
-        below = os.open(name, _untrusted.FOLDER, dir_fd=folder)
+        below = os.open(name, untrusted.FOLDER, dir_fd=folder)
         is_new = True
     except OSError as error:
         if error.errno not in (errno.ELOOP, errno.ENOTDIR):
@@ -242,7 +242,7 @@ def _enter(
         found = os.fstat(below)
         if found.st_uid != owner.uid:
             raise UntrustedError(
-                f"{place} belongs to {_untrusted.user(found.st_uid)} and not to {owner.name}, and root changes "
+                f"{place} belongs to {untrusted.user(found.st_uid)} and not to {owner.name}, and root changes "
                 f"nothing where the app can; see what is in it, then: chown -h {owner.name}: {place}"
             )
         has_mode = stat.S_IMODE(found.st_mode) == MODE and found.st_gid == owner.gid
@@ -261,14 +261,14 @@ def _enter(
 def _in_the_way(folder: int, name: str, place: str) -> UntrustedError:
     found = os.stat(name, dir_fd=folder, follow_symlinks=False)
     if stat.S_ISLNK(found.st_mode):
-        target = _untrusted.printable(os.readlink(name, dir_fd=folder))
+        target = untrusted.printable(os.readlink(name, dir_fd=folder))
         return UntrustedError(
-            f"{place} is a symbolic link to {target}, made by {_untrusted.user(found.st_uid)}, where a directory is "
+            f"{place} is a symbolic link to {target}, made by {untrusted.user(found.st_uid)}, where a directory is "
             "expected, and root does not follow it; find out who made it, and remove it. To keep this on a data "
             "disk, mount the disk there, or have root make the app's whole directory a link."
         )
     return UntrustedError(
-        f"{place} is {_untrusted.kind(found.st_mode)} where a directory is expected; move it away, and run this "
+        f"{place} is {untrusted.kind(found.st_mode)} where a directory is expected; move it away, and run this "
         "again."
     )
 
@@ -283,10 +283,10 @@ def _look_at_file(folder: int, name: str, place: str, outcome: Outcome) -> None:
         return
     if not stat.S_ISDIR(found.st_mode):
         raise UntrustedError(
-            f"{place} is {_untrusted.kind(found.st_mode)} where a file is expected; find out who made it, and "
+            f"{place} is {untrusted.kind(found.st_mode)} where a file is expected; find out who made it, and "
             "remove it."
         )
-    below = os.open(name, _untrusted.FOLDER, dir_fd=folder)
+    below = os.open(name, untrusted.FOLDER, dir_fd=folder)
     try:
         is_empty = not os.listdir(below)
     finally:

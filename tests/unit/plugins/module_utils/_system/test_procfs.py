@@ -12,7 +12,7 @@ import subprocess
 import sys
 
 import pytest
-from ansible_collections.evenkeel.flask.plugins.module_utils import _proc
+from ansible_collections.evenkeel.flask.plugins.module_utils._system import procfs
 
 WORKER = """
 import socket, sys
@@ -45,7 +45,7 @@ def _worker(tmp_path):
 
 def test_a_worker_s_memory_files_and_connections_are_seen(worker):
     process, port, path = worker
-    held = _proc.workers(os.getpid(), path)[process.pid]
+    held = procfs.workers(os.getpid(), path)[process.pid]
     assert 30 < held["memory_mb"] < 60
     # Three standard streams, the null devices and the connection; the listening socket is its users'.
     assert held["open_files"] == 24
@@ -57,12 +57,12 @@ def test_a_user_s_connection_is_no_open_file_of_the_worker(worker):
     with contextlib.closing(socket.socket(socket.AF_UNIX)) as user:
         user.connect(path)
         assert process.stdout.readline() == "accepted\n"
-        assert _proc.workers(os.getpid(), path)[process.pid]["open_files"] == 24
+        assert procfs.workers(os.getpid(), path)[process.pid]["open_files"] == 24
 
 
 @pytest.mark.parametrize("main", [0, 2**22 + 1])
 def test_a_gunicorn_that_does_not_run_has_no_workers(main):
-    assert _proc.workers(main, "/run/shop/blue.sock") == {}
+    assert procfs.workers(main, "/run/shop/blue.sock") == {}
 
 
 def test_a_host_without_ipv6_has_one_table_less(tmp_path):
@@ -81,4 +81,4 @@ def test_a_host_without_ipv6_has_one_table_less(tmp_path):
         (tmp_path / f"10/fd/{number}").symlink_to(target)
     held = {"memory_mb": 3.0, "open_files": 4.0, "port_5432": 2.0}
     # The other worker has ended meanwhile.
-    assert _proc.workers(9, "", str(tmp_path)) == {10: held}
+    assert procfs.workers(9, "", str(tmp_path)) == {10: held}

@@ -17,8 +17,8 @@ import sys
 import threading
 
 import pytest
-from ansible_collections.evenkeel.flask.plugins.module_utils import _untrusted
-from ansible_collections.evenkeel.flask.plugins.module_utils._untrusted import UntrustedError
+from ansible_collections.evenkeel.flask.plugins.module_utils._system import untrusted
+from ansible_collections.evenkeel.flask.plugins.module_utils._system.untrusted import UntrustedError
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root makes files of others")
 NOBODY = pwd.getpwnam("nobody").pw_uid
@@ -69,7 +69,7 @@ def in_a_child(act):
 def test_open_file_refuses_all_but_a_regular_file_at_once(tmp_path, how, word, flags):
     put(tmp_path / "app.log", how)
     with pytest.raises(UntrustedError, match=rf"app\.log is {word}") as refused:
-        _untrusted.open_file(str(tmp_path / "app.log"), flags)
+        untrusted.open_file(str(tmp_path / "app.log"), flags)
     assert f"rm -r {tmp_path}/app.log" in str(refused.value)
     assert not (tmp_path / "nowhere").exists()
 
@@ -82,7 +82,7 @@ def test_open_file_waits_for_no_lease(tmp_path):
     with path.open("r+") as holder:
         fcntl.fcntl(holder, fcntl.F_SETLEASE, fcntl.F_WRLCK)
         with pytest.raises(UntrustedError, match=r"app\.log is under a lease of another process"):
-            _untrusted.open_file(str(path))
+            untrusted.open_file(str(path))
         fcntl.fcntl(holder, fcntl.F_SETLEASE, fcntl.F_UNLCK)
     signal.signal(signal.SIGIO, before)
 
@@ -94,22 +94,22 @@ def test_open_file_follows_no_directory_link_but_those_of_root(tmp_path, depth):
     (tmp_path / "disk" / "deep" / "app.log").write_text("x")
     link = tmp_path / "logs"
     link.symlink_to("disk/deep" if depth else tmp_path / "disk" / "deep")
-    assert _untrusted.read(str(link / "app.log"), 10) == b"x"
+    assert untrusted.read(str(link / "app.log"), 10) == b"x"
     os.lchown(link, NOBODY, -1)
     with pytest.raises(UntrustedError, match=r"logs is a symbolic link to .*, made by nobody"):
-        _untrusted.read(str(link / "app.log"), 10)
+        untrusted.read(str(link / "app.log"), 10)
     # Of root, but in a directory of the app, which can put it there under another name.
     os.lchown(link, 0, -1)
     os.chown(tmp_path, NOBODY, -1)
     with pytest.raises(UntrustedError, match="logs is a symbolic link"):
-        _untrusted.read(str(link / "app.log"), 10)
+        untrusted.read(str(link / "app.log"), 10)
 
 
 def test_links_of_root_that_lead_in_a_circle_are_told(tmp_path):
     (tmp_path / "a").symlink_to("b")
     (tmp_path / "b").symlink_to("a")
     with pytest.raises(UntrustedError, match="leads through more than 40 links"):
-        _untrusted.open_folder(str(tmp_path / "a"))
+        untrusted.open_folder(str(tmp_path / "a"))
 
 
 @needs_root
@@ -122,7 +122,7 @@ def test_a_file_is_found_through_a_directory_that_may_be_searched_only(tmp_path)
 
     def read():
         os.setuid(NOBODY)
-        return _untrusted.read(str(tmp_path / "home" / "x"), 10).decode()
+        return untrusted.read(str(tmp_path / "home" / "x"), 10).decode()
 
     assert in_a_child(read) == "x"
 
@@ -132,19 +132,19 @@ def test_a_file_is_found_through_a_directory_that_may_be_searched_only(tmp_path)
 )
 def test_read_is_bounded(tmp_path, most, start, found):
     (tmp_path / "x").write_bytes(b"0123456789")
-    assert _untrusted.read(str(tmp_path / "x"), most, start) == found
+    assert untrusted.read(str(tmp_path / "x"), most, start) == found
 
 
 def test_a_sparse_file_costs_no_more_than_the_bound(tmp_path):
     with (tmp_path / "x").open("wb") as stream:
         stream.truncate(1 << 40)
-    assert _untrusted.read(str(tmp_path / "x"), 100) == bytes(100)
+    assert untrusted.read(str(tmp_path / "x"), 100) == bytes(100)
 
 
 def test_what_is_not_there_is_not_found(tmp_path):
     for path in ("x", "deep/x"):
         with pytest.raises(FileNotFoundError):
-            _untrusted.open_file(str(tmp_path / path))
+            untrusted.open_file(str(tmp_path / path))
 
 
 class Clock:
@@ -162,7 +162,7 @@ class Clock:
 
 def lock(path, clock=None, **how):
     clock = clock or Clock()
-    return _untrusted.locked(str(path), clock=clock, sleep=clock.sleep, **how)
+    return untrusted.locked(str(path), clock=clock, sleep=clock.sleep, **how)
 
 
 def test_a_lock_is_only_its_owners_also_where_an_earlier_version_made_it(tmp_path):
@@ -215,7 +215,7 @@ def test_of_many_that_force_a_lock_one_at_a_time_has_it(tmp_path):
     path.touch()
 
     def run():
-        with _untrusted.locked(str(path), 5, force=True):
+        with untrusted.locked(str(path), 5, force=True):
             inside.append(1)
             most.append(len(inside))
             inside.pop()
@@ -240,29 +240,29 @@ def test_a_lock_of_somebody_else_is_none(tmp_path):
 
 
 def test_run_keeps_the_end_of_what_a_program_says():
-    done = _untrusted.run([sys.executable, "-c", PRINT], most=10)
+    done = untrusted.run([sys.executable, "-c", PRINT], most=10)
     assert (done.returncode, len(done.stdout)) == (0, 10)
-    apart = _untrusted.run([sys.executable, "-c", PRINT], stderr=subprocess.PIPE)
+    apart = untrusted.run([sys.executable, "-c", PRINT], stderr=subprocess.PIPE)
     assert (apart.stdout[-3:], apart.stderr) == ("end", "apart")
 
 
 def test_run_ends_a_program_that_prints_without_end_within_its_time_and_memory():
     with pytest.raises(subprocess.TimeoutExpired):
-        _untrusted.run(["/usr/bin/yes"], timeout=0.3, most=1000)
+        untrusted.run(["/usr/bin/yes"], timeout=0.3, most=1000)
 
 
 def test_run_does_not_wait_for_what_a_program_leaves_behind_with_its_output_open():
     command = ["/bin/sh", "-c", "sleep 30 & echo gone"]
     with pytest.raises(subprocess.TimeoutExpired):
-        _untrusted.run(command, timeout=0.3)
+        untrusted.run(command, timeout=0.3)
 
 
 def test_run_has_a_deadline_where_the_caller_names_none(monkeypatch):
-    monkeypatch.setattr(_untrusted, "MAX_RUN_SECONDS", 0.2)
+    monkeypatch.setattr(untrusted, "MAX_RUN_SECONDS", 0.2)
     with pytest.raises(TimeoutError, match=r"sleep did not end within 0\.2 s"):
-        _untrusted.run(["/bin/sleep", "30"])
+        untrusted.run(["/bin/sleep", "30"])
 
 
 def test_a_text_of_the_app_is_shortened_and_has_no_control_characters():
-    assert _untrusted.printable("a\x1b[2Jb\n") == "a?[2Jb?"
-    assert _untrusted.printable("x" * 300) == "x" * 200 + "..."
+    assert untrusted.printable("a\x1b[2Jb\n") == "a?[2Jb?"
+    assert untrusted.printable("x" * 300) == "x" * 200 + "..."
