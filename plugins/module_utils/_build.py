@@ -27,8 +27,11 @@ from typing import Any
 if sys.version_info >= (3, 11):
     import tomllib
 
-from . import _archive, _requirements, _source, _venv, _wheel
-from ._archive import ArchiveError, Manifest
+from . import _requirements, _source
+from ._artifact import archive as artifact_archive
+from ._artifact import venv as artifact_venv
+from ._artifact import wheel as artifact_wheel
+from ._artifact.archive import ArchiveError, Manifest
 from ._system import untrusted
 
 # Part of every digest: raise it when the same input makes another archive.
@@ -223,7 +226,7 @@ def build(
                 archive = _archive_path(recipe, cache, _digest([key, asdict(manifest)]))
                 if _is_whole(archive):
                     return archive, _used_again(archive), False
-            _archive.write(archive, folder, manifest)
+            artifact_archive.write(archive, folder, manifest)
             _forget_old(cache, recipe.name)
     return archive, manifest, True
 
@@ -271,7 +274,7 @@ def _copy_source(source: str, folder: str, rules: _source.Rules | None = None) -
     @raises ArchiveError: for a link that leads out of the source
     """
     warnings = _source.copy(source, folder, rules)
-    why = _archive.judge(list(_entries(folder)))
+    why = artifact_archive.judge(list(_entries(folder)))
     if why:
         raise ArchiveError(
             f"flask_app_source: {why}. A release holds all it needs; correct the link, "
@@ -281,7 +284,7 @@ def _copy_source(source: str, folder: str, rules: _source.Rules | None = None) -
 
 
 def _entries(top: str) -> Iterator[tuple[str, str, str]]:
-    """Yield what C(_archive.judge) takes, of all that is below a directory."""
+    """Yield what C(artifact_archive.judge) takes, of all that is below a directory."""
     for place, folders, files in os.walk(top):
         for name in folders + files:
             full = os.path.join(place, name)
@@ -338,7 +341,7 @@ def _inputs(recipe: Recipe, app: str, work: str, warn: Callable[[str], None]) ->
     named = [path for path in settings.files if os.path.isfile(path)]
     inputs.pip = [
         *settings.content,
-        *map(_archive.file_digest, named),
+        *map(artifact_archive.file_digest, named),
         *of_pip.inputs.content,
         *map(_requirements.digest_place, of_pip.inputs.folders),
     ]
@@ -360,13 +363,13 @@ def _pin(
 ) -> str:
     """What a reference comes to now."""
     if found.kind == "archive":
-        return _archive.file_digest(found.place)
+        return artifact_archive.file_digest(found.place)
     if found.kind == "project":
         if _is_itself(recipe, found):
             return ""
         if found.place not in inputs.copies:
             inputs.copies[found.place] = _copy_project(recipe, found.place, app, work, warn)
-        return _archive.tree_digest(inputs.copies[found.place])
+        return artifact_archive.tree_digest(inputs.copies[found.place])
     if _requirements.is_pinned(found):
         return found.place
     commit = _requirements.resolve_git(found, _git)
@@ -380,7 +383,7 @@ def _pin(
 
 def _git(words: Sequence[str]) -> str | None:
     try:
-        done = _venv.run(["git", *words], _source.environment(), timeout=GIT_SECONDS)
+        done = artifact_venv.run(["git", *words], _source.environment(), timeout=GIT_SECONDS)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout if done.returncode == 0 else None
@@ -428,9 +431,9 @@ def _key(recipe: Recipe, folder: str, inputs: _Inputs) -> str:
     app = os.path.join(folder, "app")
     source = None
     if os.path.isdir(app):
-        source = _archive.tree_digest(app)
+        source = artifact_archive.tree_digest(app)
     elif recipe.source:
-        source = _archive.file_digest(recipe.source)
+        source = artifact_archive.file_digest(recipe.source)
     return _digest(
         {
             "format": FORMAT,
@@ -464,14 +467,14 @@ def _fill(
     wheel = _own_wheel(recipe, inputs, app, own, work, cache)
     if wheel:
         # Beside the venv, which releases share. Without its programs: they would run with the controller's Python.
-        _wheel.install_flat(wheel, os.path.join(folder, "lib"))
+        artifact_wheel.install_flat(wheel, os.path.join(folder, "lib"))
     key = _wheels_key(recipe, inputs, wheel)
     packed = os.path.join(cache, f"{recipe.name}-{key}.wheels.tar")
     unpacked = os.path.join(work, "packed")
     wheels = os.path.join(unpacked, "wheels")
     if not inputs.unpinned and os.path.exists(packed):
         os.utime(packed)
-        _archive.unpack(packed, unpacked)
+        artifact_archive.unpack(packed, unpacked)
         lock = _lock_of(wheels)
     else:
         os.makedirs(wheels)
@@ -482,15 +485,19 @@ def _fill(
             key = _digest([key, lock])
             packed = os.path.join(cache, f"{recipe.name}-{key}.wheels.tar")
         if not os.path.exists(packed):
-            _archive.write(packed, unpacked)
+            artifact_archive.write(packed, unpacked)
         os.utime(packed)
-    with open(os.path.join(folder, _archive.LOCK), "w", encoding="utf-8") as stream:
+    with open(os.path.join(folder, artifact_archive.LOCK), "w", encoding="utf-8") as stream:
         stream.write(lock)
     # A wheel built from the source says no more than the source, and its bytes
     # may differ from one build to the next.
-    code = _archive.tree_digest(app) if os.path.isdir(app) else _archive.tree_digest(own)
+    code = (
+        artifact_archive.tree_digest(app)
+        if os.path.isdir(app)
+        else artifact_archive.tree_digest(own)
+    )
     if recipe.target.is_here():
-        shutil.copy(os.path.join(folder, _archive.LOCK), unpacked)
+        shutil.copy(os.path.join(folder, artifact_archive.LOCK), unpacked)
         venv = _proving_venv(packed, unpacked)
         _prove_entry(recipe, venv, folder, work, environment)
     return Manifest(
@@ -505,7 +512,8 @@ def _fill(
 def _lock_of(wheels: str) -> str:
     """A line for each file that a host installs: nothing else is in the archive of the wheels."""
     return "".join(
-        _archive.lock_line(name, _archive.file_digest(os.path.join(wheels, name))) + "\n"
+        artifact_archive.lock_line(name, artifact_archive.file_digest(os.path.join(wheels, name)))
+        + "\n"
         for name in sorted(os.listdir(wheels))
     )
 
@@ -596,7 +604,7 @@ def _built_by_kept(
 
     def create(venv: str) -> None:
         install = ["install", *requires]
-        _venv.make(sys.executable, venv, lambda: _pip_own(install, recipe, venv))
+        artifact_venv.make(sys.executable, venv, lambda: _pip_own(install, recipe, venv))
 
     try:
         venv = _kept_venv(cache, recipe.name, [*requires, *inputs.pip], create)
@@ -778,7 +786,10 @@ def _collect_runtime(
 
 def _pins(wheels: str) -> list[str]:
     """A constraint for each wheel."""
-    return [_archive.lock_line(name, "").partition(" ")[0] for name in sorted(os.listdir(wheels))]
+    return [
+        artifact_archive.lock_line(name, "").partition(" ")[0]
+        for name in sorted(os.listdir(wheels))
+    ]
 
 
 def _add_new(folder: str, wheels: str) -> None:
@@ -830,7 +841,7 @@ def _pip(
         command += ["--python", os.path.join(programs, "python")]
         environment["PATH"] = f"{programs}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     arguments = recipe.pip_args if pip_args is None else pip_args
-    done = _venv.run([*command, *args, *arguments], environment, folder)
+    done = artifact_venv.run([*command, *args, *arguments], environment, folder)
     if done.returncode != 0:
         raise ArchiveError(f"{about}: {pip_reason(done.stdout)}")
 
@@ -850,7 +861,7 @@ def pip_reason(output: str) -> str:
     if not telling and errors and causes:
         reason = f"{errors[0]} ({causes[0].strip()})"
     else:
-        reason = (telling or causes or errors or [_venv.last_line(rest)])[0]
+        reason = (telling or causes or errors or [artifact_venv.last_line(rest)])[0]
     sentence = _listed(reason)
     conflict = CONFLICT.search(output)
     if telling and conflict:
@@ -873,7 +884,7 @@ def _proving_venv(packed: str, unpacked: str) -> str:
     cache, archive = os.path.split(packed)
     name, _hyphen, _rest = archive.rpartition("-")
     return _kept_venv(
-        cache, name, [archive], lambda venv: _venv.create(sys.executable, venv, unpacked)
+        cache, name, [archive], lambda venv: artifact_venv.create(sys.executable, venv, unpacked)
     )
 
 
@@ -884,7 +895,7 @@ def _kept_venv(cache: str, name: str, content: Sequence[str], create: Callable[[
     """
     key = _digest([*content, sys.version, sys.executable])
     venv = os.path.join(cache, f"{name}-{key}.venv")
-    if not _venv.is_complete(venv):
+    if not artifact_venv.is_complete(venv):
         create(venv)
     os.utime(venv)
     return venv
@@ -916,8 +927,10 @@ def _prove_entry(
     }
     python = os.path.join(venv, "bin", "python")
     try:
-        done = _venv.run_and_clean_up([python, "-c", code], variables, place, IMPORT_SECONDS)
-        problem = _venv.last_line(done.stdout) if done.returncode != 0 else None
+        done = artifact_venv.run_and_clean_up(
+            [python, "-c", code], variables, place, IMPORT_SECONDS
+        )
+        problem = artifact_venv.last_line(done.stdout) if done.returncode != 0 else None
     except subprocess.TimeoutExpired:
         problem = f"it was not done within {IMPORT_SECONDS:g} s"
     if problem:
@@ -936,11 +949,11 @@ def commit(source: str | None) -> str:
     try:
         git, environment = ["git", *_source.TRUSTING], _source.environment()
         # A copy of the app inside another project's work tree is of none of its commits.
-        listed = _venv.run([*git, "ls-files"], environment, folder)
+        listed = artifact_venv.run([*git, "ls-files"], environment, folder)
         if listed.returncode != 0 or not listed.stdout.strip():
             return ""
         described = ["describe", "--always", "--abbrev=12", "--exclude=*", "--dirty=+"]
-        done = _venv.run([*git, *described], environment, folder)
+        done = artifact_venv.run([*git, *described], environment, folder)
     except OSError:
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""

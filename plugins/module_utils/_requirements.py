@@ -27,7 +27,7 @@ from urllib.parse import quote, unquote, urlsplit, urlunsplit
 if sys.version_info >= (3, 11):
     import tomllib
 
-from . import _archive
+from ._artifact import archive
 
 # As pip reads a file (pip._internal.req.req_file).
 COMMENT = re.compile(r"(^|\s+)#.*$")
@@ -347,7 +347,7 @@ class Reader:
                 text, encoding = decode(stream.read())
         except LookupError as exc:
             # pip itself ends with a traceback.
-            raise _archive.ArchiveError(
+            raise archive.ArchiveError(
                 f"{path}: its first lines name an encoding that Python does not have ({exc}); write it as UTF-8."
             ) from exc
         found = File(path, encoding, text.splitlines(), [*lines(text, self.environ)])
@@ -571,7 +571,7 @@ def without(args: Sequence[str], flags: Sequence[str], options: Sequence[str]) -
 
 def digest_place(path: str) -> str:
     """Digest a file, or a directory that pip looks for archives in."""
-    return _archive.tree_digest(path) if os.path.isdir(path) else _archive.file_digest(path)
+    return archive.tree_digest(path) if os.path.isdir(path) else archive.file_digest(path)
 
 
 def is_pinned(found: Reference) -> bool:

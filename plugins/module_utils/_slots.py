@@ -19,7 +19,8 @@ import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Callable, NoReturn
 
-from . import _drift, _guards, _static, _timing, _venv
+from . import _drift, _guards, _static, _timing
+from ._artifact import venv
 from ._http import client, json_shape
 from ._release import SLOTS, Host, Layout, ReleaseError, Step, Switch
 from ._system import procfs, untrusted
@@ -113,7 +114,7 @@ def _systemctl(*args: str, timeout: float | None = None) -> subprocess.Completed
     @raises ReleaseError: when systemd does not answer at all
     """
     try:
-        return _venv.run(
+        return venv.run(
             ["systemctl", "--no-ask-password", *args],
             {"PATH": os.defpath, "LC_ALL": "C.UTF-8"},
             timeout=SYSTEMD_SECONDS if timeout is None else timeout,
@@ -334,7 +335,7 @@ class Slots:
         unit = self.layout.unit(slot)
         command = ["journalctl", "-u", unit, "-n", "20", "-o", "json", "--no-pager"]
         try:
-            journal = _venv.run(command, timeout=SYSTEMD_SECONDS).stdout.splitlines()
+            journal = venv.run(command, timeout=SYSTEMD_SECONDS).stdout.splitlines()
         except (OSError, subprocess.TimeoutExpired):
             return f"{said}Its journal cannot be read. "
         return f"{said}Its journal says: {journal_error(journal)}. "
@@ -510,7 +511,7 @@ def last_error(lines: list[str], slot: str, release: str | None) -> str | None:
         ):
             continue
         if record.get("exception"):
-            return _venv.last_line(str(record["exception"]))
+            return venv.last_line(str(record["exception"]))
         if record.get("level") in ("ERROR", "CRITICAL"):
-            return _venv.last_line(str(record.get("message")))
+            return venv.last_line(str(record.get("message")))
     return None

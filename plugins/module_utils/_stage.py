@@ -23,8 +23,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from . import _archive, _drift, _release, _sandbox, _static, _unit, _venv
-from ._archive import ArchiveError
+from . import _drift, _release, _sandbox, _static, _unit
+from ._artifact import archive as artifact_archive
+from ._artifact import venv as artifact_venv
+from ._artifact.archive import ArchiveError
 from ._http import json_shape
 from ._system import app_directories, untrusted
 
@@ -111,7 +113,7 @@ def verify(archive: str, sha256: str) -> None:
 
     @raises ReplacedError: when it is another one
     """
-    found = _archive.file_digest(archive) if sha256 and os.path.exists(archive) else sha256
+    found = artifact_archive.file_digest(archive) if sha256 and os.path.exists(archive) else sha256
     if found == sha256:
         return
     os.unlink(archive)
@@ -130,22 +132,22 @@ def stage(wanted: Wanted) -> None:
     os.makedirs(folder, mode=0o750)
     try:
         verify(wanted.archive, wanted.archive_sha256)
-        manifest = _archive.Manifest.read(wanted.archive)
+        manifest = artifact_archive.Manifest.read(wanted.archive)
         if manifest.digest != wanted.digest:
             raise ArchiveError(
                 f"{wanted.archive} is not the archive that was built. Copy it again."
             )
-        _archive.unpack(wanted.archive, folder)
+        artifact_archive.unpack(wanted.archive, folder)
         venv = layout.path("venvs", venv_name(wanted.python, folder))
-        if not _venv.is_complete(venv):
+        if not artifact_venv.is_complete(venv):
             verify(wanted.wheels, wanted.wheels_sha256)
-            _archive.unpack(wanted.wheels, folder)
-            _venv.create(wanted.python, venv, folder)
+            artifact_archive.unpack(wanted.wheels, folder)
+            artifact_venv.create(wanted.python, venv, folder)
             shutil.rmtree(os.path.join(folder, "wheels"))
         os.symlink(os.path.relpath(venv, folder), os.path.join(folder, "venv"))
         _write_configuration(wanted, folder)
         places = [os.path.join(folder, place) for place in _drift.CODE]
-        _venv.run([wanted.python, "-I", "-m", "compileall", "-q", *places])
+        artifact_venv.run([wanted.python, "-I", "-m", "compileall", "-q", *places])
         # From here on a path in the release may lead to what the app controls.
         _share(wanted, folder)
         _own(folder, wanted.user)
@@ -159,14 +161,14 @@ def stage(wanted: Wanted) -> None:
 def venv_name(python: str, folder: str) -> str:
     """Name a venv after all that decides what is in it: the lock and the interpreter."""
     try:
-        described = _venv.run([python, "-I", "-c", DESCRIBE])
+        described = artifact_venv.run([python, "-I", "-c", DESCRIBE])
     except OSError as exc:
         raise ArchiveError(f"flask_app_python: {python} does not run: {exc.strerror}") from exc
     if described.returncode != 0:
         raise ArchiveError(
-            f"flask_app_python: {python} does not run: {_venv.last_line(described.stdout)}"
+            f"flask_app_python: {python} does not run: {artifact_venv.last_line(described.stdout)}"
         )
-    with open(os.path.join(folder, _archive.LOCK), encoding="utf-8") as stream:
+    with open(os.path.join(folder, artifact_archive.LOCK), encoding="utf-8") as stream:
         content = described.stdout + stream.read()
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
@@ -183,7 +185,7 @@ def _write_configuration(wanted: Wanted, folder: str) -> None:
     files = {
         **{os.path.join("config", name): text for name, text in wanted.files.items()},
         "release.json": json.dumps(record, indent=2, sort_keys=True) + "\n",
-        "env": _archive.environment_file(wanted.environment),
+        "env": artifact_archive.environment_file(wanted.environment),
     }
     os.mkdir(os.path.join(folder, "config"))
     for name, text in files.items():
@@ -256,7 +258,7 @@ def _prove(wanted: Wanted, folder: str) -> None:
     )
     told = report(output)
     if told is None:
-        said = _venv.last_line(output)[:MOST_REASON]
+        said = artifact_venv.last_line(output)[:MOST_REASON]
         remedy = _sandbox.remedy(output, wanted.layout.name) or (
             "mend the app or its environment (flask_app_env, flask_app_secrets)."
         )
@@ -320,7 +322,7 @@ def environment(folder: str) -> dict[str, str]:
     """The environment that the app has in a release; it holds secrets."""
     try:
         with open(os.path.join(folder, "env"), encoding="utf-8") as stream:
-            return _archive.read_environment(stream.read())
+            return artifact_archive.read_environment(stream.read())
     except FileNotFoundError:
         return {}
 
@@ -389,7 +391,7 @@ def run_in(
     if done.returncode == 1 and said.startswith("Unknown assignment: "):
         raise ArchiveError(
             f"{layout.name}@.service: systemd-run does not support a line of this unit or of its drop-ins "
-            f"({_venv.last_line(said)}); correct the line, or remove it."
+            f"({artifact_venv.last_line(said)}); correct the line, or remove it."
         )
     if status is None:
         status = done.returncode
@@ -407,10 +409,10 @@ def _run_unit(
     """
     limit = (untrusted.MAX_RUN_SECONDS if timeout is None else timeout) + END_SECONDS
     try:
-        return _venv.run(line, timeout=limit, stderr=stderr)
+        return artifact_venv.run(line, timeout=limit, stderr=stderr)
     except subprocess.TimeoutExpired as exc:
         with contextlib.suppress(subprocess.TimeoutExpired):
-            _venv.run(["systemctl", "kill", "--signal=SIGKILL", unit], timeout=END_SECONDS)
+            artifact_venv.run(["systemctl", "kill", "--signal=SIGKILL", unit], timeout=END_SECONDS)
         raise ArchiveError(
             f"{unit}: systemd did not end this command within {limit:g} s, and it was killed; see what holds it: "
             f"systemctl status {unit}"
@@ -425,8 +427,10 @@ def _main_status(unit: str) -> int | None:
     The unit itself also fails where systemd does not learn that the rest was killed, as with version 1
     of cgroups in a container.
     """
-    shown = _venv.run(["systemctl", "show", "--property=ExecMainCode,ExecMainStatus", unit]).stdout
-    _venv.run(["systemctl", "reset-failed", unit])
+    shown = artifact_venv.run(
+        ["systemctl", "show", "--property=ExecMainCode,ExecMainStatus", unit]
+    ).stdout
+    artifact_venv.run(["systemctl", "reset-failed", unit])
     found = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
     exited = found.get("ExecMainCode") == str(os.CLD_EXITED)
     return int(found["ExecMainStatus"]) if exited else None

@@ -21,7 +21,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from ._archive import ArchiveError
+from ._artifact.archive import ArchiveError
 from ._release import Layout
 from ._system import untrusted
 

@@ -15,7 +15,8 @@ import re
 import socket
 from collections.abc import Iterator, Mapping
 
-from . import _release, _venv
+from . import _release
+from ._artifact import venv
 
 # The slot of a command. The app finds it in EVENKEEL_SLOT.
 NO_SLOT = "none"
@@ -79,13 +80,13 @@ def read(layout: _release.Layout) -> str:
     @raises UnitError: on a host without it
     """
     unit = layout.unit(NO_SLOT)
-    shown = _venv.run(
+    shown = venv.run(
         ["systemctl", "--no-ask-password", "--no-pager", "cat", unit],
         {"PATH": os.defpath, "LC_ALL": "C.UTF-8"},
     )
     if shown.returncode != 0:
         raise UnitError(
-            f"{layout.name}@.service: systemctl cannot show this unit ({_venv.last_line(shown.stdout)}); "
+            f"{layout.name}@.service: systemctl cannot show this unit ({venv.last_line(shown.stdout)}); "
             "run the playbook evenkeel.flask.site first."
         )
     return shown.stdout

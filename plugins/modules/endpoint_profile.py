@@ -298,7 +298,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ..module_utils import _profile, _release, _servers, _slots, _stage, _timing, _waits, _workers
-from ..module_utils._archive import ArchiveError
+from ..module_utils._artifact.archive import ArchiveError
 from ..module_utils._http import client
 from ..module_utils._module import AnsibleModule
 

@@ -139,7 +139,7 @@ from ..module_utils import (
     _release,
     _stage,
 )
-from ..module_utils._archive import ArchiveError
+from ..module_utils._artifact.archive import ArchiveError
 from ..module_utils._module import AnsibleModule
 from ..module_utils._preflight import Doubt, Problem
 

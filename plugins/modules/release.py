@@ -237,7 +237,7 @@ import os
 from typing import Any
 
 from ..module_utils import _drift, _environment, _guards, _lock, _release, _slots, _stage, _timing
-from ..module_utils._archive import ArchiveError
+from ..module_utils._artifact.archive import ArchiveError
 from ..module_utils._module import AnsibleModule
 
 ASK_SECONDS = 5

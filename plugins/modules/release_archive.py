@@ -188,8 +188,9 @@ version:
 
 import os
 
-from ..module_utils import _archive, _build, _environment
-from ..module_utils._archive import ArchiveError
+from ..module_utils import _build, _environment
+from ..module_utils._artifact import archive
+from ..module_utils._artifact.archive import ArchiveError
 from ..module_utils._module import AnsibleModule
 
 ARGUMENT_SPEC = {
@@ -224,8 +225,8 @@ def main() -> None:
         path, manifest, built = _build.build(recipe, params["cache"], environment, module.warn)
         wheels = os.path.join(os.path.dirname(path), manifest.wheels)
         digests = {
-            "archive_sha256": _archive.file_digest(path),
-            "wheels_sha256": _archive.file_digest(wheels),
+            "archive_sha256": archive.file_digest(path),
+            "wheels_sha256": archive.file_digest(wheels),
         }
     except (ArchiveError, OSError) as exc:
         module.no_log_values = secrets

@@ -103,8 +103,9 @@ import random
 import time
 from collections.abc import Sequence
 
-from ..module_utils import _lock_timeout, _pg_catalog, _postgres, _release, _stage, _venv
-from ..module_utils._archive import ArchiveError
+from ..module_utils import _lock_timeout, _pg_catalog, _postgres, _release, _stage
+from ..module_utils._artifact import venv
+from ..module_utils._artifact.archive import ArchiveError
 from ..module_utils._module import AnsibleModule
 
 ASK_SECONDS = 5
@@ -181,7 +182,7 @@ def main() -> None:
         module.exit_json(changed=True, **result)
     said = (
         f"{params['command']!r} ended with status {outcome.status} in release {params['release']}: "
-        f"{_venv.last_line(output)}"
+        f"{venv.last_line(output)}"
     )
     if outcome.is_locked_out and settings:
         said = locked_out(params["lock_timeout"], outcome, url)

@@ -24,7 +24,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import IO, Any, cast
 
-from ..module_utils import _archive, _build, _endpoints, _requirements, _venv
+from ..module_utils import _build, _endpoints, _requirements
+from ..module_utils._artifact import archive
+from ..module_utils._artifact import venv as artifact_venv
 from ..module_utils._checks.trial import Failed, Inconclusive
 from ..module_utils._http import client as http
 from ._suite import Run
@@ -51,12 +53,12 @@ def python_with(requirements: Sequence[str], cache: str, folder: str) -> str:
     """
     files = [os.path.join(folder, name) for name in requirements if name.endswith(".txt")]
     try:
-        digests = [_archive.file_digest(path) for path in _requirements.included(files)]
+        digests = [archive.file_digest(path) for path in _requirements.included(files)]
     except OSError as error:
         raise Inconclusive(
             f"checks.suite.requirements: {error.filename} cannot be read: {error.strerror}"
         ) from None
-    except _archive.ArchiveError as error:
+    except archive.ArchiveError as error:
         raise Inconclusive(f"checks.suite.requirements: {error}") from None
     content = [sys.executable, sys.version, [*requirements], digests]
     key = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
@@ -66,7 +68,7 @@ def python_with(requirements: Sequence[str], cache: str, folder: str) -> str:
     # The hosts of a batch come here at once.
     with open(f"{venv}.lock", "w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not _venv.is_complete(venv):
+        if not artifact_venv.is_complete(venv):
             shutil.rmtree(venv, ignore_errors=True)
             _make(venv, python, requirements, folder)
     return python
@@ -74,17 +76,19 @@ def python_with(requirements: Sequence[str], cache: str, folder: str) -> str:
 
 def _make(venv: str, python: str, requirements: Sequence[str], folder: str) -> None:
     # Debian's Python comes without ensurepip; pip itself can be told of another venv.
-    done = _venv.run([sys.executable, "-m", "venv", "--without-pip", venv])
+    done = artifact_venv.run([sys.executable, "-m", "venv", "--without-pip", venv])
     if done.returncode != 0:
-        reason = _venv.last_line(done.stdout)
+        reason = artifact_venv.last_line(done.stdout)
         raise Inconclusive(f"{sys.executable} cannot make a venv for the suite: {reason}")
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input"]
     wanted = [f"--requirement={name}" if name.endswith(".txt") else name for name in requirements]
-    done = _venv.run([*pip, "--python", python, "install", "--quiet", *wanted], folder=folder)
+    done = artifact_venv.run(
+        [*pip, "--python", python, "install", "--quiet", *wanted], folder=folder
+    )
     if done.returncode != 0:
         shutil.rmtree(venv)
         raise Inconclusive(f"checks.suite.requirements: {_build.pip_reason(done.stdout)}")
-    with open(os.path.join(venv, _venv.DONE), "w", encoding="utf-8"):
+    with open(os.path.join(venv, artifact_venv.DONE), "w", encoding="utf-8"):
         pass
 
 
@@ -277,9 +281,9 @@ def tunnel(command: Command, url: http.Url, unix_socket: str | None, work: str) 
             finally:
                 _close(client)
                 # The forward belongs to the connection that Ansible keeps, and would stay with it.
-                _venv.run([os.fsdecode(word) for word in command("-O", "cancel", *forward)])
+                artifact_venv.run([os.fsdecode(word) for word in command("-O", "cancel", *forward)])
             said.seek(0)
-            reason = _venv.last_line(said.read().decode(errors="replace"))
+            reason = artifact_venv.last_line(said.read().decode(errors="replace"))
         # Somebody else may have been quicker to take the port.
         if attempt == PORTS_TRIED:
             raise Inconclusive(f"the candidate cannot be reached over SSH: {reason}")

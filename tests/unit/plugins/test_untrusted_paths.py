@@ -23,7 +23,6 @@ import socket
 import pytest
 import yaml
 from ansible_collections.evenkeel.flask.plugins.module_utils import (
-    _archive,
     _lock,
     _migrations,
     _release,
@@ -32,6 +31,7 @@ from ansible_collections.evenkeel.flask.plugins.module_utils import (
     _static,
     _watch,
 )
+from ansible_collections.evenkeel.flask.plugins.module_utils._artifact import archive
 from ansible_collections.evenkeel.flask.plugins.module_utils._system import app_directories
 
 COLLECTION = pathlib.Path(__file__).resolve().parents[3]
@@ -118,7 +118,7 @@ class Host:
 
     def publish(self):
         path = str(self.shared / "instance" / "x.css")
-        version = _archive.hashlib.sha256(b"secret\n").hexdigest()[:16]
+        version = archive.hashlib.sha256(b"secret\n").hexdigest()[:16]
         listed = [{"url": "/static/x.css", "path": path, "version": version}]
         _static.publish(self.layout, str(self.release), listed)
 
@@ -272,7 +272,7 @@ def test_the_table_is_of_accesses_that_work_where_the_app_put_nothing(tmp_path):
 OWN = {
     "_alembic.py": "scripts of a release",
     "_system/app_directories.py": "the way itself",
-    "_archive.py": "archives and releases, root's alone",
+    "_artifact/archive.py": "archives and releases, root's alone",
     "_balancer.py": "its lock goes through the way",
     "_balancer_nginx.py": "the balancer's configuration; of /proc, 64 bytes of a title",
     "_build.py": "the controller",
@@ -293,10 +293,10 @@ OWN = {
     "_static.py": "releases and static, root's alone",
     "_unit.py": "units",
     "_system/untrusted.py": "the way itself",
-    "_venv.py": "venvs, root's alone",
+    "_artifact/venv.py": "venvs, root's alone",
     "_waits.py": "/proc, at most 32 KiB of the memory of a worker",
     "_watch.py": "its logs go through the way",
-    "_wheel.py": "wheels and venvs, root's alone",
+    "_artifact/wheel.py": "wheels and venvs, root's alone",
     "_workers.py": "/proc",
     "balancer.py": "the balancer's configuration",
     "nginx_site.py": "the logs of nginx, root's alone",

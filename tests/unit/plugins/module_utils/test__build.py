@@ -18,18 +18,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from ansible_collections.evenkeel.flask.plugins.module_utils import (
-    _archive,
-    _build,
-    _preflight,
-    _venv,
+from ansible_collections.evenkeel.flask.plugins.module_utils import _build, _preflight
+from ansible_collections.evenkeel.flask.plugins.module_utils._artifact import (
+    archive as artifact_archive,
 )
-from ansible_collections.evenkeel.flask.plugins.module_utils._archive import ArchiveError
+from ansible_collections.evenkeel.flask.plugins.module_utils._artifact import venv as artifact_venv
+from ansible_collections.evenkeel.flask.plugins.module_utils._artifact.archive import ArchiveError
 from ansible_collections.evenkeel.flask.plugins.module_utils._build import Recipe, Target
 from ansible_collections.evenkeel.flask.tests.unit.plugins.wheels import make_wheel
 
 ELSEWHERE = Target("3.9.2", "cp39", "x86_64", "glibc-2.31")
-run = _venv.run
+run = artifact_venv.run
 # A project that says what it is built with, and what pip is asked for then.
 NAMED = 'requires = ["setuptools>=68"]'
 INSTALL = ["--python", "install", "setuptools>=68"]
@@ -77,7 +76,7 @@ class Pip:
 @pytest.fixture(name="pip", autouse=True)
 def _pip(tmp_path, monkeypatch):
     pip = Pip(tmp_path / "shelf")
-    monkeypatch.setattr(_venv, "run", pip)
+    monkeypatch.setattr(artifact_venv, "run", pip)
     return pip
 
 
@@ -126,11 +125,11 @@ def text_of(archive, name):
 
 
 def wheels_of(archive):
-    return Path(archive).with_name(_archive.Manifest.read(archive).wheels)
+    return Path(archive).with_name(artifact_archive.Manifest.read(archive).wheels)
 
 
 def digest(archive):
-    return _archive.Manifest.read(archive).digest
+    return artifact_archive.Manifest.read(archive).digest
 
 
 def project(source, requires=""):
@@ -398,27 +397,27 @@ class TestArchive:
             "app/static/shop.css",
             "app/run.sh",
             "app/requirements.txt",
-            _archive.LOCK,
-            _archive.MANIFEST,
+            artifact_archive.LOCK,
+            artifact_archive.MANIFEST,
         }
         assert packed(wheels_of(archive)) == {
             "wheels/flask-1.0-py3-none-any.whl",
         }
-        flask = _archive.file_digest(str(pip.shelf / "flask-1.0-py3-none-any.whl"))
-        assert text_of(archive, _archive.LOCK) == f"flask==1.0 --hash=sha256:{flask}\n"
+        flask = artifact_archive.file_digest(str(pip.shelf / "flask-1.0-py3-none-any.whl"))
+        assert text_of(archive, artifact_archive.LOCK) == f"flask==1.0 --hash=sha256:{flask}\n"
 
     def test_a_project_is_in_it_installed_too_and_its_version_is_known(self, build, recipe, source):
         project(source)
         archive, _built = build(recipe)
         assert {"app/shop.py", "lib/shop.py"} <= packed(archive)
         assert "lib/bin/shop" not in packed(archive)
-        assert "shop" not in text_of(archive, _archive.LOCK)
-        assert _archive.Manifest.read(archive).version == "2.0"
+        assert "shop" not in text_of(archive, artifact_archive.LOCK)
+        assert artifact_archive.Manifest.read(archive).version == "2.0"
 
     def test_building_a_project_writes_nothing_into_it(self, build, recipe, source):
-        before = _archive.tree_digest(str(project(source)))
+        before = artifact_archive.tree_digest(str(project(source)))
         archive, _built = build(recipe)
-        assert _archive.tree_digest(str(source)) == before
+        assert artifact_archive.tree_digest(str(source)) == before
         assert not (source / "build").exists()
         assert not {name for name in packed(archive) if "build" in name}
 
@@ -426,18 +425,18 @@ class TestArchive:
         wheel = make_wheel(tmp_path, "shop", "2.0")
         archive, _built = build(replace(recipe, source=str(wheel)))
         assert {name for name in packed(archive) if name.endswith(".py")} == {"lib/shop.py"}
-        assert "shop" not in text_of(archive, _archive.LOCK)
-        assert _archive.Manifest.read(archive).version == "2.0"
+        assert "shop" not in text_of(archive, artifact_archive.LOCK)
+        assert artifact_archive.Manifest.read(archive).version == "2.0"
 
     def test_an_app_may_come_from_its_requirements_alone(self, build, recipe):
         archive, _built = build(replace(recipe, source=None, requirements=("httpbin",)))
         assert not {name for name in packed(archive) if name.startswith(("app/", "lib/"))}
-        assert _archive.Manifest.read(archive).version == ""
+        assert artifact_archive.Manifest.read(archive).version == ""
 
     def test_a_version_that_was_given_is_the_version(self, build, recipe, source):
         project(source)
         archive, _built = build(replace(recipe, version="2026-11"))
-        assert _archive.Manifest.read(archive).version == "2026-11"
+        assert artifact_archive.Manifest.read(archive).version == "2026-11"
 
     def test_a_wheel_built_anew_from_the_same_source_is_the_same_release(
         self, build, recipe, source, cache
@@ -730,7 +729,7 @@ class TestCache:
         with ThreadPoolExecutor(4) as pool:
             found = [*pool.map(build, [recipe] * 4)]
         assert len({archive for archive, _built in found}) == 1
-        assert sorted(built for _archive, built in found) == [False, False, False, True]
+        assert sorted(built for artifact_archive, built in found) == [False, False, False, True]
 
     def test_an_archive_whose_wheels_are_gone_is_built_anew(self, build, recipe):
         archive, _built = build(recipe)

@@ -20,8 +20,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from ansible_collections.evenkeel.flask.plugins.module_utils import _archive, _build, _preflight
-from ansible_collections.evenkeel.flask.plugins.module_utils._archive import ArchiveError
+from ansible_collections.evenkeel.flask.plugins.module_utils import _build, _preflight
+from ansible_collections.evenkeel.flask.plugins.module_utils._artifact import (
+    archive as artifact_archive,
+)
+from ansible_collections.evenkeel.flask.plugins.module_utils._artifact.archive import ArchiveError
 from ansible_collections.evenkeel.flask.plugins.module_utils._build import Recipe, Target
 from ansible_collections.evenkeel.flask.tests.unit.plugins.wheels import make_wheel
 
@@ -121,7 +124,7 @@ class Built:
             recipe, str(cache), {}, self.warnings.append
         )
         with tarfile.open(self.archive) as tar:
-            self.lock = tar.extractfile(_archive.LOCK).read().decode()
+            self.lock = tar.extractfile(artifact_archive.LOCK).read().decode()
         self.wheels = {}
         with tarfile.open(Path(self.archive).with_name(self.manifest.wheels)) as tar:
             for member in tar.getmembers():
@@ -213,10 +216,10 @@ class TestSameAsPip:
         if write is as_an_index_of_its_own:
             monkeypatch.delenv("PIP_NO_INDEX")
             monkeypatch.setenv("PIP_INDEX_URL", f"file://{tmp_path}/nowhere")
-        before = _archive.tree_digest(str(source))
+        before = artifact_archive.tree_digest(str(source))
         built = Built(recipe, tmp_path / "cache")
         assert built.names() == names
-        assert _archive.tree_digest(str(source)) == before
+        assert artifact_archive.tree_digest(str(source)) == before
         assert {line.split("sha256:")[1] for line in built.lock.splitlines()} == {
             hashlib.sha256(content).hexdigest() for content in built.wheels.values()
         }

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.evenkeel.flask.plugins.module_utils import _requirements
-from ansible_collections.evenkeel.flask.plugins.module_utils._archive import ArchiveError
+from ansible_collections.evenkeel.flask.plugins.module_utils._artifact.archive import ArchiveError
 from ansible_collections.evenkeel.flask.plugins.module_utils._requirements import Reader
 from hypothesis import given, settings
 from hypothesis import strategies as st

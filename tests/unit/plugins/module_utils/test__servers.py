@@ -9,7 +9,8 @@ import os
 import socket
 
 import pytest
-from ansible_collections.evenkeel.flask.plugins.module_utils import _archive, _servers
+from ansible_collections.evenkeel.flask.plugins.module_utils import _servers
+from ansible_collections.evenkeel.flask.plugins.module_utils._artifact import archive
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,7 +30,7 @@ def lookup(host, port, type):
     )
 )
 def test_an_environment_is_read_as_it_was_written(variables):
-    assert _servers.environment(_archive.environment_file(variables)) == variables
+    assert _servers.environment(archive.environment_file(variables)) == variables
 
 
 @pytest.mark.parametrize(

@@ -21,13 +21,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.evenkeel.flask.plugins.module_utils import (
-    _archive,
-    _release,
-    _stage,
-    _venv,
+from ansible_collections.evenkeel.flask.plugins.module_utils import _release, _stage
+from ansible_collections.evenkeel.flask.plugins.module_utils._artifact import (
+    archive as artifact_archive,
 )
-from ansible_collections.evenkeel.flask.plugins.module_utils._archive import ArchiveError
+from ansible_collections.evenkeel.flask.plugins.module_utils._artifact import venv
+from ansible_collections.evenkeel.flask.plugins.module_utils._artifact.archive import ArchiveError
 from ansible_collections.evenkeel.flask.tests.unit.plugins.wheels import make_wheel
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files to another user")
@@ -85,8 +84,8 @@ def _wheels(tmp_path, content):
     folder.mkdir(parents=True)
     make_wheel(folder, "unlocked")
     tiny = make_wheel(folder, "tiny")
-    lock = _archive.lock_line(tiny.name, _archive.file_digest(str(tiny)))
-    (content / _archive.LOCK).write_text(f"{lock}\n")
+    lock = artifact_archive.lock_line(tiny.name, artifact_archive.file_digest(str(tiny)))
+    (content / artifact_archive.LOCK).write_text(f"{lock}\n")
     return folder
 
 
@@ -114,14 +113,14 @@ def _wanted(tmp_path, content, wheels, proof):
 
 def pack(content, place, name="shop.tar"):
     archive = str(place / name)
-    manifest = _archive.Manifest("shop", "1.0", "cp311", "d", "shop.wheels.tar")
-    _archive.write(archive, str(content), manifest)
+    manifest = artifact_archive.Manifest("shop", "1.0", "cp311", "d", "shop.wheels.tar")
+    artifact_archive.write(archive, str(content), manifest)
     return archive
 
 
 def pack_wheels(wheels, place):
     archive = str(place / "shop.wheels.tar")
-    _archive.write(archive, str(wheels.parent))
+    artifact_archive.write(archive, str(wheels.parent))
     return archive
 
 
@@ -273,7 +272,7 @@ class TestStage:
     ):
         path = getattr(wanted, name)
         digests = {
-            f"{one}_sha256": _archive.file_digest(getattr(wanted, one))
+            f"{one}_sha256": artifact_archive.file_digest(getattr(wanted, one))
             for one in ("archive", "wheels")
         }
         with open(path, "r+b") as stream:
@@ -289,7 +288,7 @@ class TestStage:
 
     def test_archives_that_are_those_that_were_built_are_unpacked(self, wanted):
         digests = {
-            f"{one}_sha256": _archive.file_digest(getattr(wanted, one))
+            f"{one}_sha256": artifact_archive.file_digest(getattr(wanted, one))
             for one in ("archive", "wheels")
         }
         assert staged(replace(wanted, **digests)).is_dir()
@@ -451,7 +450,7 @@ class TestVenvName:
 
     def test_another_lock_has_another(self, content):
         name = _stage.venv_name(sys.executable, str(content))
-        (content / _archive.LOCK).write_text("flask==3.1.3 --hash=sha256:00\n")
+        (content / artifact_archive.LOCK).write_text("flask==3.1.3 --hash=sha256:00\n")
         assert _stage.venv_name(sys.executable, str(content)) != name
 
     def test_another_version_of_the_interpreter_has_another(self, content, tmp_path):
@@ -480,7 +479,7 @@ class TestRunIn:
             ran.append(command)
             return subprocess.CompletedProcess(command, 3, "it said no\n")
 
-        monkeypatch.setattr(_venv, "run", run)
+        monkeypatch.setattr(venv, "run", run)
         return ran
 
     def test_systemd_ends_a_command_that_takes_too_long(self, ran):
@@ -525,7 +524,7 @@ class TestRunIn:
                 raise raised
             return subprocess.CompletedProcess(command, 0, UNIT)
 
-        monkeypatch.setattr(_venv, "run", run)
+        monkeypatch.setattr(venv, "run", run)
         layout = _release.Layout("shop")
         with pytest.raises(ArchiveError, match=message):
             _stage.run_in("/srv/shop/releases/a", "web", layout, ["flask"], timeout=10.0)
@@ -541,7 +540,7 @@ class TestRunIn:
             seen.append(options.get("timeout") or 0)
             return subprocess.CompletedProcess(command, 0, UNIT)
 
-        monkeypatch.setattr(_venv, "run", run)
+        monkeypatch.setattr(venv, "run", run)
         _stage.run_in("/srv/shop/releases/a", "web", _release.Layout("shop"), ["x"], 10_000.0)
         assert max(seen) > 10_000
 

@@ -12,7 +12,7 @@ import os
 
 import pytest
 from ansible_collections.evenkeel.flask.plugins.module_utils import _release, _static
-from ansible_collections.evenkeel.flask.plugins.module_utils._archive import ArchiveError
+from ansible_collections.evenkeel.flask.plugins.module_utils._artifact.archive import ArchiveError
 
 CSS = b"body { color: navy }\n" * 100
 

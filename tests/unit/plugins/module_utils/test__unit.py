@@ -13,8 +13,9 @@ from pathlib import Path
 
 import jinja2
 import pytest
-from ansible_collections.evenkeel.flask.plugins.module_utils import _release, _stage, _unit, _venv
-from ansible_collections.evenkeel.flask.plugins.module_utils._archive import ArchiveError
+from ansible_collections.evenkeel.flask.plugins.module_utils import _release, _stage, _unit
+from ansible_collections.evenkeel.flask.plugins.module_utils._artifact import venv
+from ansible_collections.evenkeel.flask.plugins.module_utils._artifact.archive import ArchiveError
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -53,7 +54,7 @@ def _command(monkeypatch):
         return subprocess.CompletedProcess(command, 0, unit["text"] if shows else "")
 
     unit = {}
-    monkeypatch.setattr(_venv, "run", run)
+    monkeypatch.setattr(venv, "run", run)
 
     def command(text, **options):
         unit["text"] = text
@@ -116,7 +117,7 @@ def test_a_host_without_the_unit_is_told_so(monkeypatch):
     def run(command, *_args, **_options):
         return subprocess.CompletedProcess(command, 1, "No files found for shop@none.service.\n")
 
-    monkeypatch.setattr(_venv, "run", run)
+    monkeypatch.setattr(venv, "run", run)
     with pytest.raises(ArchiveError, match=r"^shop@\.service: .*run the playbook evenkeel"):
         _stage.run_in(FOLDER, "web", LAYOUT, ["flask"])
 
@@ -126,7 +127,7 @@ def test_a_line_that_systemd_run_does_not_know_is_named(monkeypatch):
         line = "" if "cat" in command else "Unknown assignment: MemoryMx=1G\n"
         return subprocess.CompletedProcess(command, 1 if line else 0, line)
 
-    monkeypatch.setattr(_venv, "run", run)
+    monkeypatch.setattr(venv, "run", run)
     with pytest.raises(ArchiveError, match=r"^shop@\.service: .*MemoryMx=1G.*correct the line"):
         _stage.run_in(FOLDER, "web", LAYOUT, ["flask"])
 

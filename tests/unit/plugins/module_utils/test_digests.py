@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 import tempfile
 
-from ansible_collections.evenkeel.flask.plugins.module_utils import _archive, _build, _release
+from ansible_collections.evenkeel.flask.plugins.module_utils import _build, _release
+from ansible_collections.evenkeel.flask.plugins.module_utils._artifact import archive
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -31,7 +32,7 @@ def tree_of(links):
     with tempfile.TemporaryDirectory() as folder:
         for name, target in links.items():
             os.symlink(target, os.path.join(folder, name))
-        return _archive.tree_digest(folder)
+        return archive.tree_digest(folder)
 
 
 @given(LINKS, LINKS)

@@ -11,12 +11,12 @@ import os
 import pytest
 import yaml
 from ansible_collections.evenkeel.flask.plugins.module_utils import (
-    _archive,
     _profile,
     _release,
     _slots,
     _stage,
 )
+from ansible_collections.evenkeel.flask.plugins.module_utils._artifact import archive
 from ansible_collections.evenkeel.flask.plugins.modules import endpoint_profile
 from ansible_collections.evenkeel.flask.tests.unit.plugins.loopback import ok, serving
 from ansible_collections.evenkeel.flask.tests.unit.plugins.run_module import run_module
@@ -29,7 +29,7 @@ ENVIRONMENT = {"DATABASE_URL": "postgresql://shop:hunter2@127.0.0.1:1/shop", "KE
 def _profile_of(tmp_path, monkeypatch):
     release = tmp_path / "shop" / "releases" / RELEASE
     release.mkdir(parents=True)
-    (release / "env").write_text(_archive.environment_file(ENVIRONMENT))
+    (release / "env").write_text(archive.environment_file(ENVIRONMENT))
     (tmp_path / "shop" / "slots").mkdir()
     (tmp_path / "shop" / "slots" / "blue").symlink_to(release)
     (tmp_path / "shop" / "live.sock").symlink_to("/run/shop/blue.sock")
@@ -142,7 +142,7 @@ def test_every_value_that_is_returned_is_documented(profile):
 @pytest.mark.parametrize(
     "error",
     [
-        _archive.ArchiveError("systemd-run cannot be run: No such file or directory."),
+        archive.ArchiveError("systemd-run cannot be run: No such file or directory."),
         _release.ReleaseError("systemctl show did not end within 60 s."),
         TimeoutError("systemctl did not end within 7200 s."),
     ],

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.evenkeel.flask.plugins.module_utils import _lock, _release, _slots, _stage
-from ansible_collections.evenkeel.flask.plugins.module_utils._archive import ArchiveError
+from ansible_collections.evenkeel.flask.plugins.module_utils._artifact.archive import ArchiveError
 from ansible_collections.evenkeel.flask.plugins.modules import release
 from ansible_collections.evenkeel.flask.tests.unit.plugins.run_module import run_module
 

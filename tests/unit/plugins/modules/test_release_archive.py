@@ -7,8 +7,12 @@ from __future__ import annotations
 
 import pytest
 import yaml
-from ansible_collections.evenkeel.flask.plugins.module_utils import _archive, _build
-from ansible_collections.evenkeel.flask.plugins.module_utils._archive import ArchiveError, Manifest
+from ansible_collections.evenkeel.flask.plugins.module_utils import _build
+from ansible_collections.evenkeel.flask.plugins.module_utils._artifact import archive
+from ansible_collections.evenkeel.flask.plugins.module_utils._artifact.archive import (
+    ArchiveError,
+    Manifest,
+)
 from ansible_collections.evenkeel.flask.plugins.modules import release_archive
 from ansible_collections.evenkeel.flask.tests.unit.plugins.run_module import run_module
 
@@ -41,7 +45,7 @@ def _builds(monkeypatch):
         return BUILT["path"], manifest, len(builds) == 1
 
     monkeypatch.setattr(_build, "build", build)
-    monkeypatch.setattr(_archive, "file_digest", lambda path: f"sha256 of {path}")
+    monkeypatch.setattr(archive, "file_digest", lambda path: f"sha256 of {path}")
     return builds
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from ansible_collections.evenkeel.flask.plugins.module_utils import _archive
+from ansible_collections.evenkeel.flask.plugins.module_utils._artifact import archive
 from ansible_collections.evenkeel.flask.plugins.module_utils._checks.trial import (
     Failed,
     Inconclusive,
@@ -382,7 +382,7 @@ def test_a_requirement_is_not_taken_for_the_digest_of_a_file(venvs, tmp_path, mo
     monkeypatch.setattr(_suite_run, "_make", lambda venv, *_args: _mark(venv))
     (tmp_path / "more.txt").write_text("tool\n")
     (tmp_path / "needs.txt").write_text("-r more.txt\n")
-    digest = _archive.file_digest(str(tmp_path / "needs.txt"))
+    digest = archive.file_digest(str(tmp_path / "needs.txt"))
     first = venvs("needs.txt")
     (tmp_path / "more.txt").rename(tmp_path / "needs.txt")
     assert venvs("needs.txt", digest) != first

@@ -20,8 +20,8 @@ import tempfile
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 
-from . import _archive, _wheel
-from ._system import untrusted
+from .._system import untrusted
+from . import archive, wheel
 
 DONE = ".complete"
 
@@ -88,10 +88,10 @@ def create(python: str, venv: str, unpacked: str) -> None:
 
     @raises ArchiveError: for a wheel that is not the locked one, and with what venv said
     """
-    wheels = _wheel.locked(os.path.join(unpacked, "wheels"), os.path.join(unpacked, _archive.LOCK))
+    wheels = wheel.locked(os.path.join(unpacked, "wheels"), os.path.join(unpacked, archive.LOCK))
 
     def fill() -> None:
-        _wheel.install(wheels, venv)
+        wheel.install(wheels, venv)
         # Not with the venv's own Python, which would read the .pth files of packages. A file for another
         # version of Python than this does not compile, and is no failure.
         run([python, "-I", "-m", "compileall", "-q", os.path.join(venv, "lib")])
@@ -121,7 +121,7 @@ def make(python: str, venv: str, fill: Callable[[], None]) -> None:
 
 def _check(done: subprocess.CompletedProcess[str], what: str) -> None:
     if done.returncode != 0:
-        raise _archive.ArchiveError(f"{what}: {last_line(done.stdout)}")
+        raise archive.ArchiveError(f"{what}: {last_line(done.stdout)}")
 
 
 def last_line(output: str) -> str:

@@ -28,9 +28,9 @@ import zlib
 from collections.abc import Iterable, Mapping
 from typing import IO
 
-from . import _archive
-from ._archive import ArchiveError
-from ._system import untrusted
+from .._system import untrusted
+from . import archive as artifact_archive
+from .archive import ArchiveError
 
 SCHEMES = ("purelib", "platlib", "scripts", "headers", "data")
 INSTALLER = "evenkeel.flask\n"
@@ -66,7 +66,7 @@ def locked(wheels: str, lock: str) -> list[str]:
     """
     paths = sorted(glob.glob(os.path.join(glob.escape(wheels), "*.whl")))
     found = {
-        _archive.lock_line(os.path.basename(path), _archive.file_digest(path)): path
+        artifact_archive.lock_line(os.path.basename(path), artifact_archive.file_digest(path)): path
         for path in paths
     }
     with open(lock, encoding="utf-8") as stream:
@@ -193,7 +193,7 @@ class _Installation:
         if not name.startswith("/"):
             # Some tools write "./shop.py", and pip takes it.
             name = "/".join(untrusted.parts(name))
-        why = _archive.refusal(name, "file")
+        why = artifact_archive.refusal(name, "file")
         if why or "\\" in name or "\0" in name:
             raise ValueError(why or f"{name!r} is no portable path")
         top, _slash, rest = name.partition("/")
@@ -223,7 +223,7 @@ class _Installation:
         with open(place, "xb") as target:
             shutil.copyfileobj(stream, target, 1 << 20)
         os.chmod(place, 0o755 if executable else 0o644)
-        digest = base64.urlsafe_b64encode(bytes.fromhex(_archive.file_digest(place)))
+        digest = base64.urlsafe_b64encode(bytes.fromhex(artifact_archive.file_digest(place)))
         self.rows[place] = (f"sha256={digest.decode().rstrip('=')}", str(os.path.getsize(place)))
 
     def _shebang(self) -> str:

@@ -11,8 +11,9 @@ import sys
 import time
 
 import pytest
-from ansible_collections.evenkeel.flask.plugins.module_utils import _archive, _venv
-from ansible_collections.evenkeel.flask.plugins.module_utils._archive import ArchiveError
+from ansible_collections.evenkeel.flask.plugins.module_utils._artifact import archive
+from ansible_collections.evenkeel.flask.plugins.module_utils._artifact import venv as artifact_venv
+from ansible_collections.evenkeel.flask.plugins.module_utils._artifact.archive import ArchiveError
 from ansible_collections.evenkeel.flask.tests.unit.plugins.wheels import make_wheel
 
 
@@ -22,14 +23,14 @@ def _unpacked(tmp_path):
     folder = tmp_path / "unpacked"
     (folder / "wheels").mkdir(parents=True)
     tiny = make_wheel(folder / "wheels", "tiny")
-    lock = _archive.lock_line(tiny.name, _archive.file_digest(str(tiny)))
-    (folder / _archive.LOCK).write_text(f"{lock}\n")
+    lock = archive.lock_line(tiny.name, archive.file_digest(str(tiny)))
+    (folder / archive.LOCK).write_text(f"{lock}\n")
     return folder
 
 
 def create(unpacked, python=sys.executable):
     venv = unpacked.parent / "venv"
-    _venv.create(str(python), str(venv), str(unpacked))
+    artifact_venv.create(str(python), str(venv), str(unpacked))
     return venv
 
 
@@ -65,7 +66,7 @@ class TestRunAndCleanUp:
     @pytest.mark.parametrize("what", LEFT.values(), ids=LEFT)
     def test_the_end_of_the_command_counts_and_not_that_of_what_it_leaves(self, tmp_path, what):
         command = [sys.executable, "-c", f"{LEAVES}{what}{WAITS}"]
-        done = _venv.run_and_clean_up(command, os.environ, str(tmp_path), 60)
+        done = artifact_venv.run_and_clean_up(command, os.environ, str(tmp_path), 60)
         assert (done.returncode, done.stdout) == (0, "done\n")
         pid = int((tmp_path / "pid").read_text())
         deadline = time.monotonic() + 60
@@ -76,7 +77,7 @@ class TestRunAndCleanUp:
     def test_a_command_that_takes_too_long_is_killed_with_what_it_left(self, tmp_path):
         command = [sys.executable, "-c", f"{LEAVES}{LEFT['child']}{WAITS}\ntime.sleep(999)"]
         with pytest.raises(subprocess.TimeoutExpired):
-            _venv.run_and_clean_up(command, os.environ, str(tmp_path), 1)
+            artifact_venv.run_and_clean_up(command, os.environ, str(tmp_path), 1)
         assert not (tmp_path / "pid").exists() or not is_alive(
             (tmp_path / "pid").read_text().strip()
         )
@@ -84,7 +85,7 @@ class TestRunAndCleanUp:
 
 class TestRun:
     def test_all_that_a_command_says_is_kept_in_its_order(self):
-        done = _venv.run(["sh", "-c", "echo one; echo two >&2; echo three; exit 3"])
+        done = artifact_venv.run(["sh", "-c", "echo one; echo two >&2; echo three; exit 3"])
         assert (done.returncode, done.stdout) == (3, "one\ntwo\nthree\n")
 
     def test_a_command_can_ask_nobody(self):
@@ -94,7 +95,7 @@ class TestRun:
             os.write(writer, b"y")
             os.close(writer)
             os.dup2(reader, 0)
-            assert _venv.run(["cat"]).stdout == ""
+            assert artifact_venv.run(["cat"]).stdout == ""
         finally:
             os.dup2(ours, 0)
             os.close(ours)
@@ -102,13 +103,16 @@ class TestRun:
 
     def test_a_command_has_the_environment_it_was_given_and_no_other(self, monkeypatch):
         monkeypatch.setenv("OUTER", "1")
-        assert _venv.run(["/usr/bin/env"], {"INNER": "2"}).stdout == "INNER=2\n"
+        assert artifact_venv.run(["/usr/bin/env"], {"INNER": "2"}).stdout == "INNER=2\n"
 
     def test_a_command_runs_in_its_folder(self, tmp_path):
-        assert _venv.run(["pwd", "-P"], folder=str(tmp_path)).stdout == f"{tmp_path.resolve()}\n"
+        assert (
+            artifact_venv.run(["pwd", "-P"], folder=str(tmp_path)).stdout
+            == f"{tmp_path.resolve()}\n"
+        )
 
     def test_bytes_that_are_no_text_are_no_crash(self):
-        assert _venv.run(["printf", r"caf\351 au lait"]).stdout == "caf\ufffd au lait"
+        assert artifact_venv.run(["printf", r"caf\351 au lait"]).stdout == "caf\ufffd au lait"
 
 
 @pytest.mark.parametrize(
@@ -121,14 +125,14 @@ class TestRun:
     ],
 )
 def test_the_last_line_is_the_one_that_says_something(output, line):
-    assert _venv.last_line(output) == line
+    assert artifact_venv.last_line(output) == line
 
 
 class TestCreate:
     def test_a_venv_has_what_was_locked_and_is_complete(self, unpacked):
         venv = create(unpacked)
         assert (site_packages(venv) / "tiny.py").exists()
-        assert _venv.is_complete(str(venv))
+        assert artifact_venv.is_complete(str(venv))
         prefix = subprocess.check_output(
             [venv / "bin" / "python", "-c", "import sys; print(sys.prefix)"], text=True
         )
@@ -138,9 +142,9 @@ class TestCreate:
         half = unpacked.parent / "venv"
         half.mkdir()
         (half / "leftover").touch()
-        assert not _venv.is_complete(str(half))
+        assert not artifact_venv.is_complete(str(half))
         create(unpacked)
-        assert _venv.is_complete(str(half))
+        assert artifact_venv.is_complete(str(half))
         assert not (half / "leftover").exists()
 
     @pytest.mark.parametrize("change", ["missing", "changed"])
@@ -168,8 +172,8 @@ class TestCreate:
                 "setup.py": touch,
             },
         )
-        lock = _archive.lock_line(evil.name, _archive.file_digest(str(evil)))
-        with (unpacked / _archive.LOCK).open("a") as stream:
+        lock = archive.lock_line(evil.name, archive.file_digest(str(evil)))
+        with (unpacked / archive.LOCK).open("a") as stream:
             stream.write(f"{lock}\n")
         venv = create(unpacked)
         assert not mark.exists()

@@ -10,8 +10,13 @@ import os
 import tarfile
 
 import pytest
-from ansible_collections.evenkeel.flask.plugins.module_utils import _archive
-from ansible_collections.evenkeel.flask.plugins.module_utils._archive import ArchiveError, Manifest
+from ansible_collections.evenkeel.flask.plugins.module_utils._artifact import (
+    archive as artifact_archive,
+)
+from ansible_collections.evenkeel.flask.plugins.module_utils._artifact.archive import (
+    ArchiveError,
+    Manifest,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -31,19 +36,21 @@ def folder(tmp_path):
 
 def test_same_content_gives_the_same_bytes(folder, tmp_path):
     one, two = str(tmp_path / "one.tar"), str(tmp_path / "two.tar")
-    _archive.write(one, str(folder), MANIFEST)
+    artifact_archive.write(one, str(folder), MANIFEST)
     os.utime(folder / "app" / "run.sh", (1, 1))
     (folder / "app" / "pkg" / "__init__.py").chmod(0o600)
-    _archive.write(two, str(folder), MANIFEST)
-    assert _archive.file_digest(one) == _archive.file_digest(two)
+    artifact_archive.write(two, str(folder), MANIFEST)
+    assert artifact_archive.file_digest(one) == artifact_archive.file_digest(two)
 
 
 def test_what_was_packed_is_unpacked(folder, tmp_path):
     archive, target = str(tmp_path / "a.tar"), tmp_path / "out"
-    _archive.write(archive, str(folder), MANIFEST)
+    artifact_archive.write(archive, str(folder), MANIFEST)
     target.mkdir()
-    _archive.unpack(archive, str(target))
-    assert _archive.tree_digest(str(target / "app")) == _archive.tree_digest(str(folder / "app"))
+    artifact_archive.unpack(archive, str(target))
+    assert artifact_archive.tree_digest(str(target / "app")) == artifact_archive.tree_digest(
+        str(folder / "app")
+    )
     assert Manifest.read(archive) == MANIFEST
 
 
@@ -66,7 +73,7 @@ def test_what_was_packed_is_unpacked(folder, tmp_path):
     ],
 )
 def test_members_that_leave_the_release_are_refused(name, kind, target, why):
-    said = _archive.refusal(name, kind, target)
+    said = artifact_archive.refusal(name, kind, target)
     assert said is None if why is None else why in said
 
 
@@ -94,7 +101,7 @@ def test_unpacking_a_hostile_archive_writes_nothing(members, tmp_path):
             tar.addfile(info, io.BytesIO(b""))
     target.mkdir()
     with pytest.raises(ArchiveError, match="was refused"):
-        _archive.unpack(str(archive), str(target))
+        artifact_archive.unpack(str(archive), str(target))
     assert list(target.iterdir()) == []
 
 
@@ -121,7 +128,7 @@ TREE = [("a", "dir", ""), ("a/b", "dir", ""), ("a/l", "link", "b"), ("a/f", "fil
     ],
 )
 def test_members_are_judged_together(members, why):
-    said = _archive.judge([*TREE, *members])
+    said = artifact_archive.judge([*TREE, *members])
     assert said is None if why is None else why in said
 
 
@@ -165,7 +172,7 @@ def test_nothing_outside_the_folder_changes_whatever_an_archive_holds(
         if not has_filter:
             patch.delattr(tarfile, "data_filter", raising=False)
         try:
-            _archive.unpack(str(archive), str(folder))
+            artifact_archive.unpack(str(archive), str(folder))
         except ArchiveError:
             assert list(folder.iterdir()) == []
     after = everything(top)
@@ -186,7 +193,7 @@ def test_what_lies_in_the_folder_already_is_neither_followed_nor_replaced(tmp_pa
         with tarfile.open(archive, "w") as tar:
             tar.addfile(member(name), io.BytesIO(b""))
         with pytest.raises(ArchiveError, match=r"cannot be unpacked|was refused"):
-            _archive.unpack(str(archive), str(folder))
+            artifact_archive.unpack(str(archive), str(folder))
     assert list(outside.iterdir()) == []
 
 
@@ -201,7 +208,7 @@ def test_an_archive_takes_up_no_more_than_its_own_size(tmp_path, how):
         with tarfile.open(archive, "w", format=tarfile.GNU_FORMAT) as tar:
             tar.addfile(sparse)
     with pytest.raises(ArchiveError):
-        _archive.unpack(str(archive), str(tmp_path / "out"))
+        artifact_archive.unpack(str(archive), str(tmp_path / "out"))
 
 
 def test_something_else_than_an_archive_is_named(tmp_path):
@@ -220,12 +227,12 @@ def test_something_else_than_an_archive_is_named(tmp_path):
     ],
 )
 def test_lock_names_the_very_wheel(wheel, line):
-    assert _archive.lock_line(wheel, "00") == line
+    assert artifact_archive.lock_line(wheel, "00") == line
 
 
 def test_environment_values_come_through_systemd_as_they_are():
     values = {"A": 'say "hi"', "B": r"back\slash", "C": "$HOME `id`"}
-    assert _archive.environment_file(values) == (
+    assert artifact_archive.environment_file(values) == (
         'A="say \\"hi\\""\nB="back\\\\slash"\nC="\\$HOME \\`id\\`"\n'
     )
 
@@ -233,4 +240,4 @@ def test_environment_values_come_through_systemd_as_they_are():
 @pytest.mark.parametrize("name", ["1A", "A-B", "", "A=B"])
 def test_a_name_no_environment_takes_is_refused(name):
     with pytest.raises(ArchiveError, match="is no name for an environment variable"):
-        _archive.environment_file({name: "x"})
+        artifact_archive.environment_file({name: "x"})

@@ -30,7 +30,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Callable
 
-from ._system import untrusted
+from .._system import untrusted
 
 MANIFEST = "archive.json"
 LOCK = "requirements.lock"

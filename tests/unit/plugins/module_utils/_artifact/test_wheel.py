@@ -14,8 +14,13 @@ import sys
 import zipfile
 
 import pytest
-from ansible_collections.evenkeel.flask.plugins.module_utils import _archive, _wheel
-from ansible_collections.evenkeel.flask.plugins.module_utils._archive import ArchiveError
+from ansible_collections.evenkeel.flask.plugins.module_utils._artifact import (
+    archive as artifact_archive,
+)
+from ansible_collections.evenkeel.flask.plugins.module_utils._artifact import (
+    wheel as artifact_wheel,
+)
+from ansible_collections.evenkeel.flask.plugins.module_utils._artifact.archive import ArchiveError
 from ansible_collections.evenkeel.flask.tests.unit.plugins.wheels import make_wheel
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -24,8 +29,10 @@ PYTHON = f"python{sys.version_info.major}.{sys.version_info.minor}"
 
 
 def lock(folder, *wheels):
-    path = folder / _archive.LOCK
-    lines = [_archive.lock_line(it.name, _archive.file_digest(str(it))) for it in wheels]
+    path = folder / artifact_archive.LOCK
+    lines = [
+        artifact_archive.lock_line(it.name, artifact_archive.file_digest(str(it))) for it in wheels
+    ]
     path.write_text("".join(f"{line}\n" for line in lines))
     return str(path)
 
@@ -60,14 +67,14 @@ class TestLock:
         folder = tmp_path_factory.mktemp("wheels")
         wheels = [make_wheel(folder, name) for name in ("one", "two_three", "four")]
         path = lock(folder, *wheels)
-        assert len(_wheel.locked(str(folder), path)) == 3
+        assert len(artifact_wheel.locked(str(folder), path)) == 3
         changed = data.draw(st.sampled_from(wheels))
         content = bytearray(changed.read_bytes())
         content[data.draw(st.integers(0, len(content) - 1))] ^= data.draw(st.integers(1, 255))
         changed.write_bytes(content)
         name = changed.name.split("-")[0].replace("_", "-")
         with pytest.raises(ArchiveError, match=rf"no wheel of {name}==1\.0 has the locked SHA-256"):
-            _wheel.locked(str(folder), path)
+            artifact_wheel.locked(str(folder), path)
 
     def test_all_that_are_missing_are_named(self, tmp_path):
         wheels = [make_wheel(tmp_path, name) for name in ("one", "two", "three")]
@@ -75,11 +82,11 @@ class TestLock:
         wheels[0].unlink()
         wheels[2].rename(tmp_path / "four-1.0-py3-none-any.whl")
         with pytest.raises(ArchiveError, match=r"no wheel of one==1\.0, three==1\.0 has"):
-            _wheel.locked(str(tmp_path), path)
+            artifact_wheel.locked(str(tmp_path), path)
 
     def test_a_wheel_that_the_lock_does_not_name_is_not_installed(self, tmp_path):
         named, _other = make_wheel(tmp_path, "one"), make_wheel(tmp_path, "pip")
-        assert _wheel.locked(str(tmp_path), lock(tmp_path, named)) == [str(named)]
+        assert artifact_wheel.locked(str(tmp_path), lock(tmp_path, named)) == [str(named)]
 
 
 class TestInstall:
@@ -99,7 +106,7 @@ class TestInstall:
                 "Shop.Two=shop:main\n[other]\nx = not an entry\n",
             },
         )
-        _wheel.install([str(wheel)], str(venv))
+        artifact_wheel.install([str(wheel)], str(venv))
         site = venv / "lib" / PYTHON / "site-packages"
         about = site / "shop-1.0.dist-info"
         for path in (
@@ -133,7 +140,9 @@ class TestInstall:
         (place / "pyvenv.cfg").write_text(f"home = {os.path.dirname(sys.executable)}\n")
         entries = {"shop-1.0.dist-info/entry_points.txt": "[console_scripts]\nshop = shop:main\n"}
         code = {"shop.py": "def main():\n    print('sold')\n"}
-        _wheel.install([str(make_wheel(tmp_path, "shop", files={**code, **entries}))], str(place))
+        artifact_wheel.install(
+            [str(make_wheel(tmp_path, "shop", files={**code, **entries}))], str(place)
+        )
         assert subprocess.check_output([place / "bin" / "shop"], text=True) == "sold\n"
 
     @pytest.mark.parametrize(
@@ -159,7 +168,7 @@ class TestInstall:
         wheel = make_wheel(tmp_path, "shop", files={name: "evil"})
         before = snapshot(tmp_path)
         with pytest.raises(ArchiveError, match="is not a valid wheel"):
-            _wheel.install([str(wheel)], str(venv))
+            artifact_wheel.install([str(wheel)], str(venv))
         after = snapshot(tmp_path)
         assert {path: after[path] for path in before} == before
         assert "evil" not in {path.name for path in tmp_path.rglob("*")}
@@ -177,7 +186,7 @@ class TestInstall:
         entries = {"shop-1.0.dist-info/entry_points.txt": f"[console_scripts]\n{entry}\n"}
         wheel = make_wheel(tmp_path, "shop", files=entries)
         with pytest.raises(ArchiveError, match=said):
-            _wheel.install([str(wheel)], str(venv))
+            artifact_wheel.install([str(wheel)], str(venv))
 
     def test_a_symbolic_link_in_a_wheel_is_a_file_with_its_text(self, tmp_path, venv):
         wheel = make_wheel(tmp_path, "shop")
@@ -185,7 +194,7 @@ class TestInstall:
         info.external_attr = (stat.S_IFLNK | 0o777) << 16
         with zipfile.ZipFile(wheel, "a") as archive:
             archive.writestr(info, "/etc/passwd")
-        _wheel.install([str(wheel)], str(venv))
+        artifact_wheel.install([str(wheel)], str(venv))
         link = venv / "lib" / PYTHON / "site-packages" / "link"
         assert not link.is_symlink()
         assert link.read_text() == "/etc/passwd"
@@ -197,7 +206,7 @@ class TestInstall:
         with pytest.raises(
             ArchiveError, match=r"^shop-1\.0-py3-none-any\.whl is not a valid wheel: File is not"
         ):
-            _wheel.install([str(wheel)], str(venv))
+            artifact_wheel.install([str(wheel)], str(venv))
 
     @pytest.mark.parametrize(
         "names",
@@ -212,7 +221,7 @@ class TestInstall:
         with pytest.raises(
             ArchiveError, match=r"^shop-1\.0-py3-none-any\.whl is not a valid wheel"
         ):
-            _wheel.install([str(wheel)], str(venv))
+            artifact_wheel.install([str(wheel)], str(venv))
 
     @pytest.mark.parametrize(
         ("at", "changed"),
@@ -233,12 +242,12 @@ class TestInstall:
         with pytest.raises(
             ArchiveError, match=r"^shop-1\.0-py3-none-any\.whl is not a valid wheel"
         ):
-            _wheel.install([str(wheel)], str(venv))
+            artifact_wheel.install([str(wheel)], str(venv))
 
     @pytest.mark.parametrize("name", ["./shop.py", ".//shop.py", "x//shop.py", "x/./shop.py"])
     def test_a_path_that_is_not_normalized_means_the_same_as_with_pip(self, tmp_path, venv, name):
         wheel = make_wheel(tmp_path, "shop", files={name: "x"})
-        _wheel.install([str(wheel)], str(venv))
+        artifact_wheel.install([str(wheel)], str(venv))
         assert (venv / "lib" / PYTHON / "site-packages" / name).read_text() == "x"
 
     @pytest.mark.parametrize(
@@ -257,7 +266,7 @@ class TestInstall:
         info.external_attr = mode << 16
         with zipfile.ZipFile(wheel, "a") as archive:
             archive.writestr(info, "")
-        _wheel.install([str(wheel)], str(venv))
+        artifact_wheel.install([str(wheel)], str(venv))
         found = venv / "lib" / PYTHON / "site-packages" / "shop.sh"
         assert stat.S_IMODE(found.stat().st_mode) == expected
 
@@ -266,7 +275,7 @@ class TestInstall:
         with zipfile.ZipFile(wheel, "w") as archive:
             archive.writestr("shop-1.0.dist-info/WHEEL", "Wheel-Version: 2.0\n")
         with pytest.raises(ArchiveError, match="its format is 2"):
-            _wheel.install([str(wheel)], str(venv))
+            artifact_wheel.install([str(wheel)], str(venv))
 
     def test_of_two_wheels_with_the_same_file_the_first_by_name_decides_as_with_pip(
         self, tmp_path, venv
@@ -275,7 +284,9 @@ class TestInstall:
             make_wheel(tmp_path, name, files={"tests/__init__.py": name}) for name in ("b", "a")
         ]
         random.shuffle(wheels)
-        _wheel.install(_wheel.locked(str(tmp_path), lock(tmp_path, *wheels)), str(venv))
+        artifact_wheel.install(
+            artifact_wheel.locked(str(tmp_path), lock(tmp_path, *wheels)), str(venv)
+        )
         both = venv / "lib" / PYTHON / "site-packages" / "tests" / "__init__.py"
         assert both.read_text() == "a"
 
@@ -292,7 +303,7 @@ def test_the_app_itself_is_installed_flat_and_without_programs(tmp_path):
         },
     )
     lib = tmp_path / "lib"
-    _wheel.install_flat(str(wheel), str(lib))
+    artifact_wheel.install_flat(str(wheel), str(lib))
     files = {path for path in snapshot(lib) if ".dist-info/" not in path}
     assert files == {"shop.py", "share/x"}
 
@@ -320,7 +331,9 @@ def test_the_result_is_pip_s(tmp_path):
         venv = tmp_path / name / "venv"
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", venv], check=True)
         if name == "ours":
-            _wheel.install(_wheel.locked(str(tmp_path), lock(tmp_path, *wheels)), str(venv))
+            artifact_wheel.install(
+                artifact_wheel.locked(str(tmp_path), lock(tmp_path, *wheels)), str(venv)
+            )
         else:
             options = ["--no-index", "--no-deps", "--no-compile", "--quiet", "--no-cache-dir"]
             pip = [sys.executable, "-m", "pip", "--python", venv / "bin" / "python", "install"]
