@@ -14,9 +14,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from . import _postgres, _sql
+from . import _sql
 from ._migration_rules import Catalog, Column, Table
 from ._preflight import Doubt, Problem
+from ._services import postgres
 
 # A question must not wait for what the migration would wait for. LOCAL, for a pooler gives the
 # connection to others.
@@ -85,7 +86,7 @@ def relation(table: str, kinds: str = "rpf") -> str:
     )
 
 
-def _asked(connection: _postgres.Connection, query: str) -> Any:
+def _asked(connection: postgres.Connection, query: str) -> Any:
     """The JSON that a query returns, or None without a row."""
     row = connection.row(query)
     return json.loads(row[0]) if row and row[0] else None
@@ -102,7 +103,7 @@ def read(
     """
     names, owned = list(tables), list(indexes)
 
-    def ask(connection: _postgres.Connection) -> Catalog:
+    def ask(connection: postgres.Connection) -> Catalog:
         connection.row(BEGIN)
         found = {name: _table(connection, name, small_rows) for name in names}
         for name in owned:
@@ -112,14 +113,14 @@ def read(
         connection.row("COMMIT")
         return Catalog(found)
 
-    return _postgres.session(url, timeout, ask)
+    return postgres.session(url, timeout, ask)
 
 
-def _table(connection: _postgres.Connection, name: str, small_rows: int) -> Table | None:
+def _table(connection: postgres.Connection, name: str, small_rows: int) -> Table | None:
     connection.row("SAVEPOINT asking")
     try:
         told = _asked(connection, TABLE.format(relation=relation(name)))
-    except _postgres.Refused:
+    except postgres.Refused:
         # Somebody has it locked. What cannot be measured is not small.
         connection.settle()
         connection.row("ROLLBACK TO asking")
@@ -146,14 +147,14 @@ def _table(connection: _postgres.Connection, name: str, small_rows: int) -> Tabl
     )
 
 
-def _counted(connection: _postgres.Connection, name: str, small_rows: int) -> int:
+def _counted(connection: postgres.Connection, name: str, small_rows: int) -> int:
     """How many rows there are, and one more than C(small_rows) where there are more."""
     connection.row("SAVEPOINT counting")
     try:
         row = connection.row(
             f"SELECT count(*) FROM (SELECT 1 FROM {name} LIMIT {small_rows + 1}) some_rows"
         )
-    except _postgres.Refused:
+    except postgres.Refused:
         # Not allowed, or locked. What cannot be counted is not small.
         connection.settle()
         connection.row("ROLLBACK TO counting")
@@ -164,11 +165,11 @@ def _counted(connection: _postgres.Connection, name: str, small_rows: int) -> in
 def heads(url: str, timeout: float) -> list[str]:
     """The revisions that the database has; none where Alembic has left no table or nobody can be asked."""
 
-    def ask(connection: _postgres.Connection) -> list[str]:
+    def ask(connection: postgres.Connection) -> list[str]:
         return [str(one) for one in _asked(connection, VERSIONS) or []]
 
     try:
-        return _postgres.session(url, timeout, ask)
+        return postgres.session(url, timeout, ask)
     except (Problem, Doubt):
         return []
 
@@ -176,11 +177,11 @@ def heads(url: str, timeout: float) -> list[str]:
 def invalid_indexes(url: str, timeout: float) -> list[Index]:
     """The indexes that a CREATE INDEX CONCURRENTLY has left behind; none where nobody can be asked."""
 
-    def ask(connection: _postgres.Connection) -> list[Index]:
+    def ask(connection: postgres.Connection) -> list[Index]:
         return [Index(name, table) for name, table in _asked(connection, INVALID) or []]
 
     try:
-        return _postgres.session(url, timeout, ask)
+        return postgres.session(url, timeout, ask)
     except (Problem, Doubt):
         return []
 
@@ -188,7 +189,7 @@ def invalid_indexes(url: str, timeout: float) -> list[Index]:
 def holders(url: str, timeout: float, table: str) -> list[str]:
     """Who holds a lock on a table, the oldest transaction first; none where nobody can be asked."""
 
-    def ask(connection: _postgres.Connection) -> list[str]:
+    def ask(connection: postgres.Connection) -> list[str]:
         return [
             f"pid {pid} holds it ({state}{f', for {since} s' if since is not None else ''})"
             for pid, state, since in _asked(connection, HOLDERS.format(relation=relation(table)))
@@ -196,6 +197,6 @@ def holders(url: str, timeout: float, table: str) -> list[str]:
         ]
 
     try:
-        return _postgres.session(url, timeout, ask)
+        return postgres.session(url, timeout, ask)
     except (Problem, Doubt):
         return []

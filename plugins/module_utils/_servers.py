@@ -14,7 +14,8 @@ import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from . import _postgres, _preflight, _waits
+from . import _preflight, _waits
+from ._services import postgres
 from ._system import procfs
 
 # Linux' state of a UNIX socket that was accepted, in /proc/net/unix (include/uapi/linux/net.h).
@@ -50,8 +51,8 @@ def addresses(
 def _place(url: str) -> Address | None:
     """Host and port; nothing for a file, a UNIX socket, or what is no URL."""
     try:
-        if _postgres.speaks(url):
-            target = _postgres.Target.parse(url)
+        if postgres.speaks(url):
+            target = postgres.Target.parse(url)
             return None if target.local else (target.host, target.port)
         parts, query = _preflight.split(url)
     except _preflight.Problem:

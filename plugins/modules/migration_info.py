@@ -130,18 +130,11 @@ missing:
 import os
 from collections.abc import Sequence
 
-from ..module_utils import (
-    _alembic,
-    _migration_rules,
-    _migrations,
-    _pg_catalog,
-    _postgres,
-    _release,
-    _stage,
-)
+from ..module_utils import _alembic, _migration_rules, _migrations, _pg_catalog, _release, _stage
 from ..module_utils._artifact.archive import ArchiveError
 from ..module_utils._module import AnsibleModule
 from ..module_utils._preflight import Doubt, Problem
+from ..module_utils._services import postgres
 
 ASK_SECONDS = 5
 ARGUMENT_SPEC = {
@@ -181,7 +174,7 @@ def main() -> None:
         command = _stage.words(params["command"])
     except (ArchiveError, OSError) as error:
         module.fail_json(msg=str(error))
-    is_postgres = _postgres.speaks(url)
+    is_postgres = postgres.speaks(url)
     dialect = _migrations.dialect(url)
     read = {name: _alembic.read(name, text, dialect) for name, text in after.items()}
     heads = _pg_catalog.heads(url, ASK_SECONDS) if is_postgres and after else []

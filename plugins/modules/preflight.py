@@ -255,8 +255,10 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from ..module_utils import _lock, _lock_timeout, _nginx_config, _postgres, _preflight, _redis
+from ..module_utils import _lock, _lock_timeout, _nginx_config, _preflight
 from ..module_utils._module import AnsibleModule
+from ..module_utils._services import postgres
+from ..module_utils._services import redis as services_redis
 
 FIGURES: tuple[str, ...] = ("workers", "threads", "pool_size", "max_overflow")
 BUDGET_SPEC: dict[str, Any] = {
@@ -354,18 +356,18 @@ def prove_services(params: Mapping[str, Any], report: _preflight.Report) -> None
     if params["redis_url"]:
         prefix = params["redis_key_prefix"]
         with report.about("redis_client_url"):
-            redis = _redis.prove(
+            redis = services_redis.prove(
                 params["redis_url"], f"{params['name']}:" if prefix is None else prefix, timeout
             )
             facts["redis_version"] = redis.version
             facts["redis_maxmemory_policy"] = redis.policy
-            _redis.judge_memory(redis)
+            services_redis.judge_memory(redis)
     if not params["database_url"]:
         return
     with report.about("flask_app_database_url"):
-        if not _postgres.speaks(params["database_url"]):
+        if not postgres.speaks(params["database_url"]):
             return _preflight.reach(params["database_url"], timeout)
-        server = _postgres.prove(params["database_url"], timeout)
+        server = postgres.prove(params["database_url"], timeout)
         facts["database_version"] = server.version
         facts["database_max_connections"] = server.max_connections
         if params["connections"]:
@@ -397,8 +399,8 @@ def try_lock_timeout(url: str, timeout: float, seconds: int) -> None:
             "users wait behind it; use psycopg for migrations, or have the app set lock_timeout itself."
         )
     try:
-        applied = _postgres.lock_timeout_ms(url, timeout, _lock_timeout.options(seconds) or "")
-    except _postgres.Refused as error:
+        applied = postgres.lock_timeout_ms(url, timeout, _lock_timeout.options(seconds) or "")
+    except postgres.Refused as error:
         raise _preflight.Doubt(
             f"the server does not take PGOPTIONS ({error.said}), so migrations run without a lock timeout; have "
             "the pooler ignore it (ignore_startup_parameters = options), or migrate past the pooler."

@@ -103,10 +103,11 @@ import random
 import time
 from collections.abc import Sequence
 
-from ..module_utils import _lock_timeout, _pg_catalog, _postgres, _release, _stage
+from ..module_utils import _lock_timeout, _pg_catalog, _release, _stage
 from ..module_utils._artifact import venv
 from ..module_utils._artifact.archive import ArchiveError
 from ..module_utils._module import AnsibleModule
+from ..module_utils._services import postgres
 
 ASK_SECONDS = 5
 # Characters. A command may print without end.
@@ -150,7 +151,7 @@ def main() -> None:
         own = _stage.environment(folder).get("PGOPTIONS", "")
     except (ArchiveError, OSError) as exc:
         module.fail_json(msg=str(exc), output=[])
-    url = url if params["lock_timeout"] and _postgres.speaks(url) else ""
+    url = url if params["lock_timeout"] and postgres.speaks(url) else ""
     settings = _lock_timeout.options(params["lock_timeout"], own)
     words = [f"PGOPTIONS={settings}", *command] if settings else command
     remedies: dict[str, str] = {}

@@ -10,12 +10,18 @@ import sys
 
 import pytest
 import yaml
-from ansible_collections.evenkeel.flask.plugins.module_utils import _lock, _postgres, _redis
+from ansible_collections.evenkeel.flask.plugins.module_utils import _lock
 from ansible_collections.evenkeel.flask.plugins.module_utils._preflight import Doubt, Problem
+from ansible_collections.evenkeel.flask.plugins.module_utils._services import (
+    postgres as services_postgres,
+)
+from ansible_collections.evenkeel.flask.plugins.module_utils._services import (
+    redis as services_redis,
+)
 from ansible_collections.evenkeel.flask.plugins.modules import preflight
 from ansible_collections.evenkeel.flask.tests.unit.plugins.run_module import run_module
 
-SERVER = _postgres.Server("15.18", max_connections=100, reserved=3)
+SERVER = services_postgres.Server("15.18", max_connections=100, reserved=3)
 FLEET = {"workers": 5, "threads": 1, "pool_size": 20, "max_overflow": 40, "hosts": 8}
 REDIS = "redis://shop:hunter2@data:6379/0"
 DATABASE = "postgresql://shop:hunter2@data/shop"
@@ -40,15 +46,15 @@ def _asked(monkeypatch):
 
     def redis(*args):
         asked.append(args)
-        return _redis.Server("7.0.15", 0, "noeviction")
+        return services_redis.Server("7.0.15", 0, "noeviction")
 
     def postgres(*args):
         asked.append(args)
         return SERVER
 
-    monkeypatch.setattr(_redis, "prove", redis)
-    monkeypatch.setattr(_postgres, "prove", postgres)
-    monkeypatch.setattr(_postgres, "lock_timeout_ms", lambda *_args: 5000)
+    monkeypatch.setattr(services_redis, "prove", redis)
+    monkeypatch.setattr(services_postgres, "prove", postgres)
+    monkeypatch.setattr(services_postgres, "lock_timeout_ms", lambda *_args: 5000)
     return asked
 
 
@@ -78,8 +84,8 @@ def test_all_problems_are_told_at_once_with_their_variables(monkeypatch):
     def refuse(*_args):
         raise Problem("data does not answer.")
 
-    monkeypatch.setattr(_redis, "prove", refuse)
-    monkeypatch.setattr(_postgres, "prove", refuse)
+    monkeypatch.setattr(services_redis, "prove", refuse)
+    monkeypatch.setattr(services_postgres, "prove", refuse)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         said = check(
@@ -132,7 +138,7 @@ def test_a_doubt_is_a_warning(monkeypatch, warned):
     def doubt(*_args):
         raise Doubt("was not proven.")
 
-    monkeypatch.setattr(_postgres, "prove", doubt)
+    monkeypatch.setattr(services_postgres, "prove", doubt)
     said = check(database_url=DATABASE)
     assert not said.get("failed")
     assert warned == ["flask_app_database_url: was not proven."]
@@ -195,7 +201,9 @@ OWN = {name: FLEET[name] for name in ("workers", "threads", "pool_size", "max_ov
 
 @pytest.mark.parametrize("connections", [FLEET, {"fleet": [OWN] * 8}])
 def test_a_fleet_is_counted_by_its_size_or_host_by_host(connections, monkeypatch):
-    monkeypatch.setattr(_postgres, "prove", lambda *_args: _postgres.Server("15.18", 82, 3))
+    monkeypatch.setattr(
+        services_postgres, "prove", lambda *_args: services_postgres.Server("15.18", 82, 3)
+    )
     said = check(database_url=DATABASE, connections=connections)
     assert said["problems"] == [
         "gunicorn_workers: 5 workers x 1 connection x 8 hosts x 2 slots = 80, and the database allows 79 "
@@ -225,7 +233,7 @@ def test_a_lock_timeout_is_tried_only_where_there_is_something_to_migrate():
         (DATABASE, 0, "the server ignores PGOPTIONS"),
         (
             DATABASE,
-            _postgres.Refused("data", "08P01", "unsupported startup parameter: options"),
+            services_postgres.Refused("data", "08P01", "unsupported startup parameter: options"),
             "the server does not take PGOPTIONS (unsupported startup parameter: options)",
         ),
     ],
@@ -240,7 +248,7 @@ def test_a_lock_timeout_that_does_not_reach_the_server_is_told(
             raise answer
         return answer
 
-    monkeypatch.setattr(_postgres, "lock_timeout_ms", ask)
+    monkeypatch.setattr(services_postgres, "lock_timeout_ms", ask)
     found = check(database_url=url, lock_timeout=5)
     assert found["lock_timeout_applies"] is False
     assert found["problems"] == []

@@ -20,8 +20,8 @@ from io import BufferedRWPair
 from typing import Union
 from urllib.parse import SplitResult, unquote
 
-from . import _preflight
-from ._preflight import Doubt, Problem
+from .. import _preflight
+from .._preflight import Doubt, Problem
 
 Reply = Union[bytes, int, None]
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 import contextlib
 
 import pytest
-from ansible_collections.evenkeel.flask.plugins.module_utils import _redis
 from ansible_collections.evenkeel.flask.plugins.module_utils._preflight import Doubt, Problem
+from ansible_collections.evenkeel.flask.plugins.module_utils._services import (
+    redis as services_redis,
+)
 from ansible_collections.evenkeel.flask.tests.unit.plugins.certificates import server_context
 from ansible_collections.evenkeel.flask.tests.unit.plugins.loopback import serving, silent
 
@@ -58,7 +60,7 @@ class Redis:
 
 
 def prove(url, prefix="shop:"):
-    return _redis.prove(url, prefix, 5)
+    return services_redis.prove(url, prefix, 5)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +101,7 @@ def test_a_key_with_the_prefix_is_kept_and_forgotten():
 )
 def test_the_version_may_be_hidden(info):
     with Redis(INFO=info).url() as url:
-        assert prove(url) == _redis.Server()
+        assert prove(url) == services_redis.Server()
 
 
 @pytest.mark.parametrize(
@@ -122,10 +124,10 @@ def test_a_server_whose_memory_endangers_sessions_is_told(limit, policy, warning
         server = prove(url)
     assert (server.max_memory, server.policy) == (limit, policy)
     if warning is None:
-        _redis.judge_memory(server)
+        services_redis.judge_memory(server)
         return
     with pytest.raises(Doubt, match=warning) as doubt:
-        _redis.judge_memory(server)
+        services_redis.judge_memory(server)
     assert "volatile-ttl" in str(doubt.value)
 
 
@@ -168,7 +170,7 @@ def test_a_server_that_says_nothing_is_told():
         serving(silent, read=lambda _conn: b"") as server,
         pytest.raises(Problem, match="says nothing for"),
     ):
-        _redis.prove(server.url.replace("http", "redis"), "shop:", 0.05)
+        services_redis.prove(server.url.replace("http", "redis"), "shop:", 0.05)
 
 
 def test_a_unix_socket_will_do(tmp_path):

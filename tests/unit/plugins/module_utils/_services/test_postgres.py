@@ -15,9 +15,14 @@ import struct
 from dataclasses import dataclass, field
 
 import pytest
-from ansible_collections.evenkeel.flask.plugins.module_utils import _postgres
-from ansible_collections.evenkeel.flask.plugins.module_utils._postgres import Server, Target
 from ansible_collections.evenkeel.flask.plugins.module_utils._preflight import Doubt, Problem
+from ansible_collections.evenkeel.flask.plugins.module_utils._services import (
+    postgres as services_postgres,
+)
+from ansible_collections.evenkeel.flask.plugins.module_utils._services.postgres import (
+    Server,
+    Target,
+)
 from ansible_collections.evenkeel.flask.tests.unit.plugins.certificates import server_context
 from ansible_collections.evenkeel.flask.tests.unit.plugins.loopback import serving, silent
 
@@ -79,7 +84,7 @@ class Dialogue:
 
     def run(self):
         startup, secure = self._packet(), False
-        if startup == struct.pack("!i", _postgres.SSL_REQUEST):
+        if startup == struct.pack("!i", services_postgres.SSL_REQUEST):
             secure = self.server.tls is not None
             self.conn.sendall(b"S" if secure else b"N")
             if secure:
@@ -156,7 +161,7 @@ class Dialogue:
 
 
 def prove(url):
-    return _postgres.prove(url, 5)
+    return services_postgres.prove(url, 5)
 
 
 @pytest.mark.parametrize("method", ["scram", "md5", "cleartext", "trust"])
@@ -198,11 +203,11 @@ def test_a_server_that_does_not_know_the_password_is_refused(signature):
 )
 def test_a_challenge_that_is_none_is_refused(challenge):
     with pytest.raises(ValueError, match=r"not SCRAM|decode|dictionary"):
-        _postgres.Scram("pw", nonce="nonce").final(challenge)
+        services_postgres.Scram("pw", nonce="nonce").final(challenge)
 
 
 def test_scram_agrees_with_the_example_of_rfc_7677():
-    scram = _postgres.Scram("pencil", nonce="rOprNGfwEbeRWgbNEkqO")
+    scram = services_postgres.Scram("pencil", nonce="rOprNGfwEbeRWgbNEkqO")
     # PostgreSQL knows the user from the startup packet, so the name in SCRAM is empty there.
     scram.bare = "n=user,r=rOprNGfwEbeRWgbNEkqO"
     final = scram.final(
@@ -224,7 +229,7 @@ def test_scram_agrees_with_the_example_of_rfc_7677():
     ],
 )
 def test_passwords_are_prepared_as_rfc_4013_says(password, prepared):
-    assert _postgres.prepared(password) == prepared
+    assert services_postgres.prepared(password) == prepared
 
 
 @pytest.mark.parametrize(
@@ -405,7 +410,7 @@ def test_a_server_that_says_nothing_is_told():
         serving(silent, read=lambda _conn: b"") as server,
         pytest.raises(Problem, match="says nothing for"),
     ):
-        _postgres.prove(server.url.replace("http", "postgresql") + "/shop", 0.05)
+        services_postgres.prove(server.url.replace("http", "postgresql") + "/shop", 0.05)
 
 
 @pytest.mark.parametrize(
@@ -420,4 +425,4 @@ def test_a_server_that_says_nothing_is_told():
     ],
 )
 def test_postgresql_is_told_by_its_scheme(url, speaks):
-    assert _postgres.speaks(url) is speaks
+    assert services_postgres.speaks(url) is speaks

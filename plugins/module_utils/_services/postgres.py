@@ -27,8 +27,8 @@ from io import BufferedRWPair
 from typing import TypeVar
 from urllib.parse import unquote
 
-from . import _preflight
-from ._preflight import Doubt, Problem
+from .. import _preflight
+from .._preflight import Doubt, Problem
 
 Answer = TypeVar("Answer")
 PROTOCOL = 3 << 16
