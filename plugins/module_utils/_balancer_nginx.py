@@ -17,8 +17,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Callable
 
-from . import _nginx_config
 from ._balancer import DOWN, DRAINED, MAINTENANCE, SERVING, BalancerError, Server
+from ._front import config
 
 # Tells what a rollout took out from what a person did.
 MARK = "# taken out by evenkeel.flask"
@@ -208,7 +208,7 @@ def _state(entry: Entry) -> str:
 
 def _nginx(*args: str) -> None:
     try:
-        done = _nginx_config.nginx("-q", *args)
+        done = config.nginx("-q", *args)
     except OSError as error:
         raise BalancerError(f"nginx cannot be run: {error.strerror}.") from error
     if done.returncode != 0:

@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
-from . import _nginx_config
+from ._front import config
 
 LISTEN = "0A"
 DATABASE_PORTS = {"mariadb": 3306, "mssql": 1433, "mysql": 3306, "oracle": 1521}
@@ -227,9 +227,9 @@ def judge_port(port: int, holders: Iterable[str], owners: Iterable[str]) -> None
 
 
 def judge_listens(
-    wanted: Sequence[_nginx_config.Listen],
-    servers: Sequence[_nginx_config.Server],
-    running: Sequence[_nginx_config.Listen],
+    wanted: Sequence[config.Listen],
+    servers: Sequence[config.Server],
+    running: Sequence[config.Listen],
     own: str,
     default_site: str,
 ) -> None:
@@ -238,10 +238,10 @@ def judge_listens(
     @param running: where nginx listens now
     @param own: the app's own file
     """
-    verdict = _nginx_config.judge(servers, wanted, own, default_site)
+    verdict = config.judge(servers, wanted, own, default_site)
     if verdict.problem:
         raise Problem(verdict.problem)
-    clash = _nginx_config.clash(running, wanted)
+    clash = config.clash(running, wanted)
     if clash:
         theirs, ours = clash
         raise Problem(

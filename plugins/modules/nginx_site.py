@@ -101,7 +101,8 @@ import grp
 import os
 from typing import Any
 
-from ..module_utils import _nginx_config, _nginx_site
+from ..module_utils._front import config
+from ..module_utils._front import site as nginx_site
 from ..module_utils._module import AnsibleModule
 
 ARGUMENT_SPEC: dict[str, Any] = {
@@ -131,22 +132,22 @@ def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params = module.params
     path = params["path"] or f"/etc/nginx/conf.d/{params['name']}.conf"
-    disk = _nginx_config.Disk()
-    live = _nginx_config.wanted(params["addresses"], params["port"], _nginx_config.resolve)
-    candidate = [_nginx_config.Listen("127.0.0.1", *[params["candidate_port"]] * 2)]
+    disk = config.Disk()
+    live = config.wanted(params["addresses"], params["port"], config.resolve)
+    candidate = [config.Listen("127.0.0.1", *[params["candidate_port"]] * 2)]
     links: list[str] = []
-    program = _nginx_site.Program(disk)
-    text, digest = _nginx_site.marked(params["content"], params["name"], params["candidate_port"])
-    site = _nginx_site.Site(params["name"], path, params["candidate_port"], live, program)
+    program = nginx_site.Program(disk)
+    text, digest = nginx_site.marked(params["content"], params["name"], params["candidate_port"])
+    site = nginx_site.Site(params["name"], path, params["candidate_port"], live, program)
     if not module.check_mode:
         site.recover()
     for variable, listens in (("flask_app_port", live), ("nginx_candidate_port", candidate)):
-        verdict = _nginx_config.judge(disk.config().servers, listens, path, params["default_site"])
+        verdict = config.judge(disk.config().servers, listens, path, params["default_site"])
         if verdict.problem:
             module.fail_json(msg=f"{variable}: {verdict.problem}")
         links += verdict.links
     site.links = list(dict.fromkeys(links))
-    former = _nginx_site.read(path)
+    former = nginx_site.read(path)
     has_file = former == text and not site.links
     is_up = program.runs() or bool(site.taken())
     changed = not has_file or (is_up and not site.serves(digest))
@@ -155,7 +156,7 @@ def main() -> None:
         try:
             make_logs(params["logs"])
             site.bring(text, digest)
-        except (OSError, _nginx_site.SiteError) as error:
+        except (OSError, nginx_site.SiteError) as error:
             module.fail_json(
                 msg=f"{path}: nginx refuses it: {error}. The previous configuration is still active; correct "
                 "the variables of the role nginx, or what the message names."

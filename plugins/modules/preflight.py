@@ -255,7 +255,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from ..module_utils import _lock, _lock_timeout, _nginx_config, _preflight
+from ..module_utils import _lock, _lock_timeout, _preflight
+from ..module_utils._front import config
 from ..module_utils._module import AnsibleModule
 from ..module_utils._services import postgres
 from ..module_utils._services import redis as services_redis
@@ -328,18 +329,16 @@ def look_at_ports(params: Mapping[str, Any], report: _preflight.Report) -> None:
         with report.about(variable):
             _preflight.judge_port(port, holders.get(port, []), params["port_owners"])
     own = f"/etc/nginx/conf.d/{params['name']}.conf"
-    disk = _nginx_config.Disk()
+    disk = config.Disk()
     listens = {
-        variable: _nginx_config.wanted(
-            params["port_addresses"].get(variable) or [], port, _nginx_config.resolve
-        )
+        variable: config.wanted(params["port_addresses"].get(variable) or [], port, config.resolve)
         for variable, port in ports.items()
     }
     if not disk.exists or not any(listens.values()):
         return
     servers = disk.config().servers
     running = [
-        _nginx_config.Listen(address, port, port)
+        config.Listen(address, port, port)
         for port, address in _preflight.addresses(
             port
             for port in ports.values()

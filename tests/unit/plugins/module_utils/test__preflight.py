@@ -13,7 +13,8 @@ import sys
 from dataclasses import replace
 
 import pytest
-from ansible_collections.evenkeel.flask.plugins.module_utils import _nginx_config, _preflight
+from ansible_collections.evenkeel.flask.plugins.module_utils import _preflight
+from ansible_collections.evenkeel.flask.plugins.module_utils._front import config
 from ansible_collections.evenkeel.flask.plugins.module_utils._preflight import (
     Budget,
     Doubt,
@@ -342,20 +343,18 @@ def test_the_addresses_that_listen_are_read_as_the_kernel_has_them():
 
 
 def test_a_port_of_another_file_of_nginx_is_refused_with_that_file():
-    listens = [_nginx_config.Listen("0.0.0.0", 8000, 8000)]
-    servers = [_nginx_config.Server("/etc/nginx/conf.d/blog.conf", tuple(listens))]
+    listens = [config.Listen("0.0.0.0", 8000, 8000)]
+    servers = [config.Server("/etc/nginx/conf.d/blog.conf", tuple(listens))]
     own = "/etc/nginx/conf.d/shop.conf"
     with pytest.raises(_preflight.Problem) as problem:
         _preflight.judge_listens(listens, servers, [], own, "auto")
     assert str(problem.value) == "port 8000 belongs to /etc/nginx/conf.d/blog.conf; choose another."
-    _preflight.judge_listens(
-        listens, [_nginx_config.Server(own, tuple(listens))], listens, own, "auto"
-    )
+    _preflight.judge_listens(listens, [config.Server(own, tuple(listens))], listens, own, "auto")
 
 
 def test_a_socket_of_nginx_that_a_reload_could_not_bind_is_refused_before():
-    listens = [_nginx_config.Listen("0.0.0.0", 8061, 8061)]
-    running = [_nginx_config.Listen("127.0.0.1", 8061, 8061)]
+    listens = [config.Listen("0.0.0.0", 8061, 8061)]
+    running = [config.Listen("127.0.0.1", 8061, 8061)]
     with pytest.raises(
         _preflight.Problem,
         match=r"nginx listens on 127\.0\.0\.1:8061 and cannot also bind 0\.0\.0\.0:8061",

@@ -11,7 +11,8 @@ import resource
 import socket
 
 import pytest
-from ansible_collections.evenkeel.flask.plugins.module_utils import _nginx_config, _nginx_site
+from ansible_collections.evenkeel.flask.plugins.module_utils._front import config
+from ansible_collections.evenkeel.flask.plugins.module_utils._front import site as front_site
 from ansible_collections.evenkeel.flask.plugins.modules import nginx_site
 from ansible_collections.evenkeel.flask.tests.unit.plugins.run_module import run_module
 from front import NGINX, Front, ask, free_port, needs_nginx
@@ -40,18 +41,18 @@ def _front(tmp_path):
 
 
 def listens(front, addresses=("127.0.0.1",), port=None):
-    return _nginx_config.wanted(addresses, port or front.port, _nginx_config.resolve)
+    return config.wanted(addresses, port or front.port, config.resolve)
 
 
 def made(front, listen=None, port=None):
-    disk = _nginx_config.Disk(str(front.config))
-    program = _nginx_site.Program(disk, ["-c", str(front.config), "-p", str(front.folder)])
+    disk = config.Disk(str(front.config))
+    program = front_site.Program(disk, ["-c", str(front.config), "-p", str(front.folder)])
     wanted = listens(front) if listen is None else listen
-    return _nginx_site.Site("shop", str(front.site), port or front.candidate_port, wanted, program)
+    return front_site.Site("shop", str(front.site), port or front.candidate_port, wanted, program)
 
 
 def bring(front, site, **variables):
-    text, digest = _nginx_site.marked(front.content(**variables), site.name, site.port)
+    text, digest = front_site.marked(front.content(**variables), site.name, site.port)
     site.bring(text, digest)
     return text, digest
 
@@ -65,7 +66,7 @@ def others_reload_works(front, text):
     for _turn in range(600):
         if ask(front.other_port).text == text:
             return True
-        _nginx_site.time.sleep(0.05)
+        front_site.time.sleep(0.05)
     return False
 
 
@@ -96,7 +97,7 @@ def test_a_candidates_port_that_becomes_the_apps_is_refused_with_nginx_own_error
         flask_app_port=moved, nginx_candidate_port=candidate, nginx_listen_addresses=["0.0.0.0"]
     )
     later = made(front, listens(front, ["0.0.0.0"], moved), candidate)
-    with pytest.raises(_nginx_site.SiteError, match=rf"bind\(\) to 0.0.0.0:{moved} failed \(98"):
+    with pytest.raises(front_site.SiteError, match=rf"bind\(\) to 0.0.0.0:{moved} failed \(98"):
         bring(front, later)
     assert front.site.read_text() == text
     assert site.serves(digest)
@@ -109,7 +110,7 @@ def test_a_port_that_another_program_has_is_refused_with_nginx_own_error(front):
         taken.bind(("127.0.0.1", front.port))
         taken.listen()
         site = made(front)
-        with pytest.raises(_nginx_site.SiteError, match=r"Address already in use"):
+        with pytest.raises(front_site.SiteError, match=r"Address already in use"):
             bring(front, site)
     assert names(front) == {"other.conf"}
     assert others_reload_works(front, "other-2")
@@ -133,9 +134,9 @@ def test_a_file_that_nginx_refuses_leaves_all_as_it_was(front, variables, is_fir
     text = digest = None
     if not is_first:
         text, digest = bring(front, site)
-    with pytest.raises(_nginx_site.SiteError, match=r"\w"):
+    with pytest.raises(front_site.SiteError, match=r"\w"):
         bring(front, site, **variables)
-    assert _nginx_site.read(str(front.site)) == text
+    assert front_site.read(str(front.site)) == text
     assert names(front) == {"other.conf"} | ({"shop.conf"} if text else set())
     assert is_first or site.serves(digest)
     assert front.nginx("-t").returncode == 0
@@ -206,7 +207,7 @@ def test_a_run_that_is_killed_at_any_point_is_made_up_for_by_the_next(
     assert os.path.exists(killed.old)
     later = made(front)
     later.recover()
-    assert _nginx_site.read(str(front.site)) == former
+    assert front_site.read(str(front.site)) == former
     text, digest = bring(front, later, nginx_client_max_body_size="2m")
     assert front.site.read_text() == text
     assert later.serves(digest)
@@ -216,7 +217,7 @@ def test_a_run_that_is_killed_at_any_point_is_made_up_for_by_the_next(
 def test_a_file_that_lies_there_and_is_not_in_force_is_noticed(front):
     # As an earlier version of the role left it where nginx had refused the reload.
     site = made(front)
-    text, digest = _nginx_site.marked(front.content(), "shop", site.port)
+    text, digest = front_site.marked(front.content(), "shop", site.port)
     front.site.write_text(text)
     assert not site.serves(digest)
     site.bring(text, digest)
@@ -236,7 +237,7 @@ def test_a_link_that_has_to_go_comes_back_where_the_file_is_refused(front):
     link.symlink_to(front.folder / "nowhere")
     site = made(front)
     site.links = [str(link)]
-    with pytest.raises(_nginx_site.SiteError):
+    with pytest.raises(front_site.SiteError):
         bring(front, site, nginx_client_max_body_size="lots")
     assert os.readlink(link) == str(front.folder / "nowhere")
     bring(front, site)
@@ -252,7 +253,7 @@ def _module(front, monkeypatch):
     wrapper.chmod(0o755)
     monkeypatch.setenv("PATH", f"{wrapper.parent}:{os.environ['PATH']}")
     compiled_in = {"conf-path": str(front.config)}
-    monkeypatch.setattr(_nginx_config, "_compiled_in", lambda: compiled_in)
+    monkeypatch.setattr(config, "_compiled_in", lambda: compiled_in)
 
     def run(check=False, content=None, **params):
         known = {

@@ -13,8 +13,8 @@ import socket
 import subprocess
 
 import pytest
-from ansible_collections.evenkeel.flask.plugins.module_utils import _nginx_config
-from ansible_collections.evenkeel.flask.plugins.module_utils._nginx_config import Listen
+from ansible_collections.evenkeel.flask.plugins.module_utils._front import config as nginx_config
+from ansible_collections.evenkeel.flask.plugins.module_utils._front.config import Listen
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -37,13 +37,13 @@ def parse(files):
             path for path in files if fnmatch.fnmatch(path, pattern) and path.count("/") == parts
         )
 
-    return _nginx_config.parse(ROOT, read, expand, lambda host: NAMES.get(host, []))
+    return nginx_config.parse(ROOT, read, expand, lambda host: NAMES.get(host, []))
 
 
 def owner(other, addresses=("0.0.0.0", "[::]"), port=8000, main=MAIN, **files):
     known = {ROOT: main, OTHER: other, OWN: "server { listen 8000; listen 8001; }", **files}
-    listens = _nginx_config.wanted(addresses, port, lambda host: NAMES.get(host, []))
-    return _nginx_config.owner(parse(known).servers, listens, OWN)
+    listens = nginx_config.wanted(addresses, port, lambda host: NAMES.get(host, []))
+    return nginx_config.owner(parse(known).servers, listens, OWN)
 
 
 CONFLICTS = [
@@ -158,18 +158,18 @@ def test_the_apps_own_file_is_no_conflict():
 @pytest.mark.parametrize("default_site", ["auto", "keep"])
 def test_debians_default_site_makes_room_only_as_it_was_installed(state, default_site):
     site = "server { listen 80 default_server; listen [::]:80 default_server; server_name _; }"
-    servers = parse({ROOT: MAIN, _nginx_config.DEFAULT_SITE: site}).servers
+    servers = parse({ROOT: MAIN, nginx_config.DEFAULT_SITE: site}).servers
     listens = [Listen("0.0.0.0", 80, 80)]
-    verdict = _nginx_config.judge(servers, listens, OWN, default_site, lambda: state)
+    verdict = nginx_config.judge(servers, listens, OWN, default_site, lambda: state)
     if (default_site, state) == ("auto", "unmodified"):
-        assert verdict == _nginx_config.Verdict(links=(_nginx_config.DEFAULT_SITE,))
+        assert verdict == nginx_config.Verdict(links=(nginx_config.DEFAULT_SITE,))
     else:
-        assert verdict.problem.startswith(f"port 80 belongs to {_nginx_config.DEFAULT_SITE}")
+        assert verdict.problem.startswith(f"port 80 belongs to {nginx_config.DEFAULT_SITE}")
         assert verdict.problem.endswith("remove it or choose another port.")
     elsewhere = [Listen("0.0.0.0", 8000, 8000)]
     assert (
-        _nginx_config.judge(servers, elsewhere, OWN, default_site, lambda: state)
-        == _nginx_config.Verdict()
+        nginx_config.judge(servers, elsewhere, OWN, default_site, lambda: state)
+        == nginx_config.Verdict()
     )
 
 
@@ -187,18 +187,18 @@ def test_debians_default_site_makes_room_only_as_it_was_installed(state, default
     ],
 )
 def test_a_socket_that_a_reload_cannot_bind_is_known_before(running, wanted, is_clash):
-    found = _nginx_config.clash([Listen(running, 8000, 8000)], [Listen(wanted, 8000, 8000)])
+    found = nginx_config.clash([Listen(running, 8000, 8000)], [Listen(wanted, 8000, 8000)])
     assert bool(found) == is_clash
 
 
 def test_a_wildcard_covers_an_address_of_its_own_kind():
-    found = _nginx_config.wanted(["127.0.0.1", "0.0.0.0", "[::1]"], 8000, lambda _host: [])
+    found = nginx_config.wanted(["127.0.0.1", "0.0.0.0", "[::1]"], 8000, lambda _host: [])
     assert [one.text for one in found] == ["0.0.0.0:8000", "[::1]:8000"]
 
 
 NGINX = shutil.which(
     "nginx",
-    path=f"{os.environ['PATH']}:/usr/sbin:{pathlib.Path(__file__).parents[4]}/.cache/nginx/usr/sbin",
+    path=f"{os.environ['PATH']}:/usr/sbin:{pathlib.Path(__file__).parents[5]}/.cache/nginx/usr/sbin",
 )
 TEMPORARY = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
 ADDRESSES = ["", "*:", "0.0.0.0:", "127.0.0.1:", "127.0.0.2:", "[::]:", "[::1]:", "localhost:"]
@@ -224,7 +224,7 @@ def test_the_master_is_looked_for_where_this_nginx_was_built_to_leave_its_pid(
     )
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    config = _nginx_config.Disk().config()
+    config = nginx_config.Disk().config()
     assert (config.pid, config.error_log) == (pid, error_log)
 
 
@@ -258,11 +258,11 @@ def test_whatever_file_real_nginx_would_answer_from_is_the_one_that_is_named(
         + "".join(f"{kind}_temp_path {folder}/{kind};\n" for kind in TEMPORARY)
         + "}\n"
     )
-    listens = _nginx_config.wanted(
-        [f"[{ours}]" if ":" in ours else ours], port, _nginx_config.resolve
+    listens = nginx_config.wanted(
+        [f"[{ours}]" if ":" in ours else ours], port, nginx_config.resolve
     )
-    config = _nginx_config.Disk(str(root)).config()
-    named = _nginx_config.owner(config.servers, listens, "/own")
+    config = nginx_config.Disk(str(root)).config()
+    named = nginx_config.owner(config.servers, listens, "/own")
     command = [NGINX, "-c", str(root), "-p", str(folder)]
     done = subprocess.run([*command, "-t", "-q"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

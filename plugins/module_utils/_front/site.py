@@ -22,7 +22,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Callable
 
-from . import _balancer_nginx, _nginx_config
+from .. import _balancer_nginx
+from . import config
 
 # nginx itself tries for 2.5 s to bind; a large configuration takes seconds to load.
 RELOAD_SECONDS = 30.0
@@ -68,14 +69,14 @@ class Program:
     @param options: what it is always run with
     """
 
-    disk: _nginx_config.Disk
+    disk: config.Disk
     options: Sequence[str] = ()
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
 
     def test(self) -> str | None:
         """What nginx refuses in its configuration, if it does."""
-        done = _nginx_config.nginx(*self.options, "-t", "-q")
+        done = config.nginx(*self.options, "-t", "-q")
         return (_last(done.stdout) or "it does not say why") if done.returncode else None
 
     def master(self) -> int | None:
@@ -98,7 +99,7 @@ class Program:
         return {worker: master for worker, master in found.items() if master == own}
 
     def reload(self) -> None:
-        done = _nginx_config.nginx(*self.options, "-s", "reload")
+        done = config.nginx(*self.options, "-s", "reload")
         if done.returncode:
             raise SiteError(_last(done.stdout) or "the reload fails, and nginx does not say why")
 
@@ -135,7 +136,7 @@ def running_digest(port: int) -> str | None:
         connection.close()
 
 
-def accepts(listen: _nginx_config.Listen) -> bool:
+def accepts(listen: config.Listen) -> bool:
     """Whether the address takes connections; a wildcard is reached by loopback."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(listen.address, listen.address)
     try:
@@ -156,7 +157,7 @@ class Site:
     name: str
     path: str
     port: int
-    listens: Sequence[_nginx_config.Listen]
+    listens: Sequence[config.Listen]
     program: Program
     links: Sequence[str] = ()
     _removed: dict[str, str] = field(default_factory=dict)

@@ -22,7 +22,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Callable
 
-from ._system import untrusted
+from .._system import untrusted
 
 DEFAULT_CONFIG = "/etc/nginx/nginx.conf"
 DEFAULT_ERROR_LOG = "/var/log/nginx/error.log"
