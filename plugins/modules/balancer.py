@@ -138,7 +138,9 @@ from typing import Any
 
 from ansible.module_utils.basic import missing_required_lib
 
-from ..module_utils import _balancer, _balancer_haproxy, _balancer_nginx, _balancer_target_group
+from ..module_utils._balancer import haproxy as balancer_haproxy
+from ..module_utils._balancer import nginx as balancer_nginx
+from ..module_utils._balancer import plan, target_group
 from ..module_utils._module import AnsibleModule
 
 KINDS = ("haproxy", "nginx", "target_group")
@@ -168,11 +170,11 @@ ARGUMENT_SPEC: dict[str, Any] = {
 }
 
 
-def find(module: AnsibleModule) -> _balancer.Balancer:
+def find(module: AnsibleModule) -> plan.Balancer:
     params = module.params
     server, haproxy, nginx, group = (params[name] for name in ("server", *KINDS))
     if haproxy:
-        return _balancer_haproxy.HAProxy(server, haproxy["socket"], haproxy["backend"])
+        return balancer_haproxy.HAProxy(server, haproxy["socket"], haproxy["backend"])
     if nginx:
         path = os.path.realpath(nginx["file"])
 
@@ -183,12 +185,12 @@ def find(module: AnsibleModule) -> _balancer.Balancer:
                 stream.write(text)
             module.atomic_move(stream.name, path)
 
-        return _balancer_nginx.Nginx(server, path, nginx["upstream"], write)
+        return balancer_nginx.Nginx(server, path, nginx["upstream"], write)
     try:
-        client = _balancer_target_group.connect(group["arn"])
+        client = target_group.connect(group["arn"])
     except ImportError:
         module.fail_json(msg=missing_required_lib("boto3"))
-    return _balancer_target_group.TargetGroup(server, group["arn"], group["port"], client)
+    return target_group.TargetGroup(server, group["arn"], group["port"], client)
 
 
 def main() -> None:
@@ -200,14 +202,14 @@ def main() -> None:
     )
     params = module.params
     try:
-        outcome = _balancer.move(
+        outcome = plan.move(
             find(module),
             params["state"],
             drain_timeout=params["drain_timeout"],
             healthy_timeout=params["healthy_timeout"],
             check_mode=module.check_mode,
         )
-    except _balancer.BalancerError as error:
+    except plan.BalancerError as error:
         module.fail_json(msg=str(error))
     if outcome.plan.warning:
         module.warn(outcome.plan.warning)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import Any, Callable
 
-from ._balancer import DOWN, DRAINED, SERVING, BalancerError, Server
+from .plan import DOWN, DRAINED, SERVING, BalancerError, Server
 
 ARN_FORM = "arn:aws:elasticloadbalancing:REGION:ACCOUNT:targetgroup/NAME/ID"
 ARN = re.compile(

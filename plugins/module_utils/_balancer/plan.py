@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Callable, Protocol
 
-from ._system import untrusted
+from .._system import untrusted
 
 SERVING = "serving"
 DRAINED = "drained"

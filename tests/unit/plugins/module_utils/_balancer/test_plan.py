@@ -9,8 +9,8 @@ import threading
 import time
 
 import pytest
-from ansible_collections.evenkeel.flask.plugins.module_utils import _balancer
-from ansible_collections.evenkeel.flask.plugins.module_utils._balancer import Server
+from ansible_collections.evenkeel.flask.plugins.module_utils._balancer import plan as balancer
+from ansible_collections.evenkeel.flask.plugins.module_utils._balancer.plan import Server
 
 STATES = ["serving", "drained", "maintenance", "down"]
 OTHERS = {"app2": Server("serving"), "app3": Server("down")}
@@ -56,20 +56,20 @@ class Pool:
         def sleep(seconds):
             self.now += seconds
 
-        return _balancer.move(
+        return balancer.move(
             self, wanted, drain_timeout=30, healthy_timeout=300, clock=lambda: self.now, sleep=sleep, **more
         )  # fmt: skip
 
 
 @pytest.mark.parametrize("found", STATES)
 def test_only_what_serves_is_taken_out(found):
-    plan = _balancer.plan("drained", "app1", "the pool", {"app1": Server(found), **OTHERS})
-    assert plan == _balancer.Plan("take_out" if found == "serving" else None)
+    plan = balancer.plan("drained", "app1", "the pool", {"app1": Server(found), **OTHERS})
+    assert plan == balancer.Plan("take_out" if found == "serving" else None)
 
 
 @pytest.mark.parametrize("found", STATES)
 def test_only_what_a_run_took_out_is_put_back(found):
-    plan = _balancer.plan("serving", "app1", "the pool", {"app1": Server(found), **OTHERS})
+    plan = balancer.plan("serving", "app1", "the pool", {"app1": Server(found), **OTHERS})
     assert plan.verb == ("put_back" if found == "drained" else None)
     assert bool(plan.warning) == (found == "maintenance")
 
@@ -121,12 +121,12 @@ def test_what_an_earlier_run_drained_is_waited_for_too():
 
 
 def test_a_server_that_gets_users_all_the_same_is_a_failure():
-    with pytest.raises(_balancer.BalancerError, match=r"is sent users all the same 30 s later"):
+    with pytest.raises(balancer.BalancerError, match=r"is sent users all the same 30 s later"):
         Pool({"app1": "serving", "app2": "serving"}, obeys=False).move("drained")
 
 
 def test_a_server_that_is_not_well_when_it_is_put_back_is_a_failure():
-    with pytest.raises(_balancer.BalancerError, match=r"is drained there 300 s later"):
+    with pytest.raises(balancer.BalancerError, match=r"is drained there 300 s later"):
         Pool({"app1": "drained", "app2": "serving"}, obeys=False).move("serving")
 
 

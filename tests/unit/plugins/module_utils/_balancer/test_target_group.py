@@ -6,9 +6,12 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.evenkeel.flask.plugins.module_utils import _balancer
-from ansible_collections.evenkeel.flask.plugins.module_utils._balancer import BalancerError, Server
-from ansible_collections.evenkeel.flask.plugins.module_utils._balancer_target_group import (
+from ansible_collections.evenkeel.flask.plugins.module_utils._balancer import plan
+from ansible_collections.evenkeel.flask.plugins.module_utils._balancer.plan import (
+    BalancerError,
+    Server,
+)
+from ansible_collections.evenkeel.flask.plugins.module_utils._balancer.target_group import (
     TargetGroup,
     connect,
 )
@@ -49,7 +52,7 @@ def _arn(aws, request):
 
 def move(arn, wanted, server="10.0.0.1", port=8000):
     group = TargetGroup(server, arn, port, connect(arn))
-    return _balancer.move(group, wanted, drain_timeout=5, healthy_timeout=5), group
+    return plan.move(group, wanted, drain_timeout=5, healthy_timeout=5), group
 
 
 def test_a_target_is_deregistered_and_registered_with_its_port(arn):

@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.evenkeel.flask.plugins.module_utils import _balancer_nginx as nginx
-from ansible_collections.evenkeel.flask.plugins.module_utils._balancer import BalancerError
+from ansible_collections.evenkeel.flask.plugins.module_utils._balancer import nginx
+from ansible_collections.evenkeel.flask.plugins.module_utils._balancer.plan import BalancerError
 from ansible_collections.evenkeel.flask.tests.unit.plugins.loopback import serving
 
 ONE = """\

@@ -12,7 +12,7 @@ import csv
 import socket
 from collections.abc import Iterator
 
-from ._balancer import DOWN, DRAINED, MAINTENANCE, SERVING, BalancerError, Server
+from .plan import DOWN, DRAINED, MAINTENANCE, SERVING, BalancerError, Server
 
 TIMEOUT = 10.0
 # Bits of srv_admin_state (HAProxy's management guide, "show servers state"): by
