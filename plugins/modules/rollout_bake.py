@@ -152,7 +152,8 @@ msg:
 
 from typing import Any
 
-from ..module_utils import _endpoints, _health, _release, _slots, _timing, _watch
+from ..module_utils import _endpoints, _health, _release, _slots, _timing
+from ..module_utils._bake import watch as bake_watch
 from ..module_utils._http import client
 from ..module_utils._module import AnsibleModule
 from ..module_utils._system import procfs
@@ -172,7 +173,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
 }
 
 
-def watch(params: dict[str, Any]) -> _watch.Watch:
+def watch(params: dict[str, Any]) -> bake_watch.Watch:
     layout = _release.Layout(params["name"], params["root"])
     slot = _slots.live_slot(layout) or _release.SLOTS[0]
     request = client.Request(
@@ -202,7 +203,7 @@ def watch(params: dict[str, Any]) -> _watch.Watch:
         main_pid = int(_slots.unit_state(layout, of).get("MainPID", "0"))
         return procfs.workers(main_pid, layout.socket(of))
 
-    return _watch.Watch(
+    return bake_watch.Watch(
         release=params["release"],
         against=params["against"],
         directory=params["log_directory"],

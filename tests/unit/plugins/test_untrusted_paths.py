@@ -29,9 +29,9 @@ from ansible_collections.evenkeel.flask.plugins.module_utils import (
     _slots,
     _stage,
     _static,
-    _watch,
 )
 from ansible_collections.evenkeel.flask.plugins.module_utils._artifact import archive
+from ansible_collections.evenkeel.flask.plugins.module_utils._bake import watch as bake_watch
 from ansible_collections.evenkeel.flask.plugins.module_utils._system import app_directories
 
 COLLECTION = pathlib.Path(__file__).resolve().parents[3]
@@ -100,7 +100,7 @@ class Host:
         return slots
 
     def watch(self):
-        return _watch.Watch(
+        return bake_watch.Watch(
             release="r1", against="r0", directory=str(self.log), health_path="/health",
             health=lambda: None, unit=lambda: {"ActiveState": "active"}, workers=dict, warm_workers=dict,
             max_slowdown=2,
@@ -295,7 +295,7 @@ OWN = {
     "_system/untrusted.py": "the way itself",
     "_artifact/venv.py": "venvs, root's alone",
     "_waits.py": "/proc, at most 32 KiB of the memory of a worker",
-    "_watch.py": "its logs go through the way",
+    "_bake/watch.py": "its logs go through the way",
     "_artifact/wheel.py": "wheels and venvs, root's alone",
     "_workers.py": "/proc",
     "balancer.py": "the balancer's configuration",

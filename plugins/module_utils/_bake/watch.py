@@ -15,8 +15,8 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from . import _bake, _leaks
-from ._system import untrusted
+from .._system import untrusted
+from . import leaks, traffic
 
 # As far back as a log is read for what the release before it did.
 MOST_BYTES = 16 * 1024 * 1024
@@ -100,15 +100,15 @@ class Watch:
     health_path: str
     health: Callable[[], str | None]
     unit: Callable[[], dict[str, str]]
-    workers: Callable[[], Mapping[int, _leaks.Held]]
-    warm_workers: Callable[[], Mapping[int, _leaks.Held]]
+    workers: Callable[[], Mapping[int, leaks.Held]]
+    warm_workers: Callable[[], Mapping[int, leaks.Held]]
     max_slowdown: float
     clock: Callable[[], float] = time.monotonic
     now: Callable[[], float] = time.time
     sleep: Callable[[float], None] = time.sleep
-    before: _bake.Traffic = field(default_factory=_bake.Traffic)
-    after: _bake.Traffic = field(default_factory=_bake.Traffic)
-    seen: dict[int, list[_leaks.Seen]] = field(default_factory=dict)
+    before: traffic.Traffic = field(default_factory=traffic.Traffic)
+    after: traffic.Traffic = field(default_factory=traffic.Traffic)
+    seen: dict[int, list[leaks.Seen]] = field(default_factory=dict)
 
     def problems(self, seconds: float) -> list[str]:
         """Watch for so long, or until something speaks against the release; return what does."""
@@ -141,10 +141,10 @@ class Watch:
         """Read what the other release did, and leave the logs at their ends."""
         if self.against:
             since = stamp(self.now() - BEFORE_SECONDS)
-            asked = _bake.requests(access.lines(), self.against, since)
-            self.before.add(asked, _bake.route(self.health_path))
+            asked = traffic.requests(access.lines(), self.against, since)
+            self.before.add(asked, traffic.route(self.health_path))
             self.before.hear(app.lines(), self.against, since)
-            self.before.held = _leaks.most(self.warm_workers())
+            self.before.held = leaks.most(self.warm_workers())
 
     def _look(self, access: Tail, app: Tail, since: str, restarts: str | None) -> list[str]:
         problem = self.health()
@@ -153,33 +153,33 @@ class Watch:
         state = self.unit()
         if state.get("ActiveState") != "active" or state.get("NRestarts") != restarts:
             return [f"gunicorn died ({state.get('Result', 'unknown')})"]
-        asked = _bake.requests(access.lines(), self.release, since)
-        self.after.add(asked, _bake.route(self.health_path))
+        asked = traffic.requests(access.lines(), self.release, since)
+        self.after.add(asked, traffic.route(self.health_path))
         self.after.hear(app.lines(), self.release, since)
         self._see()
-        problems = _bake.judge(self.before, self.after, self.max_slowdown)
-        is_comparable = _bake.is_fair(self.before, self.after)
+        problems = traffic.judge(self.before, self.after, self.max_slowdown)
+        is_comparable = traffic.is_fair(self.before, self.after)
         # What workers take for the requests of one client is no leak of the release.
-        if is_comparable and not _bake.is_of_one_client(self.before, self.after):
-            problems += _leaks.judge(self.seen, self.before.held) if self.before.held else []
+        if is_comparable and not traffic.is_of_one_client(self.before, self.after):
+            problems += leaks.judge(self.seen, self.before.held) if self.before.held else []
         return problems
 
     def news(self) -> dict[str, int]:
         """The kinds of errors that only the release logs, and how often it did."""
-        return _bake.news(self.before, self.after)
+        return traffic.news(self.before, self.after)
 
     def warning(self) -> str | None:
         """Say that clients could not be told apart, if most of the requests came from one address."""
-        return _bake.warning(self.before, self.after)
+        return traffic.warning(self.before, self.after)
 
     def _see(self) -> None:
         workers = self.workers()
         # Those that are gone were recycled, and tell no more of what comes.
         self.seen = {
-            pid: [*self.seen.get(pid, ()), _leaks.Seen(self.after.by_worker[pid], held)]
+            pid: [*self.seen.get(pid, ()), leaks.Seen(self.after.by_worker[pid], held)]
             for pid, held in workers.items()
         }
-        self.after.held = _leaks.most(workers)
+        self.after.held = leaks.most(workers)
 
 
 def stamp(seconds: float) -> str:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from . import _statistics
+from .. import _statistics
 
 # A worker that was asked less often in the bake is still warming up.
 LEAST_REQUESTS = 30

@@ -10,8 +10,8 @@ import random
 import re
 
 import pytest
-from ansible_collections.evenkeel.flask.plugins.module_utils import _bake
-from ansible_collections.evenkeel.flask.plugins.module_utils._bake import Asked, Traffic
+from ansible_collections.evenkeel.flask.plugins.module_utils._bake import traffic as bake_traffic
+from ansible_collections.evenkeel.flask.plugins.module_utils._bake.traffic import Asked, Traffic
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -62,15 +62,15 @@ def traceback_of(said):
 def test_a_duration_that_no_request_has_ends_the_judgement_of_nothing(ms):
     """The app writes the lines, and can write what it wants."""
     text = line().replace("5.0", ms)
-    found = list(_bake.requests([text, line()], "2-b", SINCE))
+    found = list(bake_traffic.requests([text, line()], "2-b", SINCE))
     assert found[-1].ms == 5.0
-    assert all(0 <= one.ms <= _bake.MAX_MS for one in found)
-    assert _bake.judge(traffic(), served(found * 50), 1.25) == []
+    assert all(0 <= one.ms <= bake_traffic.MAX_MS for one in found)
+    assert bake_traffic.judge(traffic(), served(found * 50), 1.25) == []
 
 
 def test_being_sent_away_for_asking_too_often_is_a_failure():
     sent_away = served([Asked("/cart", 429, 1.0)] * 50)
-    assert _bake.judge(traffic(), sent_away, 1.25) == [
+    assert bake_traffic.judge(traffic(), sent_away, 1.25) == [
         "/cart: 50 of 50 requests failed, before 0 of 100"
     ]
 
@@ -87,7 +87,7 @@ def test_being_sent_away_for_asking_too_often_is_a_failure():
 def test_what_would_fill_the_disk_with_logs_is_a_problem(was, now, requests, problems):
     before = traffic(volume=was * 100)
     after = traffic(of=requests, volume=now * requests)
-    assert _bake.judge(before, after, 1.25) == problems
+    assert bake_traffic.judge(before, after, 1.25) == problems
 
 
 def test_the_requests_of_a_release_are_those_of_its_name_since_it_serves():
@@ -101,7 +101,7 @@ def test_the_requests_of_a_release_are_those_of_its_name_since_it_serves():
         "2-b is no JSON",
         '["2-b"]',
     ]
-    assert list(_bake.requests(lines, "2-b", SINCE)) == [
+    assert list(bake_traffic.requests(lines, "2-b", SINCE)) == [
         Asked("/cart", 200, 5.0),
         Asked("/api", 200, 5.0, worker=17),
     ]
@@ -125,14 +125,14 @@ def test_what_machines_ask_tells_nothing_of_users_and_is_work_all_the_same():
     ],
 )
 def test_paths_that_differ_by_an_id_are_one_route(path, route):
-    assert _bake.route(path) == route
+    assert bake_traffic.route(path) == route
 
 
 @given(st.text(), st.text())
 def test_no_line_is_too_odd(text, release):
-    list(_bake.requests([text, text + release], release, ""))
+    list(bake_traffic.requests([text, text + release], release, ""))
     Traffic().hear([text, text + release], release, "")
-    _bake.kind_of({"message": text, "exception": release})
+    bake_traffic.kind_of({"message": text, "exception": release})
 
 
 def test_workers_that_died_are_counted_and_recycled_ones_are_not():
@@ -164,7 +164,7 @@ def test_workers_that_died_are_counted_and_recycled_ones_are_not():
     ],
 )
 def test_a_release_that_does_as_its_predecessor_is_left_alone(before, after):
-    assert _bake.judge(before, after, 1.25) == []
+    assert bake_traffic.judge(before, after, 1.25) == []
 
 
 @pytest.mark.parametrize(
@@ -187,17 +187,19 @@ def test_a_release_that_does_as_its_predecessor_is_left_alone(before, after):
     ],
 )
 def test_a_release_that_does_worse_is_told_by_its_route(before, after, said):
-    (problem,) = _bake.judge(before, after, 1.25)
+    (problem,) = bake_traffic.judge(before, after, 1.25)
     assert re.fullmatch(said, problem)
 
 
 def test_errors_that_are_spread_over_routes_count_together():
     spread = served([Asked(f"/{name}", 500 if name < 4 else 200, 5.0) for name in range(40)])
-    assert _bake.judge(traffic(), spread, 1.25) == ["4 of 40 requests failed, before 0 of 100"]
+    assert bake_traffic.judge(traffic(), spread, 1.25) == [
+        "4 of 40 requests failed, before 0 of 100"
+    ]
 
 
 def test_a_slowdown_that_is_allowed_is_no_problem():
-    assert _bake.judge(traffic(ms=20.0), traffic(ms=50.0, seed=2), 3.0) == []
+    assert bake_traffic.judge(traffic(ms=20.0), traffic(ms=50.0, seed=2), 3.0) == []
 
 
 @pytest.mark.parametrize(
@@ -205,7 +207,7 @@ def test_a_slowdown_that_is_allowed_is_no_problem():
     [(0, 10, 0.5, 1.0), (1, 1, 0.25, 0.25), (2, 2, 0.5, 0.25), (1, 2, 0.5, 0.75), (3, 3, 1.0, 1.0)],
 )
 def test_the_binomial_tail_is_as_in_the_book(errors, asked, rate, likely):
-    assert _bake.at_least(errors, asked, rate) == pytest.approx(likely)
+    assert bake_traffic.at_least(errors, asked, rate) == pytest.approx(likely)
 
 
 @pytest.mark.parametrize(
@@ -230,19 +232,21 @@ def test_the_binomial_tail_is_as_in_the_book(errors, asked, rate, likely):
     ],
 )
 def test_what_differs_from_one_error_to_the_next_is_not_in_its_kind(record, kind):
-    assert _bake.kind_of({"logger": "shop.mail", **record}) == kind
+    assert bake_traffic.kind_of({"logger": "shop.mail", **record}) == kind
 
 
 def test_errors_that_the_release_before_logged_too_are_not_new():
     old = error(message="order 1 lost", release="1-a")
     before = heard(old, release="1-a", requests=100)
     after = heard(error(message="order 2 lost"), error(), error(), error(level="WARNING"))
-    assert _bake.news(before, after) == {"shop.mail: no mail": 2}
+    assert bake_traffic.news(before, after) == {"shop.mail: no mail": 2}
 
 
 def test_new_errors_in_many_requests_speak_against_a_release():
     after = heard(*[error(number) for number in range(8)], requests=100)
-    assert _bake.judge(traffic(), after, 2) == ["8 of 100 requests logged errors of a new kind"]
+    assert bake_traffic.judge(traffic(), after, 2) == [
+        "8 of 100 requests logged errors of a new kind"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -272,8 +276,8 @@ def test_new_errors_in_many_requests_speak_against_a_release():
     ],
 )
 def test_new_errors_that_may_be_harmless_are_only_told(before, after):
-    assert _bake.judge(before, after, 2) == []
-    assert _bake.news(before, after)
+    assert bake_traffic.judge(before, after, 2) == []
+    assert bake_traffic.news(before, after)
 
 
 def bake(rate, seed):
@@ -282,7 +286,7 @@ def bake(rate, seed):
     before, after = traffic(of=100, route="/"), Traffic()
     for _second in range(300):
         after.add(Asked("/", 500 if rng.random() < rate else 200, 5.0) for _turn in range(10))
-        if _bake.judge(before, after, 1e9):
+        if bake_traffic.judge(before, after, 1e9):
             return True
     return False
 

@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.evenkeel.flask.plugins.module_utils import _clients
-from ansible_collections.evenkeel.flask.plugins.module_utils._clients import Served, Tally
+from ansible_collections.evenkeel.flask.plugins.module_utils._bake import clients
+from ansible_collections.evenkeel.flask.plugins.module_utils._bake.clients import Served, Tally
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -31,12 +31,12 @@ ALWAYS = {None, "127.0.0.1"}
     ],
 )
 def test_a_client_is_an_address_or_a_network_of_ipv6(address, client):
-    assert _clients.client_of(address) == client
+    assert clients.client_of(address) == client
 
 
 @given(st.text())
 def test_any_text_names_a_client_in_bounds(text):
-    assert len(_clients.client_of(text) or "") <= 64
+    assert len(clients.client_of(text) or "") <= 64
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_any_text_names_a_client_in_bounds(text):
 )
 def test_an_address_that_sends_nearly_all_stands_for_many_clients(counts, shared):
     before = {client: Tally(asked) for client, asked in counts.items()}
-    assert _clients.find_shared(before) == shared | ALWAYS
+    assert clients.find_shared(before) == shared | ALWAYS
 
 
 @given(
@@ -75,7 +75,7 @@ def test_an_address_that_sends_nearly_all_stands_for_many_clients(counts, shared
 )
 def test_no_visitor_of_a_site_with_five_clients_counts_for_many(counts, asked):
     before = {client: Tally(number) for client, number in {**counts, "visitor": asked}.items()}
-    assert _clients.find_shared(before) == ALWAYS
+    assert clients.find_shared(before) == ALWAYS
 
 
 def test_the_times_of_a_client_are_its_newest():
@@ -84,7 +84,7 @@ def test_the_times_of_a_client_are_its_newest():
         served.add("a", False, float(number))
     times = served.by_client["a"].ms
     assert times[-1] == 2999.0
-    assert _clients.MAX_SAMPLES <= len(times) <= 2 * _clients.MAX_SAMPLES
+    assert clients.MAX_SAMPLES <= len(times) <= 2 * clients.MAX_SAMPLES
 
 
 def test_who_asked_last_comes_last():

@@ -8,7 +8,7 @@ back. Each judgement is therefore made so that it still holds without any one cl
 for three affected clients. Where clients cannot be told apart (C(_clients.find_shared)), each
 request counts by itself.
 
-Everything here is pure; C(_watch.py) reads the logs and asks. This file is
+Everything here is pure; C(_bake/watch.py) reads the logs and asks. This file is
 private to the collection.
 """
 
@@ -21,8 +21,8 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from . import _statistics
-from ._clients import (
+from .. import _statistics
+from .clients import (
     LOOPBACK,
     MAX_ROUTES,
     MIN_KNOWN,

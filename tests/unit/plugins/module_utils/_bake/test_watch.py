@@ -9,13 +9,13 @@ import json
 import os
 
 import pytest
-from ansible_collections.evenkeel.flask.plugins.module_utils import _watch
+from ansible_collections.evenkeel.flask.plugins.module_utils._bake import watch as bake_watch
 
 NOW = 1_800_000_000.0
 
 
 def line(release="2-b", at=NOW, **more):
-    record = {"time": _watch.stamp(at), "release": release, "path": "/cart", "status": 200}
+    record = {"time": bake_watch.stamp(at), "release": release, "path": "/cart", "status": 200}
     return json.dumps({**record, "duration_ms": 5.0, **more}) + "\n"
 
 
@@ -40,7 +40,7 @@ class World:
             stream.writelines(lines)
 
     def watch(self, against="1-a"):
-        return _watch.Watch(
+        return bake_watch.Watch(
             release="2-b",
             against=against,
             directory=str(self.directory),
@@ -168,7 +168,7 @@ def test_with_no_time_it_is_looked_at_once(world):
 def test_a_rotation_loses_no_line(tmp_path):
     path = tmp_path / "access.log"
     path.write_text("old\n")
-    tail = _watch.Tail(str(path))
+    tail = bake_watch.Tail(str(path))
     with open(path, "a", encoding="utf-8") as writer:
         writer.write("1\n2\n3")
         writer.flush()
@@ -182,7 +182,7 @@ def test_a_rotation_loses_no_line(tmp_path):
 
 
 def test_a_log_that_comes_later_is_read_from_its_beginning(tmp_path):
-    tail = _watch.Tail(str(tmp_path / "access.log"))
+    tail = bake_watch.Tail(str(tmp_path / "access.log"))
     assert tail.lines() == []
     (tmp_path / "access.log").write_text("1\n")
     assert tail.lines() == ["1"]
@@ -191,7 +191,7 @@ def test_a_log_that_comes_later_is_read_from_its_beginning(tmp_path):
 
 def test_a_log_is_read_from_so_far_back(tmp_path):
     (tmp_path / "access.log").write_text("1234\n5678\n")
-    tail = _watch.Tail(str(tmp_path / "access.log"), back=7)
+    tail = bake_watch.Tail(str(tmp_path / "access.log"), back=7)
     assert tail.lines() == ["4", "5678"]
     tail.close()
 
@@ -213,9 +213,9 @@ def test_a_log_that_is_none_ends_the_watch(world, name, second):
 
 
 def test_a_log_that_grows_without_end_is_not_read_to_its_end(tmp_path, monkeypatch):
-    monkeypatch.setattr(_watch, "MOST_GROWTH_BYTES", 2 << 20)
+    monkeypatch.setattr(bake_watch, "MOST_GROWTH_BYTES", 2 << 20)
     (tmp_path / "app.log").touch()
-    tail = _watch.Tail(str(tmp_path / "app.log"))
+    tail = bake_watch.Tail(str(tmp_path / "app.log"))
     os.truncate(tmp_path / "app.log", 1 << 40)
     with pytest.raises(OSError, match=r"app\.log grew by more than 2 MiB since the last look"):
         tail.lines()
@@ -223,9 +223,9 @@ def test_a_log_that_grows_without_end_is_not_read_to_its_end(tmp_path, monkeypat
 
 
 def test_a_line_without_an_end_is_not_kept(tmp_path, monkeypatch):
-    monkeypatch.setattr(_watch, "MOST_BYTES", 1000)
+    monkeypatch.setattr(bake_watch, "MOST_BYTES", 1000)
     (tmp_path / "app.log").write_text("x" * 1001)
-    tail = _watch.Tail(str(tmp_path / "app.log"), back=2000)
+    tail = bake_watch.Tail(str(tmp_path / "app.log"), back=2000)
     with pytest.raises(OSError, match=r"app\.log has a line of more than"):
         tail.lines()
     tail.close()

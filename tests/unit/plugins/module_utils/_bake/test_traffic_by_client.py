@@ -10,7 +10,7 @@ import json
 import random
 
 import pytest
-from ansible_collections.evenkeel.flask.plugins.module_utils import _bake
+from ansible_collections.evenkeel.flask.plugins.module_utils._bake import traffic as bake
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
@@ -30,9 +30,9 @@ def error(client, message, request_id, **more):
 
 
 def traffic(release, asked, said=()):
-    found = _bake.Traffic()
+    found = bake.Traffic()
     lines = [json.dumps({"time": "2026", "release": release, **one}) for one in asked]
-    found.add(_bake.requests(lines, release, ""), "/health")
+    found.add(bake.requests(lines, release, ""), "/health")
     lines = [json.dumps({"time": "2026", "release": release, **one}) for one in said]
     found.hear(lines, release, "")
     return found
@@ -43,7 +43,7 @@ def crowd(number, of=50, **more):
 
 
 def judged(before, after):
-    return _bake.judge(before, after, 1.25)
+    return bake.judge(before, after, 1.25)
 
 
 WORDS = [
@@ -165,17 +165,17 @@ def by_client(population, addressed=True):
 def _little_is_much():
     """So that an example needs no hundred kilobytes to fill a disk."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_bake, "MOST_LOGGED", 512)
+        patch.setattr(bake, "MOST_LOGGED", 512)
         yield
 
 
 def plainly_judged(before, after):
     """The judgement that believes each client, and asks for no number of them."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_bake, "LEFT_OUT", 0)
-        patch.setattr(_bake, "MIN_CLIENTS", 1)
-        shared = _bake.find_shared(before.whole.by_client)
-        return _bake._judge(before, after, 1.25, shared)
+        patch.setattr(bake, "LEFT_OUT", 0)
+        patch.setattr(bake, "MIN_CLIENTS", 1)
+        shared = bake.find_shared(before.whole.by_client)
+        return bake._judge(before, after, 1.25, shared)
 
 
 POPULATION = st.lists(LINES, max_size=8)
@@ -274,7 +274,7 @@ def test_a_bad_release_is_refused_by_one_balancer_and_by_many_clients(bad, of):
     asked, said = release(of)
     before = traffic(BEFORE, crowd(4000, of=of) + crowd(400, of=of, path="/search", ms=5.0))
     (problem,) = judged(before, traffic(AFTER, crowd(20, of=of) + asked, said))
-    assert _bake.re.match(says, problem)
+    assert bake.re.match(says, problem)
 
 
 @pytest.mark.parametrize("of", [1, 2, 40])
@@ -289,7 +289,7 @@ def test_a_visitor_hides_no_bad_release(bad, of):
         BEFORE, crowd(4000, of=of) + crowd(400, of=of, path="/search", ms=5.0) + mine + failed
     )
     problems = judged(before, traffic(AFTER, crowd(20, of=of) + asked + mine, said))
-    assert any(_bake.re.match(says, problem) for problem in problems)
+    assert any(bake.re.match(says, problem) for problem in problems)
 
 
 def test_a_refusal_says_how_many_clients_were_affected():
@@ -308,7 +308,7 @@ def test_a_refusal_names_the_balancer_that_clients_cannot_be_told_apart_behind()
     assert judged(before, after) == [
         "/cart: 12 of 12 requests failed, all of them through 198.51.100.0, before 0 of 0"
     ]
-    assert _bake.warning(before, after) == (
+    assert bake.warning(before, after) == (
         "nginx_trusted_proxies: 52 of 52 requests came from 198.51.100.0; each of them was counted by "
         "itself, so one visitor can have a release taken back. If this is a balancer, name it there."
     )
@@ -316,8 +316,8 @@ def test_a_refusal_names_the_balancer_that_clients_cannot_be_told_apart_behind()
 
 def test_a_client_that_sends_most_requests_of_a_known_crowd_is_warned_of():
     before, after = traffic(BEFORE, crowd(1000)), traffic(AFTER, [access(VISITOR)] * 30)
-    assert "count as those of one client" in _bake.warning(before, after)
-    assert _bake.warning(before, traffic(AFTER, crowd(100))) is None
+    assert "count as those of one client" in bake.warning(before, after)
+    assert bake.warning(before, traffic(AFTER, crowd(100))) is None
 
 
 def test_what_the_collection_s_own_limit_refuses_is_no_failure():
@@ -330,9 +330,7 @@ def test_what_the_collection_s_own_limit_refuses_is_no_failure():
 
 def test_errors_of_one_template_are_of_one_kind():
     kinds = {
-        _bake.kind_of(
-            error(VISITOR, f"login failed for {word}", "", template="login failed for %s")
-        )
+        bake.kind_of(error(VISITOR, f"login failed for {word}", "", template="login failed for %s"))
         for word in WORDS
     }
     assert kinds == {"shop: login failed for %s"}
@@ -341,7 +339,7 @@ def test_errors_of_one_template_are_of_one_kind():
 def test_a_client_adds_so_many_kinds_of_errors_and_no_more():
     said = [error(VISITOR, "".join(pair), "mine") for pair in itertools.product(WORDS, WORDS)]
     after = traffic(AFTER, [access(VISITOR, request_id="mine")], said)
-    assert len(after.logged) == _bake.MAX_KINDS
+    assert len(after.logged) == bake.MAX_KINDS
 
 
 @pytest.mark.parametrize("of", [4, 10, 100])
@@ -359,16 +357,16 @@ def watched(of, rate, was, seed):
 
     def ask(traffic, number, rate):
         traffic.add(
-            _bake.Asked(
+            bake.Asked(
                 "/", 500 if rng.random() < rate else 200, 5.0, client=f"192.0.2.{rng.randrange(of)}"
             )
             for _turn in range(number)
         )
 
-    before, after = _bake.Traffic(), _bake.Traffic()
+    before, after = bake.Traffic(), bake.Traffic()
     ask(before, 9000, was)
     for _look in range(24):
         ask(after, 75, rate)
-        if _bake.judge(before, after, 1e9):
+        if bake.judge(before, after, 1e9):
             return True
     return False
