@@ -16,9 +16,10 @@ from ansible.module_utils.common.parameters import remove_values
 from ansible.plugins.action import ActionBase
 from ansible.utils.vars import merge_hash
 
-from ..module_utils import _endpoints, _gate
+from ..module_utils import _gate
 from ..module_utils._checks import suite
 from ..module_utils._checks.trial import Finding, Skipped
+from ..module_utils._health import endpoints
 from ..module_utils._printable import printable, printable_all
 from ..modules.rollout_gate import ARGUMENT_SPEC
 from ..plugin_utils import _suite, _suite_run, _variables
@@ -60,8 +61,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         params = valid.validated_parameters
         secrets = {
             *valid._no_log_values,
-            *_endpoints.secrets(params["headers"]),
-            *_gate.secret_headers(params["checks"], _endpoints.secrets),
+            *endpoints.secrets(params["headers"]),
+            *_gate.secret_headers(params["checks"], endpoints.secrets),
         }
 
         def judged() -> Finding:

@@ -14,7 +14,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from . import _endpoints, _statistics, _waits, _workers
+from . import _statistics, _waits, _workers
+from ._health import endpoints as health_endpoints
 from ._http import client, connection, json_shape
 from ._http import load as http_load
 from ._http.client import ArgumentError
@@ -116,8 +117,8 @@ def _endpoint(given: Any, params: Params) -> Endpoint:
         raise ArgumentError(f"{unknown[0]} is no setting; there are headers, name and path.")
     headers = {**(params["headers"] or {}), **(given.get("headers") or {})}
     request = client.Request(
-        client.Url.parse(_endpoints.join(params["base_url"], str(given["path"]))),
-        headers=_endpoints.headers_of(headers),
+        client.Url.parse(health_endpoints.join(params["base_url"], str(given["path"]))),
+        headers=health_endpoints.headers_of(headers),
         unix_socket=params["unix_socket"],
         timeout=params["timeout"],
     )
@@ -137,7 +138,7 @@ def credentials(params: Params) -> set[str]:
         secret
         for headers in given
         if isinstance(headers, Mapping)
-        for secret in _endpoints.secrets(headers)
+        for secret in health_endpoints.secrets(headers)
     }
 
 

@@ -236,7 +236,8 @@ msg:
 from dataclasses import asdict
 from typing import Any
 
-from ..module_utils import _endpoints, _health
+from ..module_utils._health import endpoints as health_endpoints
+from ..module_utils._health import poll
 from ..module_utils._http import client
 from ..module_utils._module import AnsibleModule
 
@@ -276,20 +277,20 @@ def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params = module.params
     for endpoint in params["endpoints"]:
-        module.no_log_values |= _endpoints.secrets(endpoint["headers"])
+        module.no_log_values |= health_endpoints.secrets(endpoint["headers"])
     try:
-        endpoints, policy = _endpoints.read(params)
+        endpoints, policy = health_endpoints.read(params)
     except client.ArgumentError as error:
         module.fail_json(msg=str(error))
     deadline = client.Deadline(params["deadline"]) if params["deadline"] else None
-    results = _health.check_all(endpoints, policy, client.fetch, params["concurrency"], deadline)
+    results = poll.check_all(endpoints, policy, client.fetch, params["concurrency"], deadline)
     failed = sum(not result.healthy for result in results)
     told: dict[str, Any] = {
         "healthy": not failed,
         "passed": len(results) - failed,
         "failed_endpoints": failed,
         "results": [asdict(result) for result in results],
-        "msg": _health.message(results),
+        "msg": poll.message(results),
     }
     if failed:
         module.fail_json(**told)

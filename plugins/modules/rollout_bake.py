@@ -152,8 +152,9 @@ msg:
 
 from typing import Any
 
-from ..module_utils import _endpoints, _health, _release, _slots, _timing
+from ..module_utils import _release, _slots, _timing
 from ..module_utils._bake import watch as bake_watch
+from ..module_utils._health import endpoints, poll
 from ..module_utils._http import client
 from ..module_utils._module import AnsibleModule
 from ..module_utils._system import procfs
@@ -177,12 +178,12 @@ def watch(params: dict[str, Any]) -> bake_watch.Watch:
     layout = _release.Layout(params["name"], params["root"])
     slot = _slots.live_slot(layout) or _release.SLOTS[0]
     request = client.Request(
-        client.Url.parse(_endpoints.join(params["base_url"], params["health_path"])),
-        headers=_endpoints.headers_of(params["headers"]),
+        client.Url.parse(endpoints.join(params["base_url"], params["health_path"])),
+        headers=endpoints.headers_of(params["headers"]),
         unix_socket=params["unix_socket"],
         timeout=params["timeout"],
     )
-    endpoint = _health.Endpoint(params["health_path"], request, _health.Wanted())
+    endpoint = poll.Endpoint(params["health_path"], request, poll.Wanted())
 
     def fetch(asked: client.Request) -> client.Response:
         response = client.fetch(asked)
@@ -196,7 +197,7 @@ def watch(params: dict[str, Any]) -> bake_watch.Watch:
         return response
 
     def health() -> str | None:
-        result = _health.check(endpoint, _health.Policy(), fetch)
+        result = poll.check(endpoint, poll.Policy(), fetch)
         return None if result.healthy else result.reason
 
     def workers(of: str) -> dict[int, dict[str, float]]:
@@ -219,7 +220,7 @@ def watch(params: dict[str, Any]) -> bake_watch.Watch:
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params = module.params
-    module.no_log_values |= _endpoints.secrets(params["headers"])
+    module.no_log_values |= endpoints.secrets(params["headers"])
     try:
         watched = watch(params)
     except client.ArgumentError as error:

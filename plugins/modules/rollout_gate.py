@@ -237,8 +237,9 @@ msg:
 from collections.abc import Mapping
 from typing import Any
 
-from ..module_utils import _endpoints, _gate, _guards, _release, _slots, _stage, _timing
+from ..module_utils import _gate, _guards, _release, _slots, _stage, _timing
 from ..module_utils._checks.trial import Site, Trial
+from ..module_utils._health import endpoints
 from ..module_utils._http import client
 from ..module_utils._module import AnsibleModule
 
@@ -265,7 +266,7 @@ def trial(params: Mapping[str, Any], may_write: bool) -> Trial:
         if not params[name] > least:
             raise client.ArgumentError(f"{name} must be greater than {least}, not {params[name]}.")
     deadline = client.Deadline(params["deadline"])
-    headers = _endpoints.headers_of(params["headers"])
+    headers = endpoints.headers_of(params["headers"])
 
     def site(url: str, unix_socket: str | None) -> Site:
         return Site(client.Url.parse(url), deadline, unix_socket, headers, params["timeout"])
@@ -302,8 +303,8 @@ def schedulers(layout: _release.Layout) -> list[str]:
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params = module.params
-    module.no_log_values |= _endpoints.secrets(params["headers"])
-    module.no_log_values |= _gate.secret_headers(params["checks"], _endpoints.secrets)
+    module.no_log_values |= endpoints.secrets(params["headers"])
+    module.no_log_values |= _gate.secret_headers(params["checks"], endpoints.secrets)
     timing = _timing.Timing()
     try:
         results = _gate.run(trial(params, not module.check_mode), params["checks"])

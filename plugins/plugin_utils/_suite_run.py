@@ -24,10 +24,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import IO, Any, cast
 
-from ..module_utils import _build, _endpoints, _requirements
+from ..module_utils import _build, _requirements
 from ..module_utils._artifact import archive
 from ..module_utils._artifact import venv as artifact_venv
 from ..module_utils._checks.trial import Failed, Inconclusive
+from ..module_utils._health import endpoints
 from ..module_utils._http import client as http
 from ._suite import Run
 
@@ -226,7 +227,7 @@ def reach(connection: Any, params: Mapping[str, Any], work: str) -> Iterator[str
 
 def _ask_once(base_url: str, params: Mapping[str, Any], unix_socket: str | None) -> None:
     """Without a way through, all tests would fail, and it would look like the candidate's fault."""
-    url = http.Url.parse(_endpoints.join(base_url, params["health_path"]))
+    url = http.Url.parse(endpoints.join(base_url, params["health_path"]))
     timeout = params["timeout"]
     try:
         http.fetch(http.Request(url, timeout=timeout, tls=http.Tls(validate=False)))

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .._endpoints import body_of
-from .._health import Wanted
+from .._health.endpoints import body_of
+from .._health.poll import Wanted
 from .._http import json_shape
 from .._http.client import HttpError
 from .trial import SAFE_METHODS, Failed, Finding, Settings, Skipped, Trial, demand

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .._health import Wanted
+from .._health.poll import Wanted
 from .._http.client import HttpError
 from .leaks import leak
 from .trial import SAFE_METHODS, Failed, Finding, Settings, Trial, demand

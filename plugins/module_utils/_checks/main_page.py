@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from .._health import Wanted
+from .._health.poll import Wanted
 from .._http.client import ArgumentError, HttpError, Response, Url
 from .leaks import leak
 from .markup import Page

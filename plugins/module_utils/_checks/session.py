@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import urlencode
 
-from .._health import Wanted, judge
+from .._health.poll import Wanted, judge
 from .._http.client import HttpError, Response
 from .cookies import Cookie, Jar
 from .markup import Page

@@ -19,8 +19,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from .._endpoints import join
-from .._health import Wanted, judge
+from .._health.endpoints import join
+from .._health.poll import Wanted, judge
 from .._http.client import Clock, Deadline, Request, Response, Url, fetch
 
 Settings = Mapping[str, Any]

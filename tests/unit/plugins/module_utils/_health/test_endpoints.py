@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.evenkeel.flask.plugins.module_utils import _endpoints
+from ansible_collections.evenkeel.flask.plugins.module_utils._health import (
+    endpoints as health_endpoints,
+)
 from ansible_collections.evenkeel.flask.plugins.module_utils._http.client import ArgumentError
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,7 +27,7 @@ PARAMS = {
 
 def read(endpoint=None, **params):
     endpoints = [{**ENDPOINT, **(endpoint or {})}]
-    return _endpoints.read({**PARAMS, "endpoints": endpoints, **params})
+    return health_endpoints.read({**PARAMS, "endpoints": endpoints, **params})
 
 
 @pytest.mark.parametrize(
@@ -119,12 +121,12 @@ def test_a_file_without_certificates_is_refused(tmp_path):
     ],
 )
 def test_headers_that_carry_credentials_are_known(headers, found):
-    assert _endpoints.secrets(headers) == found
+    assert health_endpoints.secrets(headers) == found
 
 
 @given(st.text(max_size=12))
 def test_a_header_s_value_is_masked_whatever_its_name_unless_it_is_known_as_harmless(name):
-    assert _endpoints.secrets({f"x-{name}-y": "hunter2"}) == {"hunter2"}
+    assert health_endpoints.secrets({f"x-{name}-y": "hunter2"}) == {"hunter2"}
 
 
 @given(

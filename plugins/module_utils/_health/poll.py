@@ -15,8 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ._http import json_shape
-from ._http.client import Clock, Deadline, HttpError, Request, Response
+from .._http import json_shape
+from .._http.client import Clock, Deadline, HttpError, Request, Response
 
 DAY = 86400
 Ask = Callable[[Request], Response]

@@ -14,8 +14,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ._health import Endpoint, Policy, Wanted
-from ._http.client import ArgumentError, Request, Tls, Url
+from .._http.client import ArgumentError, Request, Tls, Url
+from .poll import Endpoint, Policy, Wanted
 
 Params = Mapping[str, Any]
 _LEAST = {"attempts": 1, "successes": 1, "concurrency": 1, "interval": 0}

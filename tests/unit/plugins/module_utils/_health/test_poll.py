@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.evenkeel.flask.plugins.module_utils import _health
-from ansible_collections.evenkeel.flask.plugins.module_utils._health import (
+from ansible_collections.evenkeel.flask.plugins.module_utils._health import poll
+from ansible_collections.evenkeel.flask.plugins.module_utils._health.poll import (
     DAY,
     Endpoint,
     Policy,
@@ -48,7 +48,7 @@ def response(
     ],
 )
 def test_what_was_wanted_is_healthy(answer, wanted):
-    assert _health.judge(answer, wanted, now=0) is None
+    assert poll.judge(answer, wanted, now=0) is None
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_what_was_wanted_is_healthy(answer, wanted):
     ],
 )
 def test_the_reason_says_what_was_wanted_and_what_came(answer, wanted, reason):
-    assert _health.judge(answer, wanted, now=0) == reason
+    assert poll.judge(answer, wanted, now=0) == reason
 
 
 class World:
@@ -120,7 +120,7 @@ def check(script, deadline=None, **policy):
     world = World(script)
     limit = Deadline(deadline, world.clock) if deadline else None
     endpoint = Endpoint("health", Request(URL), Wanted())
-    result = _health.check(endpoint, Policy(**policy), world.ask, world.sleep, limit)
+    result = poll.check(endpoint, Policy(**policy), world.ask, world.sleep, limit)
     return result, world
 
 
@@ -171,12 +171,12 @@ def test_a_query_is_not_in_the_result():
 def test_results_come_in_the_order_of_the_endpoints():
     world = World("+++++")
     endpoints = [Endpoint(str(n), Request(URL), Wanted()) for n in range(5)]
-    results = _health.check_all(endpoints, Policy(), world.ask, 3, None, world.sleep)
+    results = poll.check_all(endpoints, Policy(), world.ask, 3, None, world.sleep)
     assert [result.name for result in results] == list("01234")
 
 
 def test_the_message_names_what_is_not_healthy():
     good, _rest = check("+")
     bad, _rest = check("x")
-    assert _health.message([good]) == "All endpoints are healthy (1)."
-    assert _health.message([good, bad]) == "1 of 2 endpoints are not healthy: health: refused."
+    assert poll.message([good]) == "All endpoints are healthy (1)."
+    assert poll.message([good, bad]) == "1 of 2 endpoints are not healthy: health: refused."
