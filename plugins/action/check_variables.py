@@ -13,7 +13,7 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
-from ..module_utils._gate import CHECKS_SPEC
+from ..module_utils._gate.verdict import CHECKS_SPEC
 from ..plugin_utils import _variables
 
 ROLES_FOLDER = os.path.normpath(os.path.join(os.path.dirname(__file__), "..", "..", "roles"))

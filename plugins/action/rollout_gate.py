@@ -16,9 +16,8 @@ from ansible.module_utils.common.parameters import remove_values
 from ansible.plugins.action import ActionBase
 from ansible.utils.vars import merge_hash
 
-from ..module_utils import _gate
-from ..module_utils._checks import suite
-from ..module_utils._checks.trial import Finding, Skipped
+from ..module_utils._gate import suite, verdict
+from ..module_utils._gate.check import Finding, Skipped
 from ..module_utils._health import endpoints
 from ..module_utils._printable import printable, printable_all
 from ..modules.rollout_gate import ARGUMENT_SPEC
@@ -40,12 +39,12 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         wrap_async = self._task.async_val and not self._connection.has_native_async
         said = printable_all(self._execute_module(task_vars=task_vars, wrap_async=wrap_async))
         result = merge_hash(result, said)
-        results = [_gate.Result(**row) for row in said.get("results", [])]
+        results = [verdict.Result(**row) for row in said.get("results", [])]
         others = [one for one in results if one.name != suite.NAME]
         if not any(one.name == suite.NAME and one.outcome == "inconclusive" for one in results):
             return result
         own = self._run_suite(others, task_vars or {})
-        told = printable_all(_gate.told([*others, own]))
+        told = printable_all(verdict.told([*others, own]))
         told["elapsed"] = round(said.get("elapsed", 0) + own.elapsed_ms / 1000, 2)
         for word in ("failed", "exception"):
             result.pop(word, None)
@@ -55,22 +54,22 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         return result
 
     def _run_suite(
-        self, others: Sequence[_gate.Result], variables: Mapping[str, Any]
-    ) -> _gate.Result:
+        self, others: Sequence[verdict.Result], variables: Mapping[str, Any]
+    ) -> verdict.Result:
         valid = ArgumentSpecValidator(ARGUMENT_SPEC).validate(self._task.args)
         params = valid.validated_parameters
         secrets = {
             *valid._no_log_values,
             *endpoints.secrets(params["headers"]),
-            *_gate.secret_headers(params["checks"], endpoints.secrets),
+            *verdict.secret_headers(params["checks"], endpoints.secrets),
         }
 
         def judged() -> Finding:
-            if _gate.against(others):
+            if verdict.against(others):
                 raise Skipped("the checks before it did not pass")
             return self._judged(params, variables, secrets)
 
-        own = _gate.result_of(suite.NAME, suite.TITLE, judged)
+        own = verdict.result_of(suite.NAME, suite.TITLE, judged)
         reason, *warnings = remove_values([own.reason, *own.warnings], secrets)
         return replace(own, reason=reason, warnings=warnings)
 

@@ -237,8 +237,9 @@ msg:
 from collections.abc import Mapping
 from typing import Any
 
-from ..module_utils import _gate, _guards, _release, _slots, _stage, _timing
-from ..module_utils._checks.trial import Site, Trial
+from ..module_utils import _guards, _release, _slots, _stage, _timing
+from ..module_utils._gate import verdict
+from ..module_utils._gate.check import Site, Trial
 from ..module_utils._health import endpoints
 from ..module_utils._http import client
 from ..module_utils._module import AnsibleModule
@@ -254,7 +255,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "health_path": {"type": "str", "default": "/health"},
     "headers": {"type": "dict"},
     "max_slowdown": {"type": "float", "default": 1.25},
-    "checks": {"type": "dict", "apply_defaults": True, "options": _gate.CHECKS_SPEC},
+    "checks": {"type": "dict", "apply_defaults": True, "options": verdict.CHECKS_SPEC},
     "timeout": {"type": "float", "default": 10},
     "deadline": {"type": "float", "default": 120},
 }
@@ -304,16 +305,16 @@ def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params = module.params
     module.no_log_values |= endpoints.secrets(params["headers"])
-    module.no_log_values |= _gate.secret_headers(params["checks"], endpoints.secrets)
+    module.no_log_values |= verdict.secret_headers(params["checks"], endpoints.secrets)
     timing = _timing.Timing()
     try:
-        results = _gate.run(trial(params, not module.check_mode), params["checks"])
+        results = verdict.run(trial(params, not module.check_mode), params["checks"])
         if params["name"]:
             layout = _release.Layout(params["name"], params["root"])
-            results = _gate.with_warnings(results, schedulers(layout))
+            results = verdict.with_warnings(results, schedulers(layout))
     except client.ArgumentError as error:
         module.fail_json(msg=str(error))
-    told = {**_gate.told(results), **timing.told()}
+    told = {**verdict.told(results), **timing.told()}
     if told["verdict"] != "passed":
         module.fail_json(**told)
     module.exit_json(changed=False, **told)

@@ -19,7 +19,7 @@ from typing import Any
 from xml.parsers import expat
 
 from ..module_utils._artifact import venv
-from ..module_utils._checks.trial import Failed, Finding, Inconclusive
+from ..module_utils._gate.check import Failed, Finding, Inconclusive
 
 SUITES = ("testsuites", "testsuite")
 SHOWN_NAMES = 5

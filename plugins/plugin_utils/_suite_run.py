@@ -27,7 +27,7 @@ from typing import IO, Any, cast
 from ..module_utils import _build, _requirements
 from ..module_utils._artifact import archive
 from ..module_utils._artifact import venv as artifact_venv
-from ..module_utils._checks.trial import Failed, Inconclusive
+from ..module_utils._gate.check import Failed, Inconclusive
 from ..module_utils._health import endpoints
 from ..module_utils._http import client as http
 from ._suite import Run

@@ -20,8 +20,8 @@ from urllib.parse import urlsplit
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.yaml import yaml_load
 
-from ..module_utils._checks import suite as suite_check
-from ..module_utils._gate import CHECKS_SPEC
+from ..module_utils._gate import suite as suite_check
+from ..module_utils._gate.verdict import CHECKS_SPEC
 from ..module_utils._http.client import ArgumentError
 from ..module_utils._migration_rules import IGNORE, REFUSE, RULES, WARN
 from ..module_utils._profile import MOST_CONCURRENCY

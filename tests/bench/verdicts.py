@@ -26,13 +26,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import page
-from ansible_collections.evenkeel.flask.plugins.module_utils._checks import response_times
-from ansible_collections.evenkeel.flask.plugins.module_utils._checks.trial import (
+from ansible_collections.evenkeel.flask.plugins.module_utils._gate.check import (
     Failed,
     Inconclusive,
     Site,
     Trial,
 )
+from ansible_collections.evenkeel.flask.plugins.module_utils._gate.checks import response_times
 from ansible_collections.evenkeel.flask.plugins.module_utils._http.client import Deadline, Url
 from ansible_collections.evenkeel.flask.plugins.module_utils._statistics import percentile
 

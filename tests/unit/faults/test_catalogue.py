@@ -9,14 +9,14 @@ import re
 from collections import Counter
 
 import pytest
-from ansible_collections.evenkeel.flask.plugins.module_utils import _gate
+from ansible_collections.evenkeel.flask.plugins.module_utils._gate import verdict
 from ansible_collections.evenkeel.flask.tests.apps import materialize
 from ansible_collections.evenkeel.flask.tests.faults import catalogue
 
 FAULTS = catalogue.FAULTS
 STEPS = {"preflight", "build", "stage", "migrate", "start", "bake", "drain"}
 # What the team's own tests find is in molecule/rollout.
-CHECKS = set(_gate.CHECKS) - {"suite"}
+CHECKS = set(verdict.CHECKS) - {"suite"}
 
 
 def test_each_patch_is_in_the_catalogue_and_each_other_fault_says_what_it_is():

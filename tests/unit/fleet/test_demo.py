@@ -6,18 +6,18 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.evenkeel.flask.plugins.module_utils import _gate
+from ansible_collections.evenkeel.flask.plugins.module_utils._gate import verdict as gate
 from demo import Stage
 
 
 def verdict(outcome, reason):
     """The lines of the gate, as the progress of a rollout shows them."""
     results = [
-        _gate.Result("health", "Health Endpoint", "passed", "200", warnings=["slow"]),
-        _gate.Result("main_page", "Main Page Loading", outcome, reason),
-        _gate.Result("upload", "File Upload", "skipped", "switched off"),
+        gate.Result("health", "Health Endpoint", "passed", "200", warnings=["slow"]),
+        gate.Result("main_page", "Main Page Loading", outcome, reason),
+        gate.Result("upload", "File Upload", "skipped", "switched off"),
     ]
-    return [f"       {line}" for line in _gate.summary(results)]
+    return [f"       {line}" for line in gate.summary(results)]
 
 
 READY = verdict("passed", "200")

@@ -16,7 +16,8 @@ from ansible_collections.evenkeel.flask.plugins.filter import (
     optimizations_table,
     status_table,
 )
-from ansible_collections.evenkeel.flask.plugins.module_utils import _gate, _module
+from ansible_collections.evenkeel.flask.plugins.module_utils import _module
+from ansible_collections.evenkeel.flask.plugins.module_utils._gate import verdict as gate
 from ansible_collections.evenkeel.flask.plugins.module_utils._printable import (
     columns,
     cut,
@@ -222,7 +223,7 @@ def test_no_report_holds_anything_that_is_obeyed(text):
 @given(ANY)
 @example(EVIL)
 def test_the_message_of_the_gate_is_one_that_can_be_shown(text):
-    told = _gate.told([_gate.Result("main_page", text, "failed", text, 1.0)])
+    told = gate.told([gate.Result("main_page", text, "failed", text, 1.0)])
     assert is_safe(str(printable_all(told)["msg"]))
 
 

@@ -11,8 +11,8 @@ from types import SimpleNamespace
 import pytest
 from ansible.parsing.dataloader import DataLoader
 from ansible_collections.evenkeel.flask.plugins.action import rollout_gate
-from ansible_collections.evenkeel.flask.plugins.module_utils import _gate
-from ansible_collections.evenkeel.flask.plugins.module_utils._gate import Result
+from ansible_collections.evenkeel.flask.plugins.module_utils._gate import verdict
+from ansible_collections.evenkeel.flask.plugins.module_utils._gate.verdict import Result
 
 LEFT_OPEN = Result("suite", "Team's Own Tests", "inconclusive", "nobody did", 0.1)
 GOOD = [
@@ -25,7 +25,7 @@ RED = '<testsuite><testcase name="a"/><testcase name="b"><failure message="no s3
 
 def module_says(results):
     """As the module exits, after a verdict."""
-    told = _gate.told(results)
+    told = verdict.told(results)
     return {
         **told,
         "changed": False,
@@ -175,5 +175,5 @@ def test_secrets_of_the_task_are_masked_in_what_the_tests_say(gate):
 
 def test_the_team_s_own_tests_count_in_the_time_that_the_gate_took(gate, monkeypatch):
     own = Result("suite", "Team's Own Tests", "passed", "all", 3500.0)
-    monkeypatch.setattr(_gate, "result_of", lambda *_args: own)
+    monkeypatch.setattr(verdict, "result_of", lambda *_args: own)
     assert gate({"junit": "green.xml"})["elapsed"] == 5.5

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.evenkeel.flask.plugins.module_utils._checks.trial import (
+from ansible_collections.evenkeel.flask.plugins.module_utils._gate.check import (
     Failed,
     Finding,
     Inconclusive,

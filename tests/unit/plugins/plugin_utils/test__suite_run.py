@@ -18,7 +18,7 @@ from types import SimpleNamespace
 
 import pytest
 from ansible_collections.evenkeel.flask.plugins.module_utils._artifact import archive
-from ansible_collections.evenkeel.flask.plugins.module_utils._checks.trial import (
+from ansible_collections.evenkeel.flask.plugins.module_utils._gate.check import (
     Failed,
     Inconclusive,
     Ruling,

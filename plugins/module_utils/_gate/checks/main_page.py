@@ -13,11 +13,11 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from .._health.poll import Wanted
-from .._http.client import ArgumentError, HttpError, Response, Url
-from .leaks import leak
-from .markup import Page
-from .trial import Failed, Finding, Inconclusive, Settings, Site, Trial, demand
+from ..._health.poll import Wanted
+from ..._http.client import ArgumentError, HttpError, Response, Url
+from ..check import Failed, Finding, Inconclusive, Settings, Site, Trial, demand
+from ..disclosure import leak
+from ..html import Page
 
 TITLE = "Main Page Loading"
 SPEC: dict[str, Any] = {

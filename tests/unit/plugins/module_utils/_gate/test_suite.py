@@ -8,8 +8,8 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
-from ansible_collections.evenkeel.flask.plugins.module_utils._checks import suite
-from ansible_collections.evenkeel.flask.plugins.module_utils._checks.trial import (
+from ansible_collections.evenkeel.flask.plugins.module_utils._gate import suite
+from ansible_collections.evenkeel.flask.plugins.module_utils._gate.check import (
     Inconclusive,
     Skipped,
 )

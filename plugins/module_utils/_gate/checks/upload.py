@@ -11,10 +11,10 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-from .._health.poll import Wanted
-from .._http import json_shape
-from .._http.client import ArgumentError, HttpError, Response, Url
-from .trial import Failed, Finding, Settings, Site, Skipped, Trial, demand
+from ..._health.poll import Wanted
+from ..._http import json_shape
+from ..._http.client import ArgumentError, HttpError, Response, Url
+from ..check import Failed, Finding, Settings, Site, Skipped, Trial, demand
 
 TITLE = "File Upload"
 SPEC: dict[str, Any] = {

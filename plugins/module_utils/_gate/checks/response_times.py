@@ -11,9 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from .. import _statistics
-from .._http.client import Deadline, HttpError
-from .trial import Failed, Finding, Inconclusive, Settings, Site, Trial
+from ... import _statistics
+from ..._http.client import Deadline, HttpError
+from ..check import Failed, Finding, Inconclusive, Settings, Site, Trial
 
 TITLE = "Response Times"
 SPEC: dict[str, Any] = {

@@ -14,19 +14,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
-from ._checks import (
-    api,
-    concurrency,
-    errors,
-    health,
-    main_page,
-    response_times,
-    session,
-    suite,
-    upload,
-)
-from ._checks.trial import Failed, Finding, Inconclusive, Ruling, Settings, Trial
-from ._http.client import Clock, HttpError
+from .._http.client import Clock, HttpError
+from . import suite
+from .check import Failed, Finding, Inconclusive, Ruling, Settings, Trial
+from .checks import api, concurrency, errors, health, main_page, response_times, session, upload
 
 
 class Check(Protocol):

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .._http.client import ArgumentError
-from .trial import Finding, Inconclusive, Settings, Skipped, Trial
+from .check import Finding, Inconclusive, Settings, Skipped, Trial
 
 NAME = "suite"
 TITLE = "Team's Own Tests"

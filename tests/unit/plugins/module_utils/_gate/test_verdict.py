@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 
 import pytest
-from ansible_collections.evenkeel.flask.plugins.module_utils import _gate
-from ansible_collections.evenkeel.flask.plugins.module_utils._checks.trial import Site, Trial
-from ansible_collections.evenkeel.flask.plugins.module_utils._gate import Result
+from ansible_collections.evenkeel.flask.plugins.module_utils._gate import verdict as gate_verdict
+from ansible_collections.evenkeel.flask.plugins.module_utils._gate.check import Site, Trial
+from ansible_collections.evenkeel.flask.plugins.module_utils._gate.verdict import Result
 from ansible_collections.evenkeel.flask.plugins.module_utils._http.client import Deadline, Url
 from ansible_collections.evenkeel.flask.tests.unit.plugins.loopback import serving, silent
 from ansible_collections.evenkeel.flask.tests.unit.plugins.shop import LIMIT, Shop
@@ -50,17 +50,17 @@ FULL = {
 }
 
 # The team's own tests are run from the controller.
-ON_HOST = set(_gate.CHECKS) - {"suite"}
+ON_HOST = set(gate_verdict.CHECKS) - {"suite"}
 QUICK = {**FULL, "response_times": {"enabled": False}}
 
 
 def gate(shop, live=None, checks=None, deadline=60, timeout=5, **more):
     limit = Deadline(deadline)
-    settings = with_defaults(_gate.CHECKS_SPEC, FULL if checks is None else checks)
+    settings = with_defaults(gate_verdict.CHECKS_SPEC, FULL if checks is None else checks)
     with serving(shop) as server, serving(live or Shop()) as other:
         candidate = Site(Url.parse(server.url), limit, timeout=timeout)
         beside = Site(Url.parse(other.url), limit, timeout=timeout) if live else None
-        return _gate.run(Trial(candidate, beside, **more), settings)
+        return gate_verdict.run(Trial(candidate, beside, **more), settings)
 
 
 def outcomes(results, outcome):
@@ -70,14 +70,14 @@ def outcomes(results, outcome):
 def test_a_sound_shop_passes_all_eight():
     shop = Shop()
     results = gate(shop)
-    assert outcomes(results, "passed") == ON_HOST, _gate.message(results)
-    assert _gate.verdict(results) == "passed"
+    assert outcomes(results, "passed") == ON_HOST, gate_verdict.message(results)
+    assert gate_verdict.verdict(results) == "passed"
     assert shop.files == {}
 
 
 def test_a_session_of_the_live_release_survives_the_switch():
     results = gate(Shop(), live=Shop(), checks=QUICK)
-    assert _gate.verdict(results) == "passed"
+    assert gate_verdict.verdict(results) == "passed"
     assert "survives the switch" in next(r.reason for r in results if r.name == "session")
 
 
@@ -89,7 +89,7 @@ def test_a_session_that_the_candidate_does_not_know_fails_it():
 
 def test_a_live_release_that_lets_nobody_log_in_does_not_stop_the_one_that_mends_it():
     results = gate(Shop(), live=Shop("login"), checks=QUICK)
-    assert _gate.verdict(results) == "passed"
+    assert gate_verdict.verdict(results) == "passed"
     assert [text for result in results for text in result.warnings] == [
         "whether a session survives the switch is not known: login at the live release: 500, "
         "wanted 200 or 302 or 303"
@@ -166,14 +166,16 @@ def test_a_fault_is_caught_by_its_check_and_by_no_other(fault, check, reason):
     said = next(r.reason for r in results if r.name == check)
     # Several read at once, and any of them may meet the worker.
     assert re.sub(r"^read \d+", "read N", said) == reason
-    assert _gate.verdict(results) == "failed"
+    assert gate_verdict.verdict(results) == "failed"
 
 
 def test_a_page_that_is_not_compressed_any_more_fails():
     results = gate(Shop("not compressed"), live=Shop(), checks=QUICK)
     assert outcomes(results, "failed") == {"main_page"}
     assert (
-        _gate.verdict(gate(Shop("not compressed"), live=Shop("not compressed"), checks=QUICK))
+        gate_verdict.verdict(
+            gate(Shop("not compressed"), live=Shop("not compressed"), checks=QUICK)
+        )
         == "passed"
     )
 
@@ -184,7 +186,7 @@ def test_a_cookie_that_lost_what_protects_it_fails():
     assert [(r.name, r.reason) for r in results if r.outcome == "failed"] == [
         ("session", "cookie session is without samesite, which the live release's has")
     ]
-    assert _gate.verdict(gate(Shop(), live=Shop("samesite"), checks=checks)) == "passed"
+    assert gate_verdict.verdict(gate(Shop(), live=Shop("samesite"), checks=checks)) == "passed"
 
 
 @pytest.mark.parametrize(
@@ -204,7 +206,7 @@ def test_a_cookie_that_lost_what_protects_it_fails():
 )
 def test_what_does_not_stop_a_release_is_a_warning(fault, warning):
     results = gate(Shop(fault))
-    assert _gate.verdict(results) == "passed"
+    assert gate_verdict.verdict(results) == "passed"
     assert [text for result in results for text in result.warnings] == [warning]
 
 
@@ -214,9 +216,11 @@ def test_the_release_of_another_app_on_the_port_is_refused():
         "health": "release 3-c answers instead of 2-b; another app has this port of nginx (flask_app_port, "
         "nginx_candidate_port)"
     }
-    assert _gate.verdict(gate(Shop("other release"), checks=QUICK, release="3-c")) == "passed"
+    assert (
+        gate_verdict.verdict(gate(Shop("other release"), checks=QUICK, release="3-c")) == "passed"
+    )
     # An answer that names none proves nothing.
-    assert _gate.verdict(gate(Shop(), checks=QUICK, release="2-b")) == "passed"
+    assert gate_verdict.verdict(gate(Shop(), checks=QUICK, release="2-b")) == "passed"
 
 
 def test_nothing_is_written_where_nothing_is_named():
@@ -234,9 +238,9 @@ def test_nothing_is_written_in_check_mode():
 
 
 def test_a_check_that_is_switched_off_is_skipped():
-    results = gate(Shop(), checks={name: {"enabled": False} for name in _gate.CHECKS})
-    assert outcomes(results, "skipped") == set(_gate.CHECKS)
-    assert _gate.verdict(results) == "inconclusive"
+    results = gate(Shop(), checks={name: {"enabled": False} for name in gate_verdict.CHECKS})
+    assert outcomes(results, "skipped") == set(gate_verdict.CHECKS)
+    assert gate_verdict.verdict(results) == "inconclusive"
 
 
 def test_answers_that_are_mixed_up_are_noticed():
@@ -248,7 +252,7 @@ def test_answers_that_are_mixed_up_are_noticed():
 
     results = gate(MixedUp(), checks={**FULL, "response_times": {"enabled": False}})
     assert outcomes(results, "failed") == {"concurrency"}
-    assert "belongs to another request" in _gate.message(results)
+    assert "belongs to another request" in gate_verdict.message(results)
 
 
 def test_ten_at_once_are_really_at_once():
@@ -267,7 +271,7 @@ def test_ten_at_once_are_really_at_once():
 def test_what_the_gate_had_no_time_for_is_inconclusive():
     results = gate(silent, deadline=0.3)
     assert outcomes(results, "inconclusive") == ON_HOST
-    assert _gate.verdict(results) == "inconclusive"
+    assert gate_verdict.verdict(results) == "inconclusive"
 
 
 def test_a_candidate_that_is_silent_fails():
@@ -294,11 +298,11 @@ def results_of(**outcome):
     ],
 )
 def test_the_verdict_is_never_a_guess(results, verdict, rate):
-    assert (_gate.verdict(results), _gate.pass_rate(results)) == (verdict, rate)
+    assert (gate_verdict.verdict(results), gate_verdict.pass_rate(results)) == (verdict, rate)
 
 
 def test_the_summary_reads_as_people_know_it():
-    assert _gate.summary(results_of(a="passed", b="failed", c="skipped")) == [
+    assert gate_verdict.summary(results_of(a="passed", b="failed", c="skipped")) == [
         "PASS A: why a",
         "FAIL B: why b",
         "SKIP C: why c",
@@ -311,7 +315,10 @@ def test_the_summary_reads_as_people_know_it():
 
 
 def test_the_message_names_what_stands_against_the_candidate():
-    assert _gate.message(results_of(a="passed", b="failed")) == (
+    assert gate_verdict.message(results_of(a="passed", b="failed")) == (
         "The candidate is not ready: B failed (why b)."
     )
-    assert _gate.message(results_of(a="skipped")) == "The candidate is not ready: no check was run."
+    assert (
+        gate_verdict.message(results_of(a="skipped"))
+        == "The candidate is not ready: no check was run."
+    )

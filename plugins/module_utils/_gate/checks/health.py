@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .._health.poll import Wanted
-from .trial import Failed, Finding, Settings, Trial, demand
+from ..._health.poll import Wanted
+from ..check import Failed, Finding, Settings, Trial, demand
 
 TITLE = "Health Check Endpoint"
 SPEC: dict[str, Any] = {

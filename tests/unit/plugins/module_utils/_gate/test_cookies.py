@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.evenkeel.flask.plugins.module_utils._checks.cookies import Cookie, Jar
+from ansible_collections.evenkeel.flask.plugins.module_utils._gate.cookies import Cookie, Jar
 
 
 def test_a_cookie_is_read_with_its_attributes():

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from .._health.poll import Wanted
-from .._http.client import HttpError
-from .leaks import leak
-from .trial import SAFE_METHODS, Failed, Finding, Settings, Trial, demand
+from ..._health.poll import Wanted
+from ..._http.client import HttpError
+from ..check import SAFE_METHODS, Failed, Finding, Settings, Trial, demand
+from ..disclosure import leak
 
 TITLE = "Error Handling"
 SPEC: dict[str, Any] = {

@@ -12,11 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import urlencode
 
-from .._health.poll import Wanted, judge
-from .._http.client import HttpError, Response
-from .cookies import Cookie, Jar
-from .markup import Page
-from .trial import Failed, Finding, Settings, Site, Skipped, Trial, demand
+from ..._health.poll import Wanted, judge
+from ..._http.client import HttpError, Response
+from ..check import Failed, Finding, Settings, Site, Skipped, Trial, demand
+from ..cookies import Cookie, Jar
+from ..html import Page
 
 TITLE = "Session Management"
 SPEC: dict[str, Any] = {

@@ -10,12 +10,12 @@ import itertools
 import random
 
 import pytest
-from ansible_collections.evenkeel.flask.plugins.module_utils._checks import response_times
-from ansible_collections.evenkeel.flask.plugins.module_utils._checks.trial import (
+from ansible_collections.evenkeel.flask.plugins.module_utils._gate.check import (
     Failed,
     Inconclusive,
     Trial,
 )
+from ansible_collections.evenkeel.flask.plugins.module_utils._gate.checks import response_times
 from ansible_collections.evenkeel.flask.plugins.module_utils._http.client import (
     Deadline,
     Headers,

@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.evenkeel.flask.plugins.module_utils._checks import session
-from ansible_collections.evenkeel.flask.plugins.module_utils._checks.cookies import Cookie
+from ansible_collections.evenkeel.flask.plugins.module_utils._gate.checks import session
+from ansible_collections.evenkeel.flask.plugins.module_utils._gate.cookies import Cookie
 
 
 @pytest.mark.parametrize(

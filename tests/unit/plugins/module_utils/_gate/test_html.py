@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.evenkeel.flask.plugins.module_utils._checks.markup import Page
+from ansible_collections.evenkeel.flask.plugins.module_utils._gate.html import Page
 from hypothesis import example, given
 from hypothesis import strategies as st
 
