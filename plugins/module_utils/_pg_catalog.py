@@ -16,7 +16,7 @@ from typing import Any
 
 from . import _sql
 from ._migration_rules import Catalog, Column, Table
-from ._preflight import Doubt, Problem
+from ._preflight.host import Doubt, Problem
 from ._services import postgres
 
 # A question must not wait for what the migration would wait for. LOCAL, for a pooler gives the

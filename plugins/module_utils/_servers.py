@@ -14,7 +14,8 @@ import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from . import _preflight, _waits
+from . import _waits
+from ._preflight import host as preflight
 from ._services import postgres
 from ._system import procfs
 
@@ -54,11 +55,11 @@ def _place(url: str) -> Address | None:
         if postgres.speaks(url):
             target = postgres.Target.parse(url)
             return None if target.local else (target.host, target.port)
-        parts, query = _preflight.split(url)
-    except _preflight.Problem:
+        parts, query = preflight.split(url)
+    except preflight.Problem:
         return None
     kind = parts.scheme.partition("+")[0]
-    known = {**_preflight.DATABASE_PORTS, "redis": REDIS_PORT, "rediss": REDIS_PORT}
+    known = {**preflight.DATABASE_PORTS, "redis": REDIS_PORT, "rediss": REDIS_PORT}
     host, port = parts.hostname or query.get("host"), parts.port or known.get(kind)
     return (host, port) if kind in known and host and port else None
 

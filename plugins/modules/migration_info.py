@@ -133,7 +133,7 @@ from collections.abc import Sequence
 from ..module_utils import _alembic, _migration_rules, _migrations, _pg_catalog, _release, _stage
 from ..module_utils._artifact.archive import ArchiveError
 from ..module_utils._module import AnsibleModule
-from ..module_utils._preflight import Doubt, Problem
+from ..module_utils._preflight.host import Doubt, Problem
 from ..module_utils._services import postgres
 
 ASK_SECONDS = 5

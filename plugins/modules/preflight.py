@@ -255,9 +255,10 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from ..module_utils import _lock, _lock_timeout, _preflight
+from ..module_utils import _lock, _lock_timeout
 from ..module_utils._front import config
 from ..module_utils._module import AnsibleModule
+from ..module_utils._preflight import host
 from ..module_utils._services import postgres
 from ..module_utils._services import redis as services_redis
 
@@ -300,34 +301,34 @@ ARGUMENT_SPEC: dict[str, Any] = {
 }
 
 
-def look_at_host(params: Mapping[str, Any], report: _preflight.Report) -> None:
+def look_at_host(params: Mapping[str, Any], report: host.Report) -> None:
     facts = report.facts
     with report.about("flask_app_python"):
-        found = _preflight.describe_python(params["python"])
-        facts["target"] = {key: found[key] for key in _preflight.TARGET}
-        _preflight.judge_python(found, params["min_python"], params["python"])
+        found = host.describe_python(params["python"])
+        facts["target"] = {key: found[key] for key in host.TARGET}
+        host.judge_python(found, params["min_python"], params["python"])
     if params["user"]:
         with report.about("flask_app_user"):
-            _preflight.judge_user(params["user"], _preflight.user_id(params["user"]))
+            host.judge_user(params["user"], host.user_id(params["user"]))
     with report.about("rollout_min_free_mb"):
-        facts["free_mb"] = _preflight.free_mb(params["path"])
-        _preflight.judge_disk(params["path"], facts["free_mb"], params["min_free_mb"])
+        facts["free_mb"] = host.free_mb(params["path"])
+        host.judge_disk(params["path"], facts["free_mb"], params["min_free_mb"])
     if params["controller_time"] is not None:
         with report.about("clock"):
             skew = facts["clock_skew_seconds"] = round(time.time() - params["controller_time"], 1)
-            _preflight.judge_clock(skew, params["max_clock_skew"])
+            host.judge_clock(skew, params["max_clock_skew"])
     look_at_ports(params, report)
 
 
-def look_at_ports(params: Mapping[str, Any], report: _preflight.Report) -> None:
+def look_at_ports(params: Mapping[str, Any], report: host.Report) -> None:
     ports: dict[str, int] = {}
     for variable, value in params["ports"].items():
         with report.about(variable):
-            ports[variable] = _preflight.port_number(value)
-    holders = _preflight.holders(ports.values())
+            ports[variable] = host.port_number(value)
+    holders = host.holders(ports.values())
     for variable, port in ports.items():
         with report.about(variable):
-            _preflight.judge_port(port, holders.get(port, []), params["port_owners"])
+            host.judge_port(port, holders.get(port, []), params["port_owners"])
     own = f"/etc/nginx/conf.d/{params['name']}.conf"
     disk = config.Disk()
     listens = {
@@ -339,7 +340,7 @@ def look_at_ports(params: Mapping[str, Any], report: _preflight.Report) -> None:
     servers = disk.config().servers
     running = [
         config.Listen(address, port, port)
-        for port, address in _preflight.addresses(
+        for port, address in host.addresses(
             port
             for port in ports.values()
             if any(holder.startswith("nginx ") for holder in holders.get(port, []))
@@ -347,10 +348,10 @@ def look_at_ports(params: Mapping[str, Any], report: _preflight.Report) -> None:
     ]
     for variable, wanted in listens.items():
         with report.about(variable):
-            _preflight.judge_listens(wanted, servers, running, own, params["default_site"])
+            host.judge_listens(wanted, servers, running, own, params["default_site"])
 
 
-def prove_services(params: Mapping[str, Any], report: _preflight.Report) -> None:
+def prove_services(params: Mapping[str, Any], report: host.Report) -> None:
     facts, timeout = report.facts, params["timeout"]
     if params["redis_url"]:
         prefix = params["redis_key_prefix"]
@@ -365,13 +366,13 @@ def prove_services(params: Mapping[str, Any], report: _preflight.Report) -> None
         return
     with report.about("flask_app_database_url"):
         if not postgres.speaks(params["database_url"]):
-            return _preflight.reach(params["database_url"], timeout)
+            return host.reach(params["database_url"], timeout)
         server = postgres.prove(params["database_url"], timeout)
         facts["database_version"] = server.version
         facts["database_max_connections"] = server.max_connections
         if params["connections"]:
             with report.about("gunicorn_workers"):
-                _preflight.judge_budget(budgets(params["connections"]), *server.allowed())
+                host.judge_budget(budgets(params["connections"]), *server.allowed())
         if params["lock_timeout"] > 0:
             with report.about("flask_app_migrate_lock_timeout"):
                 facts["lock_timeout_applies"] = False
@@ -379,11 +380,11 @@ def prove_services(params: Mapping[str, Any], report: _preflight.Report) -> None
                 facts["lock_timeout_applies"] = True
 
 
-def budgets(connections: Mapping[str, Any]) -> list[_preflight.Budget]:
+def budgets(connections: Mapping[str, Any]) -> list[host.Budget]:
     """What each part of the fleet may ask of the database."""
     own = {name: connections[name] for name in FIGURES}
     fleet = connections["fleet"] or [own] * connections["hosts"]
-    return _preflight.shares(fleet, connections["slots"])
+    return host.shares(fleet, connections["slots"])
 
 
 def try_lock_timeout(url: str, timeout: float, seconds: int) -> None:
@@ -393,19 +394,19 @@ def try_lock_timeout(url: str, timeout: float, seconds: int) -> None:
     """
     driver = url.partition(":")[0].partition("+")[2]
     if driver in _lock_timeout.DEAF_DRIVERS:
-        raise _preflight.Doubt(
+        raise host.Doubt(
             f"the driver {driver} does not read PGOPTIONS, so a migration waits for a lock without limit, and "
             "users wait behind it; use psycopg for migrations, or have the app set lock_timeout itself."
         )
     try:
         applied = postgres.lock_timeout_ms(url, timeout, _lock_timeout.options(seconds) or "")
     except postgres.Refused as error:
-        raise _preflight.Doubt(
+        raise host.Doubt(
             f"the server does not take PGOPTIONS ({error.said}), so migrations run without a lock timeout; have "
             "the pooler ignore it (ignore_startup_parameters = options), or migrate past the pooler."
         ) from error
     if applied == 0:
-        raise _preflight.Doubt(
+        raise host.Doubt(
             "the server ignores PGOPTIONS, as poolers may, so a migration waits for a lock without limit; "
             "migrate past the pooler, or set lock_timeout for the database's user."
         )
@@ -413,7 +414,7 @@ def try_lock_timeout(url: str, timeout: float, seconds: int) -> None:
 
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
-    report = _preflight.Report()
+    report = host.Report()
     if module.params["lock_seconds"] is not None:
         path, seconds = _lock.path(module.params["name"]), module.params["lock_seconds"]
         try:

@@ -206,8 +206,9 @@ running:
 
 import os
 
-from ..module_utils import _drift, _preflight, _release, _slots, _stage
+from ..module_utils import _drift, _release, _slots, _stage
 from ..module_utils._module import AnsibleModule
+from ..module_utils._preflight import host as preflight
 
 ARGUMENT_SPEC = {
     **_release.APP_SPEC,
@@ -225,7 +226,7 @@ def present(layout: _release.Layout, user: str) -> list[str]:
         os.path.join(layout.etc, "logrotate.d", layout.name),
     ]
     found = [path for path in paths if os.path.exists(path)]
-    return found + ([f"user {user}"] if _preflight.user_id(user) is not None else [])
+    return found + ([f"user {user}"] if preflight.user_id(user) is not None else [])
 
 
 def main() -> None:

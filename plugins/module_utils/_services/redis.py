@@ -20,8 +20,8 @@ from io import BufferedRWPair
 from typing import Union
 from urllib.parse import SplitResult, unquote
 
-from .. import _preflight
-from .._preflight import Doubt, Problem
+from .._preflight import host as preflight
+from .._preflight.host import Doubt, Problem
 
 Reply = Union[bytes, int, None]
 
@@ -120,12 +120,12 @@ def prove(url: str, prefix: str, timeout: float) -> Server:
     @param prefix: what the key begins with that is written
     @raises Problem: when any of it fails
     """
-    parts, query = _preflight.split(url)
+    parts, query = preflight.split(url)
     host = unquote(parts.path) if parts.scheme == "unix" else unquote(parts.hostname or "localhost")
     port = parts.port or 6379
-    where = host if parts.scheme == "unix" else _preflight.address(host, port)
+    where = host if parts.scheme == "unix" else preflight.address(host, port)
     try:
-        with _preflight.connect(host, port, timeout) as plain:
+        with preflight.connect(host, port, timeout) as plain:
             sock = _secured(plain, host, query) if parts.scheme == "rediss" else plain
             with sock, sock.makefile("rwb") as stream:
                 redis = Connection(stream, where, prefix)
@@ -146,7 +146,7 @@ def prove(url: str, prefix: str, timeout: float) -> Server:
 
 def _secured(sock: socket.socket, host: str, query: Mapping[str, str]) -> socket.socket:
     own = query.get("ssl_certfile")
-    return _preflight.secure(
+    return preflight.secure(
         sock,
         host,
         verify=query.get("ssl_cert_reqs", "required") != "none",

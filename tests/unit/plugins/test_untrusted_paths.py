@@ -282,7 +282,7 @@ OWN = {
     "_migrations.py": "releases; what leads out is refused",
     "_front/config.py": "the configuration of nginx, root's alone",
     "_front/site.py": "the configuration and the error log of nginx, root's alone",
-    "_preflight.py": "/proc, names of processes of 15 characters",
+    "_preflight/host.py": "/proc, names of processes of 15 characters",
     "_system/procfs.py": "/proc, sizes are the kernel's",
     "_requirements.py": "the controller",
     "_sandbox.py": "units",

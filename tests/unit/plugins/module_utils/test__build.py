@@ -18,13 +18,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from ansible_collections.evenkeel.flask.plugins.module_utils import _build, _preflight
+from ansible_collections.evenkeel.flask.plugins.module_utils import _build
 from ansible_collections.evenkeel.flask.plugins.module_utils._artifact import (
     archive as artifact_archive,
 )
 from ansible_collections.evenkeel.flask.plugins.module_utils._artifact import venv as artifact_venv
 from ansible_collections.evenkeel.flask.plugins.module_utils._artifact.archive import ArchiveError
 from ansible_collections.evenkeel.flask.plugins.module_utils._build import Recipe, Target
+from ansible_collections.evenkeel.flask.plugins.module_utils._preflight import host
 from ansible_collections.evenkeel.flask.tests.unit.plugins.wheels import make_wheel
 
 ELSEWHERE = Target("3.9.2", "cp39", "x86_64", "glibc-2.31")
@@ -600,7 +601,7 @@ class TestPip:
 
 def here():
     """This Python as preflight describes it on a host."""
-    found = _preflight.describe_python(sys.executable)
+    found = host.describe_python(sys.executable)
     return Target(
         **{name: found[name] for name in ("python_version", "python_tag", "machine", "libc")}
     )

@@ -20,12 +20,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from ansible_collections.evenkeel.flask.plugins.module_utils import _build, _preflight
+from ansible_collections.evenkeel.flask.plugins.module_utils import _build
 from ansible_collections.evenkeel.flask.plugins.module_utils._artifact import (
     archive as artifact_archive,
 )
 from ansible_collections.evenkeel.flask.plugins.module_utils._artifact.archive import ArchiveError
 from ansible_collections.evenkeel.flask.plugins.module_utils._build import Recipe, Target
+from ansible_collections.evenkeel.flask.plugins.module_utils._preflight import host
 from ansible_collections.evenkeel.flask.tests.unit.plugins.wheels import make_wheel
 
 BACKEND = """\
@@ -95,7 +96,7 @@ def _shelf(tmp_path, monkeypatch):
 
 
 def here():
-    found = _preflight.describe_python(sys.executable)
+    found = host.describe_python(sys.executable)
     return Target(**{it: found[it] for it in ("python_version", "python_tag", "machine", "libc")})
 
 

@@ -10,7 +10,7 @@ import yaml
 from ansible_collections.evenkeel.flask.plugins.module_utils import _pg_catalog, _stage
 from ansible_collections.evenkeel.flask.plugins.module_utils._artifact.archive import ArchiveError
 from ansible_collections.evenkeel.flask.plugins.module_utils._migration_rules import Catalog, Table
-from ansible_collections.evenkeel.flask.plugins.module_utils._preflight import Problem
+from ansible_collections.evenkeel.flask.plugins.module_utils._preflight.host import Problem
 from ansible_collections.evenkeel.flask.plugins.modules import migration_info
 from ansible_collections.evenkeel.flask.tests.unit.plugins.run_module import run_module
 

@@ -11,7 +11,7 @@ import sys
 import pytest
 import yaml
 from ansible_collections.evenkeel.flask.plugins.module_utils import _lock
-from ansible_collections.evenkeel.flask.plugins.module_utils._preflight import Doubt, Problem
+from ansible_collections.evenkeel.flask.plugins.module_utils._preflight.host import Doubt, Problem
 from ansible_collections.evenkeel.flask.plugins.module_utils._services import (
     postgres as services_postgres,
 )

@@ -13,9 +13,9 @@ import sys
 from dataclasses import replace
 
 import pytest
-from ansible_collections.evenkeel.flask.plugins.module_utils import _preflight
 from ansible_collections.evenkeel.flask.plugins.module_utils._front import config
-from ansible_collections.evenkeel.flask.plugins.module_utils._preflight import (
+from ansible_collections.evenkeel.flask.plugins.module_utils._preflight import host as preflight
+from ansible_collections.evenkeel.flask.plugins.module_utils._preflight.host import (
     Budget,
     Doubt,
     Problem,
@@ -37,7 +37,7 @@ PROC_NET_TCP6 = """\
 
 
 def test_a_report_gathers_all_under_the_variables_to_change():
-    report = _preflight.Report()
+    report = preflight.Report()
     with report.about("a"):
         raise Problem("is wrong.")
     with report.about("b"):
@@ -68,7 +68,7 @@ def test_a_worker_holds_no_more_than_its_threads_and_its_pool(budget, wanted, po
 def test_a_budget_that_is_too_big_is_told_with_the_arithmetic(allowed, fits):
     budget = Budget(workers=5, threads=1, pool_size=20, max_overflow=40, hosts=8)
     with pytest.raises(Problem) as problem:
-        _preflight.judge_budget([budget], allowed, "max_connections")
+        preflight.judge_budget([budget], allowed, "max_connections")
     assert "5 workers x 1 connection x 8 hosts x 2 slots = 80" in str(problem.value)
     assert f"the database allows {allowed} (max_connections); {fits}" in str(problem.value)
 
@@ -78,23 +78,23 @@ def test_pools_that_could_hold_too_much_are_a_doubt():
     with pytest.raises(
         Doubt, match=r"5 workers x \(20 \+ 40\) x 8 hosts x 2 slots = 4800"
     ) as doubt:
-        _preflight.judge_budget([budget], 170, "max_connections")
+        preflight.judge_budget([budget], 170, "max_connections")
     assert "flask_app_pool_size: 2 with flask_app_pool_max_overflow: 0" in str(doubt.value)
-    _preflight.judge_budget([replace(budget, pool_size=2, max_overflow=0)], 170, "max_connections")
+    preflight.judge_budget([replace(budget, pool_size=2, max_overflow=0)], 170, "max_connections")
 
 
 def test_each_host_counts_with_its_own_figures():
     """So a fleet is refused when one host of it asks for too much, and is told which part does."""
     own = {"workers": 5, "threads": 1, "pool_size": 5, "max_overflow": 0}
-    budgets = _preflight.shares([own, {**own, "workers": 9}, own], 2)
+    budgets = preflight.shares([own, {**own, "workers": 9}, own], 2)
     assert [budget.wanted for budget in budgets] == [20, 18]
-    _preflight.judge_budget(budgets, 190, "max_connections")
+    preflight.judge_budget(budgets, 190, "max_connections")
     with pytest.raises(
         Problem,
         match=r"5 workers x 1 connection x 2 hosts x 2 slots \+ 9 workers x 1 connection x 1 host x 2 slots = 38, "
         r"and the database allows 37 \(max_connections\); lower gunicorn_workers",
     ):
-        _preflight.judge_budget(budgets, 37, "max_connections")
+        preflight.judge_budget(budgets, 37, "max_connections")
 
 
 @given(st.lists(st.tuples(st.integers(1, 20), st.integers(1, 8)), min_size=1), st.integers(1, 3))
@@ -104,20 +104,20 @@ def test_no_host_of_a_fleet_is_forgotten(hosts, slots):
         for workers, threads in hosts
     ]
     wanted = sum(workers * threads * slots for workers, threads in hosts)
-    budgets = _preflight.shares(figures, slots)
+    budgets = preflight.shares(figures, slots)
     assert sum(budget.wanted for budget in budgets) == wanted
     with pytest.raises(Problem, match=f"= {wanted}, and the database allows {wanted - 1} "):
-        _preflight.judge_budget(budgets, wanted - 1, "max_connections")
+        preflight.judge_budget(budgets, wanted - 1, "max_connections")
 
 
 def test_a_budget_that_fits_in_every_case_is_silent():
     budget = Budget(workers=1, threads=1, pool_size=1, max_overflow=0, hosts=1)
-    _preflight.judge_budget([budget], 2, "max_connections")
+    preflight.judge_budget([budget], 2, "max_connections")
 
 
 @pytest.mark.parametrize("version", ["3.9.2", "3.10.0", "3.14.0rc1", "4.0"])
 def test_a_python_that_is_new_enough_will_do(version):
-    _preflight.judge_python({"python_version": version, "lacks": []}, "3.9", "/usr/bin/python3")
+    preflight.judge_python({"python_version": version, "lacks": []}, "3.9", "/usr/bin/python3")
 
 
 @pytest.mark.parametrize(
@@ -134,11 +134,11 @@ def test_a_python_that_is_new_enough_will_do(version):
 )
 def test_a_python_that_will_not_do_is_refused(found, said):
     with pytest.raises(Problem, match=said):
-        _preflight.judge_python(found, "3.9", "/p")
+        preflight.judge_python(found, "3.9", "/p")
 
 
 def test_an_interpreter_tells_what_wheels_it_takes():
-    found = _preflight.describe_python(sys.executable)
+    found = preflight.describe_python(sys.executable)
     assert found["python_version"] == platform.python_version()
     assert found["python_tag"] == f"cp{sys.version_info[0]}{sys.version_info[1]}"
     assert found["machine"] == platform.machine()
@@ -153,54 +153,54 @@ def test_an_interpreter_that_is_none_is_refused(tmp_path, script):
     fake.chmod(0o755)
     for path in (fake, tmp_path / "absent"):
         with pytest.raises(Problem, match=f"{path} does not run"):
-            _preflight.describe_python(str(path))
+            preflight.describe_python(str(path))
 
 
 def test_room_is_measured_where_the_directory_would_be(tmp_path):
     room = os.statvfs(tmp_path)
     megabytes = room.f_blocks * room.f_frsize // 10**6
-    assert 0 <= _preflight.free_mb(str(tmp_path / "not" / "yet")) <= megabytes
+    assert 0 <= preflight.free_mb(str(tmp_path / "not" / "yet")) <= megabytes
 
 
 def test_too_little_room_is_told_with_both_figures():
-    _preflight.judge_disk("/srv", 500, 500)
+    preflight.judge_disk("/srv", 500, 500)
     with pytest.raises(
         Problem, match="/srv has 120 MB free, 500 are wanted; free some, or lower it"
     ):
-        _preflight.judge_disk("/srv", 120, 500)
+        preflight.judge_disk("/srv", 120, 500)
 
 
 @pytest.mark.parametrize(("skew", "said"), [(61, "61 s ahead of"), (-7200, "7200 s behind")])
 def test_a_clock_that_is_off_is_refused(skew, said):
     with pytest.raises(Problem, match=said):
-        _preflight.judge_clock(skew, 60)
+        preflight.judge_clock(skew, 60)
 
 
 @pytest.mark.parametrize("skew", [-60, 0, 59.9])
 def test_a_clock_that_is_nearly_right_will_do(skew):
-    _preflight.judge_clock(skew, 60)
+    preflight.judge_clock(skew, 60)
 
 
 @pytest.mark.parametrize("value", ["http", "", 0, 65536, -1, 80.5, None, "8000 "])
 def test_a_port_that_is_none_is_refused(value):
     with pytest.raises(Problem, match="is no port"):
-        _preflight.port_number(value)
+        preflight.port_number(value)
 
 
 @pytest.mark.parametrize("value", [1, "8000", 65535])
 def test_a_port_is_a_port(value):
-    assert _preflight.port_number(value) == int(value)
+    assert preflight.port_number(value) == int(value)
 
 
 @pytest.mark.parametrize("holders", [[], ["nginx (pid 7)"], ["nginx (pid 7)", "systemd (pid 1)"]])
 def test_a_port_may_be_free_or_its_owners(holders):
-    _preflight.judge_port(8000, holders, ["nginx"])
+    preflight.judge_port(8000, holders, ["nginx"])
 
 
 @pytest.mark.parametrize("holders", [["python3 (pid 123)"], ["nginx-proxy (pid 9)"]])
 def test_a_port_of_somebody_else_is_refused(holders):
     with pytest.raises(Problem) as problem:
-        _preflight.judge_port(8000, holders, ["nginx"])
+        preflight.judge_port(8000, holders, ["nginx"])
     assert str(problem.value) == f"8000 is taken by {holders[0]}; stop it, or choose another port."
 
 
@@ -214,7 +214,7 @@ def test_a_port_of_somebody_else_is_refused(holders):
     ],
 )
 def test_only_sockets_that_listen_are_read(table, found):
-    assert list(_preflight.listening(table)) == found
+    assert list(preflight.listening(table)) == found
 
 
 @pytest.fixture(name="proc")
@@ -231,29 +231,29 @@ def _proc(tmp_path):
 
 
 def test_who_listens_is_named_by_program_and_pid(proc):
-    found = _preflight.holders([8000, 8002, 9999], str(proc))
+    found = preflight.holders([8000, 8002, 9999], str(proc))
     assert {port: sorted(names) for port, names in found.items()} == {
         8000: ["nginx (pid 77)", "nginx (pid 78)"]
     }
 
 
 def test_who_listens_unseen_is_still_in_the_way(proc):
-    (holder,) = _preflight.holders([8001], str(proc))[8001]
+    (holder,) = preflight.holders([8001], str(proc))[8001]
     with pytest.raises(Problem, match="taken by a program that only root may see"):
-        _preflight.judge_port(8001, [holder], ["nginx"])
+        preflight.judge_port(8001, [holder], ["nginx"])
 
 
 def test_our_own_socket_is_found_in_the_real_proc():
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        (holder,) = _preflight.holders([port])[port]
+        (holder,) = preflight.holders([port])[port]
     assert holder.endswith(f"(pid {os.getpid()})")
 
 
 @pytest.mark.parametrize("url", ["redis://u:hunter2/@h", "redis://[hunter2", "redis://h:99999"])
 def test_a_broken_url_shows_nothing_of_itself(url):
     with pytest.raises(Problem, match="is no URL") as problem:
-        _preflight.split(url)
+        preflight.split(url)
     assert "hunter2" not in str(problem.value)
     assert problem.value.__cause__ is None
 
@@ -271,7 +271,7 @@ def test_who_does_not_answer_is_named(monkeypatch, host, said):
 
     monkeypatch.setattr(socket, "create_connection", refuse)
     with pytest.raises(Problem, match=said):
-        _preflight.connect(host, 9, 1)
+        preflight.connect(host, 9, 1)
 
 
 def test_a_name_that_is_not_known_is_named(monkeypatch):
@@ -280,7 +280,7 @@ def test_a_name_that_is_not_known_is_named(monkeypatch):
 
     monkeypatch.setattr(socket, "create_connection", unknown)
     with pytest.raises(Problem, match="the name data is not known to this host"):
-        _preflight.connect("data", 6379, 1)
+        preflight.connect("data", 6379, 1)
 
 
 def test_packets_that_vanish_are_told_with_the_time_waited(monkeypatch):
@@ -289,12 +289,12 @@ def test_packets_that_vanish_are_told_with_the_time_waited(monkeypatch):
 
     monkeypatch.setattr(socket, "create_connection", vanish)
     with pytest.raises(Problem, match="data:6379 does not answer within 5 s"):
-        _preflight.connect("data", 6379, 5)
+        preflight.connect("data", 6379, 5)
 
 
 def test_a_name_that_cannot_be_one_is_no_crash():
     with pytest.raises(Problem, match="is not known"):
-        _preflight.connect("a" * 70 + ".example", 1, 1)
+        preflight.connect("a" * 70 + ".example", 1, 1)
 
 
 def test_a_database_of_another_kind_is_only_reached():
@@ -302,32 +302,32 @@ def test_a_database_of_another_kind_is_only_reached():
         serving(b"") as server,
         pytest.raises(Doubt, match="answers; whether mysql takes the login"),
     ):
-        _preflight.reach(server.url.replace("http://", "mysql+pymysql://u:p@"), 5)
+        preflight.reach(server.url.replace("http://", "mysql+pymysql://u:p@"), 5)
 
 
 def test_a_file_is_no_server():
-    _preflight.reach("sqlite:////srv/shop/shared/shop.db", 5)
+    preflight.reach("sqlite:////srv/shop/shared/shop.db", 5)
 
 
 def test_a_database_without_an_address_is_a_doubt():
     with pytest.raises(Doubt, match="nothing was proven"):
-        _preflight.reach("oracle:///?service=x", 5)
+        preflight.reach("oracle:///?service=x", 5)
 
 
 @pytest.mark.parametrize("uid", [None, 100, 998, 1000])
 def test_a_user_of_its_own_is_the_apps(uid):
-    _preflight.judge_user("shop", uid)
+    preflight.judge_user("shop", uid)
 
 
 @pytest.mark.parametrize(("name", "uid"), [("root", 0), ("bin", 2), ("www-data", 33)])
 def test_a_user_of_the_system_itself_is_never_the_apps(name, uid):
     with pytest.raises(Problem, match=f"{name} is a user of the system itself"):
-        _preflight.judge_user(name, uid)
+        preflight.judge_user(name, uid)
 
 
 def test_users_are_known_by_their_number():
-    assert _preflight.user_id("root") == 0
-    assert _preflight.user_id("no-such-user-here") is None
+    assert preflight.user_id("root") == 0
+    assert preflight.user_id("no-such-user-here") is None
 
 
 def test_the_addresses_that_listen_are_read_as_the_kernel_has_them():
@@ -339,24 +339,24 @@ def test_the_addresses_that_listen_are_read_as_the_kernel_has_them():
             listener.bind((address, 0))
             listener.listen()
             ports[listener.getsockname()[1]] = address
-        assert dict(_preflight.addresses(ports)) == ports
+        assert dict(preflight.addresses(ports)) == ports
 
 
 def test_a_port_of_another_file_of_nginx_is_refused_with_that_file():
     listens = [config.Listen("0.0.0.0", 8000, 8000)]
     servers = [config.Server("/etc/nginx/conf.d/blog.conf", tuple(listens))]
     own = "/etc/nginx/conf.d/shop.conf"
-    with pytest.raises(_preflight.Problem) as problem:
-        _preflight.judge_listens(listens, servers, [], own, "auto")
+    with pytest.raises(preflight.Problem) as problem:
+        preflight.judge_listens(listens, servers, [], own, "auto")
     assert str(problem.value) == "port 8000 belongs to /etc/nginx/conf.d/blog.conf; choose another."
-    _preflight.judge_listens(listens, [config.Server(own, tuple(listens))], listens, own, "auto")
+    preflight.judge_listens(listens, [config.Server(own, tuple(listens))], listens, own, "auto")
 
 
 def test_a_socket_of_nginx_that_a_reload_could_not_bind_is_refused_before():
     listens = [config.Listen("0.0.0.0", 8061, 8061)]
     running = [config.Listen("127.0.0.1", 8061, 8061)]
     with pytest.raises(
-        _preflight.Problem,
+        preflight.Problem,
         match=r"nginx listens on 127\.0\.0\.1:8061 and cannot also bind 0\.0\.0\.0:8061",
     ):
-        _preflight.judge_listens(listens, [], running, "/own", "auto")
+        preflight.judge_listens(listens, [], running, "/own", "auto")
