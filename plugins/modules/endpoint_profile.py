@@ -297,10 +297,11 @@ import os
 from dataclasses import asdict
 from typing import Any
 
-from ..module_utils import _profile, _release, _servers, _slots, _stage, _timing, _waits, _workers
+from ..module_utils import _release, _slots, _stage, _timing
 from ..module_utils._artifact.archive import ArchiveError
 from ..module_utils._http import client
 from ..module_utils._module import AnsibleModule
+from ..module_utils._profile import connections, measure, syscalls, workers
 
 # An app that takes longer to load would not have been staged.
 LOAD_SECONDS = 300.0
@@ -325,18 +326,18 @@ def routes(layout: _release.Layout, slot: str, user: str) -> list[str]:
     command = [
         os.path.join(folder, "venv", "bin", "python"),
         "-c",
-        _profile.ROUTES,
+        measure.ROUTES,
         folder,
-        _profile.MARK,
+        measure.MARK,
     ]
-    return _profile.read_routes(*_stage.run_in(folder, user, layout, command, LOAD_SECONDS))
+    return measure.read_routes(*_stage.run_in(folder, user, layout, command, LOAD_SECONDS))
 
 
-def watch(layout: _release.Layout, slot: str) -> _workers.Watch:
+def watch(layout: _release.Layout, slot: str) -> workers.Watch:
     with open(os.path.join(layout.slot(slot), "env"), encoding="utf-8") as stream:
-        servers = _servers.addresses(_servers.environment(stream.read()))
+        servers = connections.addresses(connections.environment(stream.read()))
     main_pid = int(_slots.unit_state(layout, slot).get("MainPID", "0"))
-    return _workers.Watch(main_pid, _servers.Connections(layout.socket(slot), servers))
+    return workers.Watch(main_pid, connections.Connections(layout.socket(slot), servers))
 
 
 def profile(params: dict[str, Any], layout: _release.Layout) -> dict[str, Any]:
@@ -347,18 +348,18 @@ def profile(params: dict[str, Any], layout: _release.Layout) -> dict[str, Any]:
             "evenkeel.flask.site first."
         )
     timing = _timing.Timing()
-    plan = _profile.read_plan(params)
+    plan = measure.read_plan(params)
     given = params["endpoints"] or routes(layout, slot, params["user"] or params["name"])
-    endpoints = _profile.read_endpoints(given, params)
+    endpoints = measure.read_endpoints(given, params)
     watched = watch(layout, slot)
-    measured = list(_profile.measure(endpoints, plan, watched))
-    most, size = watched.most[_waits.DATABASE], params["pool_size"]
+    measured = list(measure.measure(endpoints, plan, watched))
+    most, size = watched.most[syscalls.DATABASE], params["pool_size"]
     return {
         "release": os.path.basename(os.path.realpath(layout.slot(slot))),
         "slot": slot,
         "settings": asdict(plan),
         "endpoints": measured,
-        "slowest": _profile.slowest(measured),
+        "slowest": measure.slowest(measured),
         "workers": watched.held(layout.socket(slot)),
         "main_pss_mb": watched.main_pss_mb(),
         "pool": {
@@ -366,8 +367,8 @@ def profile(params: dict[str, Any], layout: _release.Layout) -> dict[str, Any]:
             "size": size,
             "use": round(most / size, 4) if most and size else None,
         },
-        "msg": _profile.message(measured),
-        "warnings": [*_profile.warnings(measured), *filter(None, [watched.warning])],
+        "msg": measure.message(measured),
+        "warnings": [*measure.warnings(measured), *filter(None, [watched.warning])],
         **timing.told(),
     }
 
@@ -375,12 +376,12 @@ def profile(params: dict[str, Any], layout: _release.Layout) -> dict[str, Any]:
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params = module.params
-    module.no_log_values |= _profile.credentials(params)
+    module.no_log_values |= measure.credentials(params)
     layout = _release.Layout(params["name"], params["root"])
     try:
         if module.check_mode:
-            _profile.read_plan(params)
-            _profile.read_endpoints(params["endpoints"], params)
+            measure.read_plan(params)
+            measure.read_endpoints(params["endpoints"], params)
             module.exit_json(
                 changed=False,
                 measured=False,

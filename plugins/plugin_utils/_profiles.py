@@ -15,8 +15,8 @@ from typing import Any
 
 from jinja2 import UndefinedError
 
-from ..module_utils import _profile
 from ..module_utils._printable import printable_all, printable_line
+from ..module_utils._profile import measure
 from . import _report
 from ._table import lay_out
 
@@ -139,7 +139,7 @@ def rows(hosts: Profiles, before: Profiles) -> Iterator[Row]:
                 figures(earlier[key]) if key in earlier else {},
                 "-" if hits is None else f"{hits:.0%}",
                 "-" if cpu is None else figure(cpu),
-                _profile.waits_for(found) or "?",
+                measure.waits_for(found) or "?",
             )
 
 
@@ -245,7 +245,7 @@ def bars(profile: Profile, earlier: Profile | None) -> list[Bar]:
     found = []
     for (name, cache), one in loops(profile).items():
         for side, loop in (("before", past.get((name, cache), {})), ("after", one)):
-            shares = _profile.where(loop) if loop and cache == "cold" else {}
+            shares = measure.where(loop) if loop and cache == "cold" else {}
             if shares:
                 found.append(Bar(name, side, list(_pieces(shares))))
     return found

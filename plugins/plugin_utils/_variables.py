@@ -24,7 +24,7 @@ from ..module_utils._gate import suite as suite_check
 from ..module_utils._gate.verdict import CHECKS_SPEC
 from ..module_utils._http.client import ArgumentError
 from ..module_utils._migration_rules import IGNORE, REFUSE, RULES, WARN
-from ..module_utils._profile import MOST_CONCURRENCY
+from ..module_utils._profile.measure import MOST_CONCURRENCY
 from ..module_utils._system import app_directories
 
 Option = Mapping[str, Any]

@@ -10,13 +10,9 @@ import os
 
 import pytest
 import yaml
-from ansible_collections.evenkeel.flask.plugins.module_utils import (
-    _profile,
-    _release,
-    _slots,
-    _stage,
-)
+from ansible_collections.evenkeel.flask.plugins.module_utils import _release, _slots, _stage
 from ansible_collections.evenkeel.flask.plugins.module_utils._artifact import archive
+from ansible_collections.evenkeel.flask.plugins.module_utils._profile import measure
 from ansible_collections.evenkeel.flask.plugins.modules import endpoint_profile
 from ansible_collections.evenkeel.flask.tests.unit.plugins.loopback import ok, serving
 from ansible_collections.evenkeel.flask.tests.unit.plugins.run_module import run_module
@@ -68,7 +64,7 @@ def test_without_endpoints_the_app_s_own_routes_are_measured(profile, monkeypatc
 
     def run_in(*args):
         asked.append(args)
-        return 0, f"hello\n{_profile.MARK}{json.dumps(['/', '/about'])}\n"
+        return 0, f"hello\n{measure.MARK}{json.dumps(['/', '/about'])}\n"
 
     monkeypatch.setattr(_stage, "run_in", run_in)
     said, _server = profile(endpoints=[], user="web")

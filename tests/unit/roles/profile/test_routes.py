@@ -9,8 +9,8 @@ import subprocess
 import sys
 
 import pytest
-from ansible_collections.evenkeel.flask.plugins.module_utils import _profile
 from ansible_collections.evenkeel.flask.plugins.module_utils._http.client import ArgumentError
+from ansible_collections.evenkeel.flask.plugins.module_utils._profile import measure
 
 CONFIG = """
 import os, sys
@@ -46,11 +46,11 @@ def _routes(tmp_path):
             ("shop.py", shop),
         ):
             (tmp_path / "config" / name).write_text(text)
-        command = [sys.executable, "-c", _profile.ROUTES, str(tmp_path), _profile.MARK]
+        command = [sys.executable, "-c", measure.ROUTES, str(tmp_path), measure.MARK]
         done = subprocess.run(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
         )
-        return _profile.read_routes(done.returncode, done.stdout)
+        return measure.read_routes(done.returncode, done.stdout)
 
     return read
 

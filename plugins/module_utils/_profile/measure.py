@@ -14,11 +14,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from . import _statistics, _waits, _workers
-from ._health import endpoints as health_endpoints
-from ._http import client, connection, json_shape
-from ._http import load as http_load
-from ._http.client import ArgumentError
+from .. import _statistics
+from .._health import endpoints as health_endpoints
+from .._http import client, connection, json_shape
+from .._http import load as http_load
+from .._http.client import ArgumentError
+from . import syscalls, workers
 
 Params = Mapping[str, Any]
 
@@ -207,7 +208,7 @@ def address(request: client.Request) -> tuple[int, Any]:
 
 
 def measure(
-    endpoints: Sequence[Endpoint], plan: Plan, watch: _workers.Watch
+    endpoints: Sequence[Endpoint], plan: Plan, watch: workers.Watch
 ) -> Iterator[dict[str, Any]]:
     """What each endpoint is like, one after the other; one that does not answer well is left in peace."""
     budget = Budget(plan.max_requests, len(endpoints) * LOOPS_EACH)
@@ -238,7 +239,7 @@ def _loops(
     place: tuple[int, Any],
     plan: Plan,
     budget: Budget,
-    watch: _workers.Watch,
+    watch: workers.Watch,
 ) -> Iterator[dict[str, Any]]:
     for cache, headers in CACHES.items():
         asked = replace(request, headers={**request.headers, **headers})
@@ -253,7 +254,7 @@ def _loops(
             yield {"cache": cache, "loop": loop, **tell(tally, load)}
 
 
-def tell(tally: http_load.Tally, load: _workers.Load) -> dict[str, Any]:
+def tell(tally: http_load.Tally, load: workers.Load) -> dict[str, Any]:
     """One loop, in figures."""
     fine = tally.latencies_ms
     cpu_ms = load.cpu_seconds * 1000 / tally.answers if tally.answers else None
@@ -325,7 +326,7 @@ def _guessed(loop: Mapping[str, Any]) -> dict[str, float]:
     if loop["cpu_ms"] is None or not loop["latency_ms"]:
         return {}
     cpu = min(1.0, loop["cpu_ms"] / max(loop["latency_ms"]["p50"], 0.01))
-    return {_waits.CPU: cpu, _waits.UNKNOWN: 1 - cpu}
+    return {syscalls.CPU: cpu, syscalls.UNKNOWN: 1 - cpu}
 
 
 def message(measured: Sequence[Mapping[str, Any]]) -> str:

@@ -15,9 +15,9 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from . import _waits
-from ._servers import Connections
-from ._system import procfs
+from .._system import procfs
+from . import syscalls
+from .connections import Connections
 
 # Often enough for three hundred looks at each worker in a loop of three seconds; a look at five
 # workers takes a few hundred microseconds of a core.
@@ -37,11 +37,11 @@ class Load:
     @property
     def looks(self) -> int:
         """How often a worker was found at a request."""
-        return sum(count for kind, count in self.states.items() if kind != _waits.IDLE)
+        return sum(count for kind, count in self.states.items() if kind != syscalls.IDLE)
 
     def waits(self) -> dict[str, float]:
         """What share of the time in which they had a request went where; nothing where nobody may look."""
-        busy = sorted((kind, count) for kind, count in self.states.items() if kind != _waits.IDLE)
+        busy = sorted((kind, count) for kind, count in self.states.items() if kind != syscalls.IDLE)
         return {kind: round(count / self.looks, 3) for kind, count in busy}
 
 
@@ -56,7 +56,7 @@ class Watch:
         # First and last of the ticks that were seen of each worker.
         self._ticks: dict[int, tuple[int, int]] = {}
         # The most connections that one worker had open at once.
-        self.most: dict[str, int | None] = {_waits.DATABASE: None, _waits.REDIS: None}
+        self.most: dict[str, int | None] = {syscalls.DATABASE: None, syscalls.REDIS: None}
         self.warning: str | None = None
 
     def workers(self) -> Iterator[tuple[int, str]]:
@@ -76,7 +76,7 @@ class Watch:
 
     def _look_at(self, process: str, thread: str) -> None:
         try:
-            state = _waits.look(
+            state = syscalls.look(
                 process, thread, lambda link: self._connections.kind(self._main, link)
             )
         except PermissionError:
@@ -139,8 +139,8 @@ class Watch:
                         "pss_mb": pss_mb(process),
                         "memory_mb": found.get(pid, {}).get("memory_mb"),
                         "open_files": int(found.get(pid, {}).get("open_files", 0)),
-                        "database_connections": self._connections.count(inodes, _waits.DATABASE),
-                        "redis_connections": self._connections.count(inodes, _waits.REDIS),
+                        "database_connections": self._connections.count(inodes, syscalls.DATABASE),
+                        "redis_connections": self._connections.count(inodes, syscalls.REDIS),
                         "cpu_seconds": (last - first) / TICKS,
                     }
                 )

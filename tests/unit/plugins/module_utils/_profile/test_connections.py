@@ -9,8 +9,8 @@ import os
 import socket
 
 import pytest
-from ansible_collections.evenkeel.flask.plugins.module_utils import _servers
 from ansible_collections.evenkeel.flask.plugins.module_utils._artifact import archive
+from ansible_collections.evenkeel.flask.plugins.module_utils._profile import connections as servers
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -30,7 +30,7 @@ def lookup(host, port, type):
     )
 )
 def test_an_environment_is_read_as_it_was_written(variables):
-    assert _servers.environment(archive.environment_file(variables)) == variables
+    assert servers.environment(archive.environment_file(variables)) == variables
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_an_environment_is_read_as_it_was_written(variables):
     ],
 )
 def test_servers_are_known_by_their_addresses(variables, found):
-    assert _servers.addresses(variables, lookup) == found
+    assert servers.addresses(variables, lookup) == found
 
 
 @pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
@@ -63,7 +63,7 @@ def test_a_real_connection_is_told_by_its_server(family, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as server, socket.socket(family) as client:
         port = server.getsockname()[1]
         client.connect(("127.0.0.1" if family == socket.AF_INET else "::ffff:127.0.0.1", port))
-        connections = _servers.Connections("", {("127.0.0.1", port): "database"})
+        connections = servers.Connections("", {("127.0.0.1", port): "database"})
         link = os.readlink(f"/proc/self/fd/{client.fileno()}")
         assert connections.kind(os.getpid(), link) == "database"
         assert connections.count([link.strip("socket:[]")], "database") == 1
@@ -84,7 +84,7 @@ def test_other_descriptors_are_told_by_what_they_are(tmp_path):
         user.connect(path)
         accepted, _peer = listener.accept()
         reading, writing = os.pipe()
-        connections = _servers.Connections(path, {})
+        connections = servers.Connections(path, {})
 
         def kind(fd):
             return connections.kind(os.getpid(), os.readlink(f"/proc/self/fd/{fd}"))

@@ -20,7 +20,7 @@ import struct
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
-from ._system import procfs
+from .._system import procfs
 
 # What a worker can be found at. Of several that it waits for at once, the first here is what counts:
 # one that listens for the next request and for no server has none.

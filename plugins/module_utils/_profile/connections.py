@@ -14,17 +14,17 @@ import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from . import _waits
-from ._preflight import host as preflight
-from ._services import postgres
-from ._system import procfs
+from .._preflight import host as preflight
+from .._services import postgres
+from .._system import procfs
+from . import syscalls
 
 # Linux' state of a UNIX socket that was accepted, in /proc/net/unix (include/uapi/linux/net.h).
 CONNECTED = "03"
 URLS = {
-    "DATABASE_URL": _waits.DATABASE,
-    "SQLALCHEMY_DATABASE_URI": _waits.DATABASE,
-    "REDIS_URL": _waits.REDIS,
+    "DATABASE_URL": syscalls.DATABASE,
+    "SQLALCHEMY_DATABASE_URI": syscalls.DATABASE,
+    "REDIS_URL": syscalls.REDIS,
 }
 REDIS_PORT = 6379
 _LINE = re.compile(r'^([A-Za-z_]\w*)="((?:[^"\\]|\\.)*)"$', re.MULTILINE | re.DOTALL)
@@ -91,21 +91,21 @@ class Connections:
         """
         inode = procfs.socket_of(link)
         if not inode:
-            return _waits.DISK if link.startswith("/") else _waits.UNKNOWN
+            return syscalls.DISK if link.startswith("/") else syscalls.UNKNOWN
         if inode not in self._kinds:
             self.read(main)
         # The other end of a UNIX socket stands in no table, and need not be looked for again.
-        return self._kinds.setdefault(inode, _waits.UNKNOWN)
+        return self._kinds.setdefault(inode, syscalls.UNKNOWN)
 
     def read(self, main: int) -> None:
         process = f"{self._proc}/{main}"
         self._kinds = {
-            inode: self._servers.get(peer, _waits.OTHER)
+            inode: self._servers.get(peer, syscalls.OTHER)
             for inode, peer in procfs.peers(process).items()
         }
         unix = procfs.read(process, "net", "unix")
         for state, inode in procfs.unix_sockets(unix, self._users):
-            self._kinds[inode] = _waits.CLIENT if state == CONNECTED else _waits.IDLE
+            self._kinds[inode] = syscalls.CLIENT if state == CONNECTED else syscalls.IDLE
 
     def count(self, inodes: Iterable[str], kind: str) -> int | None:
         """How many of the sockets lead to the database, or to Redis; V(None) where its address is not known."""

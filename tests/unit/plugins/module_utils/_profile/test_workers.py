@@ -12,7 +12,8 @@ import subprocess
 import sys
 
 import pytest
-from ansible_collections.evenkeel.flask.plugins.module_utils import _servers, _waits, _workers
+from ansible_collections.evenkeel.flask.plugins.module_utils._profile import connections as servers
+from ansible_collections.evenkeel.flask.plugins.module_utils._profile import syscalls, workers
 
 WORKER = """
 import socket, sys
@@ -32,7 +33,7 @@ def _worker():
         with subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         ) as process:
-            yield process, _servers.Connections("", {database.getsockname(): "database"})
+            yield process, servers.Connections("", {database.getsockname(): "database"})
             process.kill()
 
 
@@ -42,10 +43,10 @@ def ask(process, rounds):
     assert process.stdout.readline() == "done\n"
 
 
-@pytest.mark.skipif(platform.machine() not in _waits.CALLS, reason="has numbers of its own")
+@pytest.mark.skipif(platform.machine() not in syscalls.CALLS, reason="has numbers of its own")
 def test_what_a_worker_did_and_waits_for_is_noted(worker):
     process, connections = worker
-    watch = _workers.Watch(os.getpid(), connections)
+    watch = workers.Watch(os.getpid(), connections)
     with watch.during() as load:
         ask(process, 5_000_000)
         while watch.most["database"] is None or "database" not in watch._states:
@@ -63,18 +64,18 @@ def test_what_a_worker_did_and_waits_for_is_noted(worker):
 
 
 def test_idle_time_is_nobody_s_wait():
-    load = _workers.Load()
+    load = workers.Load()
     load.states.update({"idle": 90, "database": 6, "cpu": 2})
     assert load.looks == 8
     assert load.waits() == {"cpu": 0.25, "database": 0.75}
 
 
 def test_without_a_look_nothing_is_claimed():
-    assert _workers.Load().waits() == {}
+    assert workers.Load().waits() == {}
 
 
 def test_a_gunicorn_that_does_not_run_has_nothing():
-    watch = _workers.Watch(0, _servers.Connections("", {}))
+    watch = workers.Watch(0, servers.Connections("", {}))
     with watch.during() as load:
         pass
     assert (load.looks, load.cpu_seconds, watch.held(""), watch.main_pss_mb()) == (0, 0, [], None)
@@ -86,8 +87,8 @@ def test_where_one_may_not_look_the_rest_is_told_all_the_same(worker, monkeypatc
     def refuse(*_asked):
         raise PermissionError
 
-    monkeypatch.setattr(_waits, "look", refuse)
-    watch = _workers.Watch(os.getpid(), connections)
+    monkeypatch.setattr(syscalls, "look", refuse)
+    watch = workers.Watch(os.getpid(), connections)
     with watch.during() as load:
         ask(process, 5_000_000)
     assert load.waits() == {}
@@ -97,4 +98,4 @@ def test_where_one_may_not_look_the_rest_is_told_all_the_same(worker, monkeypatc
 
 def test_ticks_are_read_behind_whatever_a_process_is_called():
     stat = "9 (a) b (c) S 1 9 9 0 -1 4194560 1 2 3 4 70 30 5 6 20 0 1 0 99"
-    assert _workers.ticks(stat) == 100
+    assert workers.ticks(stat) == 100

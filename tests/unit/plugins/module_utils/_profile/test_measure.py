@@ -8,22 +8,23 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from ansible_collections.evenkeel.flask.plugins.module_utils import _profile, _servers, _workers
 from ansible_collections.evenkeel.flask.plugins.module_utils._http import load as http_load
 from ansible_collections.evenkeel.flask.plugins.module_utils._http.client import ArgumentError
+from ansible_collections.evenkeel.flask.plugins.module_utils._profile import connections, workers
+from ansible_collections.evenkeel.flask.plugins.module_utils._profile import measure as profile
 from ansible_collections.evenkeel.flask.tests.unit.plugins.loopback import ok, serving
 
 PARAMS = {"base_url": "http://127.0.0.1:8000", "unix_socket": None, "headers": {}, "timeout": 5.0}
-PLAN = _profile.Plan(seconds=60, concurrency=4, rate=200, max_requests=60)
+PLAN = profile.Plan(seconds=60, concurrency=4, rate=200, max_requests=60)
 
 
 def watch():
-    return _workers.Watch(0, _servers.Connections("", {}))
+    return workers.Watch(0, connections.Connections("", {}))
 
 
 def measure(server, *paths, plan=PLAN):
-    endpoints = _profile.read_endpoints(paths, {**PARAMS, "base_url": server.url})
-    return list(_profile.measure(endpoints, plan, watch()))
+    endpoints = profile.read_endpoints(paths, {**PARAMS, "base_url": server.url})
+    return list(profile.measure(endpoints, plan, watch()))
 
 
 def test_each_endpoint_is_asked_cold_and_warm_in_both_loops():
@@ -50,7 +51,7 @@ def test_the_whole_has_a_bound_and_every_loop_its_share():
 
 def test_fewer_requests_than_are_needed_are_refused():
     with serving(ok()) as server, pytest.raises(ArgumentError, match="at least 12 for 2 endpoints"):
-        measure(server, "/a", "/b", plan=_profile.Plan(1, 1, 1, 11))
+        measure(server, "/a", "/b", plan=profile.Plan(1, 1, 1, 11))
     assert server.requests == []
 
 
@@ -79,7 +80,7 @@ def test_an_endpoint_that_does_not_answer_well_is_left_in_peace():
     ],
 )
 def test_percentiles_are_times_that_an_answer_took(samples, wanted):
-    assert _profile.percentiles(samples) == wanted
+    assert profile.percentiles(samples) == wanted
 
 
 def test_a_loop_is_told_in_figures():
@@ -87,8 +88,8 @@ def test_a_loop_is_told_in_figures():
         [10.0, 30.0], Counter({200: 2, 503: 2}), Counter({"reset": 1}), Counter(HIT=3, MISS=1),
         4000, elapsed=2.0, own_cpu=0.5,
     )  # fmt: skip
-    load = _workers.Load(Counter(database=3, cpu=1, idle=9), cpu_seconds=0.4)
-    told = _profile.tell(tally, load)
+    load = workers.Load(Counter(database=3, cpu=1, idle=9), cpu_seconds=0.4)
+    told = profile.tell(tally, load)
     assert (told["requests"], told["errors"], told["throughput"]) == (5, 3, 1.0)
     assert (told["wire_bytes"], told["hit_rate"], told["cpu_ms"]) == (1000, 0.75, 100.0)
     assert (told["waits"], told["looks"]) == ({"cpu": 0.25, "database": 0.75}, 4)
@@ -97,7 +98,7 @@ def test_a_loop_is_told_in_figures():
 
 
 def test_nothing_is_told_of_what_was_not_seen():
-    told = _profile.tell(http_load.Tally(elapsed=1.0), _workers.Load())
+    told = profile.tell(http_load.Tally(elapsed=1.0), workers.Load())
     assert (told["latency_ms"], told["quantiles_ms"], told["waits"]) == ({}, [], {})
     assert (told["wire_bytes"], told["hit_rate"], told["cpu_ms"]) == (None, None, None)
 
@@ -122,7 +123,7 @@ def test_the_slowest_are_named_with_what_they_wait_for():
         endpoint("/slow", 90.0, {"cpu": 0.05, "database": 0.95}),
         bad,
     ]
-    assert _profile.message(measured) == (
+    assert profile.message(measured) == (
         "2 of 3 endpoints were measured. Slowest: /slow p95 90 ms (database 95%); /fast p95 2 ms (cpu 100%). "
         "/bad: not measured: it answers 500."
     )
@@ -130,7 +131,7 @@ def test_the_slowest_are_named_with_what_they_wait_for():
 
 @pytest.mark.parametrize("looks", [0, 3])
 def test_without_enough_looks_at_workers_only_cpu_is_known(looks):
-    (told,) = _profile.slowest([endpoint("/", 20.0, {"redis": 1.0}, cpu_ms=5.0, looks=looks)])
+    (told,) = profile.slowest([endpoint("/", 20.0, {"redis": 1.0}, cpu_ms=5.0, looks=looks)])
     assert told["waits_for"] == "cpu 50%, unknown 50%"
 
 
@@ -139,7 +140,7 @@ def test_figures_that_say_less_than_they_seem_to_are_told():
         endpoint("/limited", 1.0, {}, statuses={"200": 1, "429": 7}),
         endpoint("/static", 1.0, {}, busy=0.95),
     ]
-    limited, busy = _profile.warnings(measured)
+    limited, busy = profile.warnings(measured)
     assert "/limited: a rate limit refused 14 requests" in limited
     assert "/static: the client was busy 95% of the time" in busy
 
@@ -160,17 +161,17 @@ def test_figures_that_say_less_than_they_seem_to_are_told():
 )
 def test_an_endpoint_that_makes_no_sense_is_refused(given, why):
     with pytest.raises(ArgumentError, match=why):
-        _profile.read_endpoints(given, PARAMS)
+        profile.read_endpoints(given, PARAMS)
 
 
 def test_tls_is_refused():
     with pytest.raises(ArgumentError, match="must begin with http://"):
-        _profile.read_endpoints(["/"], {**PARAMS, "base_url": "https://shop.example"})
+        profile.read_endpoints(["/"], {**PARAMS, "base_url": "https://shop.example"})
 
 
 def test_an_endpoint_is_called_by_its_path_or_its_name_and_shows_no_query():
     given = ["/a?token=s3cret", {"path": "/a?page=2", "name": "second page"}]
-    assert [one.name for one in _profile.read_endpoints(given, PARAMS)] == ["/a?…", "second page"]
+    assert [one.name for one in profile.read_endpoints(given, PARAMS)] == ["/a?…", "second page"]
 
 
 @pytest.mark.parametrize(
@@ -178,14 +179,14 @@ def test_an_endpoint_is_called_by_its_path_or_its_name_and_shows_no_query():
 )
 def test_bounds_that_are_none_are_refused(name, value):
     good = {"seconds": 3.0, "concurrency": 10, "rate": 50.0, "max_requests": 20000}
-    assert _profile.read_plan(good) == _profile.Plan(3.0, 10, 50.0, 20000)
+    assert profile.read_plan(good) == profile.Plan(3.0, 10, 50.0, 20000)
     with pytest.raises(ArgumentError, match=f"{name} must be at"):
-        _profile.read_plan({**good, name: value})
+        profile.read_plan({**good, name: value})
 
 
 def test_routes_are_found_among_whatever_the_app_says():
-    said = f'loading\n{_profile.MARK}["/", "/about"]\ngoodbye\n'
-    assert _profile.read_routes(0, said) == ["/", "/about"]
+    said = f'loading\n{profile.MARK}["/", "/about"]\ngoodbye\n'
+    assert profile.read_routes(0, said) == ["/", "/about"]
 
 
 @pytest.mark.parametrize(
@@ -193,10 +194,10 @@ def test_routes_are_found_among_whatever_the_app_says():
     [
         (1, "Traceback\nAttributeError: no url_map\n\n", "status 1: AttributeError: no url_map"),
         (0, "", "nothing was said"),
-        (0, f"{_profile.MARK}[]\n", "no route for GET without arguments"),
+        (0, f"{profile.MARK}[]\n", "no route for GET without arguments"),
     ],
 )
 def test_an_app_whose_routes_are_not_found_is_told_what_to_do(status, said, why):
     with pytest.raises(ArgumentError, match=why) as raised:
-        _profile.read_routes(status, said)
+        profile.read_routes(status, said)
     assert "name what to measure in endpoints" in str(raised.value)

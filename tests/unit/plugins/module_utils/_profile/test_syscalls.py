@@ -14,8 +14,8 @@ import sys
 import time
 
 import pytest
-from ansible_collections.evenkeel.flask.plugins.module_utils import _waits
-from ansible_collections.evenkeel.flask.plugins.module_utils._waits import Call
+from ansible_collections.evenkeel.flask.plugins.module_utils._profile import syscalls
+from ansible_collections.evenkeel.flask.plugins.module_utils._profile.syscalls import Call
 
 STACK = "0x7ffd 0x7f00"
 
@@ -33,11 +33,11 @@ STACK = "0x7ffd 0x7f00"
     ],
 )
 def test_a_system_call_is_read_by_the_machine_s_own_numbers(machine, text, made):
-    assert _waits.call(text, machine) == made
+    assert syscalls.call(text, machine) == made
 
 
 def descriptors(made, memory=b"", polled=()):
-    return _waits.descriptors(made, lambda _address, size: memory[:size], lambda _fd: polled)
+    return syscalls.descriptors(made, lambda _address, size: memory[:size], lambda _fd: polled)
 
 
 def test_a_read_waits_for_its_descriptor():
@@ -80,7 +80,7 @@ def test_what_cannot_be_a_number_of_descriptors_reads_no_memory(made):
     ],
 )
 def test_of_several_descriptors_the_one_that_says_most_counts(kinds, state):
-    assert _waits.of(kinds) == state
+    assert syscalls.of(kinds) == state
 
 
 WORKER = """
@@ -112,7 +112,7 @@ def poll():
 """
 
 
-@pytest.mark.skipif(platform.machine() not in _waits.CALLS, reason="has numbers of its own")
+@pytest.mark.skipif(platform.machine() not in syscalls.CALLS, reason="has numbers of its own")
 @pytest.mark.parametrize(
     ("way", "state"),
     [
@@ -137,7 +137,7 @@ def test_a_real_process_is_seen_at_what_it_does(way, state):
                 kinds = {os.readlink(f"{folder}/fd/{fd}"): "database"}
 
                 def look():
-                    return _waits.look(
+                    return syscalls.look(
                         folder, str(process.pid), lambda link: kinds.get(link, "other")
                     )
 
@@ -169,7 +169,7 @@ def test_a_thread_of_a_pool_that_has_nothing_to_do_is_idle():
             (other,) = set(os.listdir(f"{folder}/task")) - {str(process.pid)}
             state, deadline = "", time.monotonic() + 20
             while state != "idle" and time.monotonic() < deadline:
-                state = _waits.look(folder, other, lambda _link: "other")
+                state = syscalls.look(folder, other, lambda _link: "other")
             assert state == "idle"
         finally:
             process.kill()
