@@ -130,8 +130,10 @@ missing:
 import os
 from collections.abc import Sequence
 
-from ..module_utils import _alembic, _migration_rules, _migrations, _pg_catalog, _release, _stage
+from ..module_utils import _release, _stage
 from ..module_utils._artifact.archive import ArchiveError
+from ..module_utils._migrations import alembic, pg_catalog, rules
+from ..module_utils._migrations import scripts as migrations
 from ..module_utils._module import AnsibleModule
 from ..module_utils._preflight.host import Doubt, Problem
 from ..module_utils._services import postgres
@@ -159,7 +161,7 @@ def main() -> None:
 
     def scripts(release: str) -> dict[str, str]:
         place = layout.release(release)
-        return _migrations.scripts(f"{place}/app", f"{place}/lib")
+        return migrations.scripts(f"{place}/app", f"{place}/lib")
 
     def offline(words: Sequence[str]) -> tuple[int, str]:
         user = params["user"] or params["name"]
@@ -175,30 +177,30 @@ def main() -> None:
     except (ArchiveError, OSError) as error:
         module.fail_json(msg=str(error))
     is_postgres = postgres.speaks(url)
-    dialect = _migrations.dialect(url)
-    read = {name: _alembic.read(name, text, dialect) for name, text in after.items()}
-    heads = _pg_catalog.heads(url, ASK_SECONDS) if is_postgres and after else []
-    todo = _migrations.pending(before, read, heads)
+    dialect = migrations.dialect(url)
+    read = {name: alembic.read(name, text, dialect) for name, text in after.items()}
+    heads = pg_catalog.heads(url, ASK_SECONDS) if is_postgres and after else []
+    todo = migrations.pending(before, read, heads)
     try:
-        reading = _migrations.read(todo, command, offline if command else None, dialect)
+        reading = migrations.read(todo, command, offline if command else None, dialect)
     except (ArchiveError, OSError) as error:
         module.fail_json(msg=str(error))
     every = [change for changes in reading.changes.values() for change in changes]
-    tables, indexes = _migration_rules.tables(every), _migration_rules.indexes(every)
-    catalog = _migration_rules.Catalog(dialect=dialect)
+    tables, indexes = rules.tables(every), rules.indexes(every)
+    catalog = rules.Catalog(dialect=dialect)
     if is_postgres and (tables or indexes):
         try:
-            catalog = _pg_catalog.read(url, ASK_SECONDS, tables, indexes, params["small_rows"])
+            catalog = pg_catalog.read(url, ASK_SECONDS, tables, indexes, params["small_rows"])
         except (Problem, Doubt) as error:
             module.warn(f"flask_app_database_url: the sizes of tables are not known; {error}")
-    findings = _migration_rules.judge(reading.changes, catalog, params["against"])
-    policy = _migration_rules.Policy(
+    findings = rules.judge(reading.changes, catalog, params["against"])
+    policy = rules.Policy(
         rules=params["rules"],
         allow_blocking=params["allow_blocking"],
         allow_destructive=params["allow_destructive"],
         small_rows=params["small_rows"],
     )
-    refused, warned = _migration_rules.decide(findings, catalog, policy)
+    refused, warned = rules.decide(findings, catalog, policy)
     for line in warned:
         module.warn(f"flask_app_migrate_command: {line}")
     for label, why in reading.partly.items():
@@ -213,13 +215,13 @@ def main() -> None:
         )
     module.exit_json(
         changed=False,
-        new=_migrations.new(before, after),
-        destructive=[_migration_rules.told(one, catalog) for one in findings if one.breaks],
-        locks=[_migration_rules.told(one, catalog) for one in findings if one.locks],
+        new=migrations.new(before, after),
+        destructive=[rules.told(one, catalog) for one in findings if one.breaks],
+        locks=[rules.told(one, catalog) for one in findings if one.locks],
         refused=refused,
         partly=reading.partly,
         printed=reading.printed,
-        missing=_migrations.new(after, before),
+        missing=migrations.new(after, before),
     )
 
 

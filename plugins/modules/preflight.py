@@ -255,8 +255,9 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from ..module_utils import _lock, _lock_timeout
+from ..module_utils import _lock
 from ..module_utils._front import config
+from ..module_utils._migrations import lock_timeout
 from ..module_utils._module import AnsibleModule
 from ..module_utils._preflight import host
 from ..module_utils._services import postgres
@@ -393,13 +394,13 @@ def try_lock_timeout(url: str, timeout: float, seconds: int) -> None:
     @raises Doubt: when it will not
     """
     driver = url.partition(":")[0].partition("+")[2]
-    if driver in _lock_timeout.DEAF_DRIVERS:
+    if driver in lock_timeout.DEAF_DRIVERS:
         raise host.Doubt(
             f"the driver {driver} does not read PGOPTIONS, so a migration waits for a lock without limit, and "
             "users wait behind it; use psycopg for migrations, or have the app set lock_timeout itself."
         )
     try:
-        applied = postgres.lock_timeout_ms(url, timeout, _lock_timeout.options(seconds) or "")
+        applied = postgres.lock_timeout_ms(url, timeout, lock_timeout.options(seconds) or "")
     except postgres.Refused as error:
         raise host.Doubt(
             f"the server does not take PGOPTIONS ({error.said}), so migrations run without a lock timeout; have "

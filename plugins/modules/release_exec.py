@@ -103,9 +103,10 @@ import random
 import time
 from collections.abc import Sequence
 
-from ..module_utils import _lock_timeout, _pg_catalog, _release, _stage
+from ..module_utils import _release, _stage
 from ..module_utils._artifact import venv
 from ..module_utils._artifact.archive import ArchiveError
+from ..module_utils._migrations import lock_timeout, pg_catalog
 from ..module_utils._module import AnsibleModule
 from ..module_utils._services import postgres
 
@@ -123,10 +124,10 @@ ARGUMENT_SPEC = {
 }
 
 
-def locked_out(seconds: int, outcome: _lock_timeout.Outcome, url: str) -> str:
+def locked_out(seconds: int, outcome: lock_timeout.Outcome, url: str) -> str:
     """Say which lock a migration did not get, and who has it."""
-    table = _lock_timeout.blocked_table(outcome.output)
-    holders = _pg_catalog.holders(url, ASK_SECONDS, table) if table and url else []
+    table = lock_timeout.blocked_table(outcome.output)
+    holders = pg_catalog.holders(url, ASK_SECONDS, table) if table and url else []
     attempts = f"{outcome.attempts} attempt{'' if outcome.attempts == 1 else 's'}"
     return (
         f"flask_app_migrate_command: no lock on {table or 'a table'} within {seconds} s, {attempts}"
@@ -152,18 +153,18 @@ def main() -> None:
     except (ArchiveError, OSError) as exc:
         module.fail_json(msg=str(exc), output=[])
     url = url if params["lock_timeout"] and postgres.speaks(url) else ""
-    settings = _lock_timeout.options(params["lock_timeout"], own)
+    settings = lock_timeout.options(params["lock_timeout"], own)
     words = [f"PGOPTIONS={settings}", *command] if settings else command
     remedies: dict[str, str] = {}
 
     def invalid() -> Sequence[str]:
-        found = _pg_catalog.invalid_indexes(url, ASK_SECONDS) if url else []
+        found = pg_catalog.invalid_indexes(url, ASK_SECONDS) if url else []
         remedies.update({index.name: index.remedy for index in found})
         return [index.name for index in found]
 
     variables = _stage.command_environment(folder)
     try:
-        outcome = _lock_timeout.run(
+        outcome = lock_timeout.run(
             lambda: _stage.run_in(folder, user, layout, words, params["timeout"], variables),
             params["retries"],
             time.sleep,

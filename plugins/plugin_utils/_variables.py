@@ -23,7 +23,7 @@ from ansible.module_utils.common.yaml import yaml_load
 from ..module_utils._gate import suite as suite_check
 from ..module_utils._gate.verdict import CHECKS_SPEC
 from ..module_utils._http.client import ArgumentError
-from ..module_utils._migration_rules import IGNORE, REFUSE, RULES, WARN
+from ..module_utils._migrations.rules import IGNORE, REFUSE, RULES, WARN
 from ..module_utils._profile.measure import MOST_CONCURRENCY
 from ..module_utils._system import app_directories
 

@@ -24,7 +24,6 @@ import pytest
 import yaml
 from ansible_collections.evenkeel.flask.plugins.module_utils import (
     _lock,
-    _migrations,
     _release,
     _slots,
     _stage,
@@ -32,6 +31,7 @@ from ansible_collections.evenkeel.flask.plugins.module_utils import (
 )
 from ansible_collections.evenkeel.flask.plugins.module_utils._artifact import archive
 from ansible_collections.evenkeel.flask.plugins.module_utils._bake import watch as bake_watch
+from ansible_collections.evenkeel.flask.plugins.module_utils._migrations import scripts
 from ansible_collections.evenkeel.flask.plugins.module_utils._system import app_directories
 
 COLLECTION = pathlib.Path(__file__).resolve().parents[3]
@@ -126,7 +126,7 @@ class Host:
         """Somebody shares the folder of the migrations, which then is a link in the release."""
         link = self.release / "app" / "migrations" / "versions"
         link.symlink_to(self.shared / "versions")
-        _migrations.scripts(str(self.release / "app"))
+        scripts.scripts(str(self.release / "app"))
 
     def share(self):
         """Of two shared paths one lies in the other, which is a link to the app's folder by then."""
@@ -270,7 +270,7 @@ def test_the_table_is_of_accesses_that_work_where_the_app_put_nothing(tmp_path):
 
 # Files with calls that touch the file system directly, and why the app has no part in it.
 OWN = {
-    "_alembic.py": "scripts of a release",
+    "_migrations/alembic.py": "scripts of a release",
     "_system/app_directories.py": "the way itself",
     "_artifact/archive.py": "archives and releases, root's alone",
     "_balancer/plan.py": "its lock goes through the way",
@@ -279,7 +279,7 @@ OWN = {
     "_drift.py": "releases, units and left.json, root's alone",
     "_guards.py": "/proc, a bounded number of processes and descriptors",
     "_lock.py": "its lock goes through the way",
-    "_migrations.py": "releases; what leads out is refused",
+    "_migrations/scripts.py": "releases; what leads out is refused",
     "_front/config.py": "the configuration of nginx, root's alone",
     "_front/site.py": "the configuration and the error log of nginx, root's alone",
     "_preflight/host.py": "/proc, names of processes of 15 characters",

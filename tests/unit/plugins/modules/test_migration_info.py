@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import pytest
 import yaml
-from ansible_collections.evenkeel.flask.plugins.module_utils import _pg_catalog, _stage
+from ansible_collections.evenkeel.flask.plugins.module_utils import _stage
 from ansible_collections.evenkeel.flask.plugins.module_utils._artifact.archive import ArchiveError
-from ansible_collections.evenkeel.flask.plugins.module_utils._migration_rules import Catalog, Table
+from ansible_collections.evenkeel.flask.plugins.module_utils._migrations import pg_catalog
+from ansible_collections.evenkeel.flask.plugins.module_utils._migrations.rules import Catalog, Table
 from ansible_collections.evenkeel.flask.plugins.module_utils._preflight.host import Problem
 from ansible_collections.evenkeel.flask.plugins.modules import migration_info
 from ansible_collections.evenkeel.flask.tests.unit.plugins.run_module import run_module
@@ -44,8 +45,8 @@ def _asked(tmp_path, monkeypatch):
         return Catalog(dict.fromkeys(tables, Table(rows=7)))
 
     monkeypatch.setattr(_stage, "run_in", run_in)
-    monkeypatch.setattr(_pg_catalog, "heads", lambda *_args: ["0001"])
-    monkeypatch.setattr(_pg_catalog, "read", read)
+    monkeypatch.setattr(pg_catalog, "heads", lambda *_args: ["0001"])
+    monkeypatch.setattr(pg_catalog, "read", read)
     return runs
 
 
@@ -82,7 +83,7 @@ def test_without_a_command_the_source_is_read(look, asked):
 
 def test_what_the_database_has_run_already_is_not_judged_again(look, monkeypatch):
     """A rollout that failed after its migration is run again."""
-    monkeypatch.setattr(_pg_catalog, "heads", lambda *_args: ["0002"])
+    monkeypatch.setattr(pg_catalog, "heads", lambda *_args: ["0002"])
     said = look()
     assert (said["new"], said["locks"]) == (["0002_second.py"], [])
 
@@ -91,8 +92,8 @@ def test_a_database_that_does_not_answer_makes_each_table_large(look, monkeypatc
     def read(*_args):
         raise Problem("data does not answer.")
 
-    monkeypatch.setattr(_pg_catalog, "heads", lambda *_args: [])
-    monkeypatch.setattr(_pg_catalog, "read", read)
+    monkeypatch.setattr(pg_catalog, "heads", lambda *_args: [])
+    monkeypatch.setattr(pg_catalog, "read", read)
     said = look()
     assert "CREATE INDEX on orders (size unknown) blocks writes" in said["refused"][0]
     assert "hunter2" not in str(said)

@@ -9,7 +9,7 @@ import contextlib
 import sys
 
 import pytest
-from ansible_collections.evenkeel.flask.plugins.module_utils import _pg_catalog
+from ansible_collections.evenkeel.flask.plugins.module_utils._migrations import pg_catalog
 from ansible_collections.evenkeel.flask.plugins.module_utils._preflight.host import Problem
 from ansible_collections.evenkeel.flask.plugins.modules import preflight
 from ansible_collections.evenkeel.flask.tests.unit.plugins import postgresql
@@ -85,14 +85,14 @@ def test_what_cannot_be_counted_is_not_small_and_a_size_is_counted_and_not_belie
         )
         root.execute("CREATE TABLE foreign_to_it (a int)")
         names = ["few", "many", "parts", "foreign_to_it", "not_there"]
-        tables = _pg_catalog.read(server.url, 5, names, [], 10).tables
+        tables = pg_catalog.read(server.url, 5, names, [], 10).tables
         assert [table.rows if table else None for table in tables.values()] == [3, 11, 11, 11, None]
         # A table that somebody has locked is not waited for.
         root.execute("BEGIN; LOCK TABLE few")
-        assert _pg_catalog.read(server.url, 5, ["few"], [], 10).tables["few"].rows is None
+        assert pg_catalog.read(server.url, 5, ["few"], [], 10).tables["few"].rows is None
         root.execute("ROLLBACK")
 
 
 def test_a_server_that_does_not_let_in_is_told(server):
     with pytest.raises(Problem, match="refused the login"):
-        _pg_catalog.read(server.url.replace("s3", "s4"), 5, ["few"], [], 10)
+        pg_catalog.read(server.url.replace("s3", "s4"), 5, ["few"], [], 10)

@@ -8,13 +8,15 @@ from __future__ import annotations
 import io
 
 import pytest
-from ansible_collections.evenkeel.flask.plugins.module_utils import (
-    _alembic,
-    _migration_rules,
-    _pg_catalog,
+from ansible_collections.evenkeel.flask.plugins.module_utils._migrations import (
+    alembic as migrations_alembic,
 )
-from ansible_collections.evenkeel.flask.plugins.module_utils import _sql_changes as sql
-from ansible_collections.evenkeel.flask.plugins.module_utils._migration_rules import (
+from ansible_collections.evenkeel.flask.plugins.module_utils._migrations import pg_catalog
+from ansible_collections.evenkeel.flask.plugins.module_utils._migrations import (
+    rules as migration_rules,
+)
+from ansible_collections.evenkeel.flask.plugins.module_utils._migrations import sql_changes as sql
+from ansible_collections.evenkeel.flask.plugins.module_utils._migrations.rules import (
     Catalog,
     Column,
     Finding,
@@ -243,13 +245,14 @@ def test_a_rule_says_what_happens_to_the_live_release(server, body):
     assert fails(server, LIVE) == []
     text = printed(body)
     before = files(server)
-    changes = {"2": sql.changes(text), "3": list(_alembic.read("2.py", script(body)).changes)}
-    every = [change for steps in changes.values() for change in steps]
-    names = (_migration_rules.tables(every), _migration_rules.indexes(every))
-    catalog = _pg_catalog.read(server.url, 5, *names, small_rows=5)
-    found = {
-        name: _migration_rules.judge({name: steps}, catalog) for name, steps in changes.items()
+    changes = {
+        "2": sql.changes(text),
+        "3": list(migrations_alembic.read("2.py", script(body)).changes),
     }
+    every = [change for steps in changes.values() for change in steps]
+    names = (migration_rules.tables(every), migration_rules.indexes(every))
+    catalog = pg_catalog.read(server.url, 5, *names, small_rows=5)
+    found = {name: migration_rules.judge({name: steps}, catalog) for name, steps in changes.items()}
     assert effects(found["2"]) == CASES[body], text
     assert effects(found["3"]) == CASES[body]
     with server.connect() as connection:
@@ -271,8 +274,8 @@ BIG = Table(rows=40_000_000, size=9_100_000_000, columns={"name": Column("text",
 
 def decided(text: str, table: Table | None = BIG, dialect: str = "postgresql", **policy):
     catalog = Catalog({"orders": table} if table else {}, dialect)
-    found = _migration_rules.judge({"0007_orders": sql.changes(text, dialect)}, catalog, "1.9.0")
-    return _migration_rules.decide(found, catalog, Policy(**policy))
+    found = migration_rules.judge({"0007_orders": sql.changes(text, dialect)}, catalog, "1.9.0")
+    return migration_rules.decide(found, catalog, Policy(**policy))
 
 
 def test_a_refusal_names_revision_table_size_and_remedy():
@@ -387,10 +390,10 @@ def test_a_statement_passes_in_silence_only_if_it_disturbs_nobody(text, rules):
             "users": Table(rows=3),
         }
     )
-    found = _migration_rules.judge({"1": sql.changes(text)}, catalog)
+    found = migration_rules.judge({"1": sql.changes(text)}, catalog)
     assert {one.rule for one in found} == rules
     # A large table is not hidden behind a small one.
-    refused, _warned = _migration_rules.decide(found, catalog, Policy())
+    refused, _warned = migration_rules.decide(found, catalog, Policy())
     assert bool(refused) == any(one.locks or one.breaks for one in found)
 
 
@@ -406,5 +409,5 @@ def test_a_table_that_the_run_makes_may_be_changed_as_one_likes():
 def test_a_table_that_is_not_found_is_not_taken_for_new():
     """It may be in another database, or in a schema that the script chooses."""
     catalog = Catalog({"orders": None})
-    found = _migration_rules.judge({"1": sql.changes("ALTER TABLE orders DROP a")}, catalog)
-    assert _migration_rules.decide(found, catalog, Policy())[0] != []
+    found = migration_rules.judge({"1": sql.changes("ALTER TABLE orders DROP a")}, catalog)
+    assert migration_rules.decide(found, catalog, Policy())[0] != []

@@ -18,9 +18,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from . import _sql
-from . import _sql_changes as sql
-from ._sql_changes import CHOSEN, PLACEHOLDER, Change
+from . import sql as migrations_sql
+from . import sql_changes as sql
+from .sql_changes import CHOSEN, PLACEHOLDER, Change
 
 # What a script does with a database at hand, and does not print in offline mode.
 ONLINE_ONLY = re.compile(r"is_offline_mode|as_sql|get_bind|[Ss]ession\b|[Cc]onnection\b|connect\(")
@@ -623,7 +623,7 @@ class _Reader:
         text = self.value(node, known)
         if not isinstance(text, str):
             return ()
-        return sql.identifiers(list(_sql.tokens(text, self.dialect)), self.dialect)
+        return sql.identifiers(list(migrations_sql.tokens(text, self.dialect)), self.dialect)
 
     def _default(self, node: ast.expr, known: Mapping[str, Any]) -> str:
         """What a server default is; a string of SQLAlchemy is a literal, text() an expression."""
@@ -636,7 +636,7 @@ class _Reader:
         if name in ("Identity", "Computed", "FetchedValue", "Sequence"):
             return "generated"
         if name in ("text", "literal_column") and isinstance(value, str):
-            tokens = next(iter(_sql.statements(value, self.dialect)), None)
+            tokens = next(iter(migrations_sql.statements(value, self.dialect)), None)
             return sql.volatility(tokens.tokens) if tokens else ""
         if name in ("now", "current_timestamp", "true", "false", "literal", "null"):
             return "" if name == "null" else "constant"

@@ -11,7 +11,10 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from ansible_collections.evenkeel.flask.plugins.module_utils import _lock_timeout, _pg_catalog
+from ansible_collections.evenkeel.flask.plugins.module_utils._migrations import (
+    lock_timeout,
+    pg_catalog,
+)
 from ansible_collections.evenkeel.flask.tests.unit.plugins import postgresql
 
 PSYCOPG = """\
@@ -33,12 +36,12 @@ sqlalchemy.exc.OperationalError: (psycopg.errors.LockNotAvailable) canceling sta
     ],
 )
 def test_only_a_lock_timeout_is_one(output, is_one):
-    assert _lock_timeout.is_lock_timeout(output) == is_one
+    assert lock_timeout.is_lock_timeout(output) == is_one
 
 
 def test_the_table_is_found_in_the_failed_statement():
-    assert _lock_timeout.blocked_table(PSYCOPG) == "order"
-    assert _lock_timeout.blocked_table("55P03") == ""
+    assert lock_timeout.blocked_table(PSYCOPG) == "order"
+    assert lock_timeout.blocked_table("55P03") == ""
 
 
 @pytest.mark.parametrize(
@@ -51,14 +54,14 @@ def test_the_table_is_found_in_the_failed_statement():
     ],
 )
 def test_what_the_app_sets_for_itself_wins(seconds, own, options):
-    assert _lock_timeout.options(seconds, own) == options
+    assert lock_timeout.options(seconds, own) == options
 
 
 def run(outputs, retries=3, invalid=lambda: ()):
     """Attempts that end as it is written, and how long was waited between them."""
     waits = []
     attempts = iter(outputs)
-    outcome = _lock_timeout.run(lambda: next(attempts), retries, waits.append, lambda: 0.5, invalid)
+    outcome = lock_timeout.run(lambda: next(attempts), retries, waits.append, lambda: 0.5, invalid)
     return outcome, waits
 
 
@@ -106,7 +109,7 @@ def migrate(server, statement, sleep, retries=3):
     def attempt():
         done = subprocess.run(
             [sys.executable, "-c", MIGRATE, url, statement],
-            env={"PGOPTIONS": _lock_timeout.options(1)},
+            env={"PGOPTIONS": lock_timeout.options(1)},
             capture_output=True,
             text=True,
             check=False,
@@ -114,9 +117,9 @@ def migrate(server, statement, sleep, retries=3):
         return done.returncode, done.stderr
 
     def invalid():
-        return [index.name for index in _pg_catalog.invalid_indexes(server.url, 5)]
+        return [index.name for index in pg_catalog.invalid_indexes(server.url, 5)]
 
-    return _lock_timeout.run(attempt, retries, sleep, lambda: 0.0, invalid)
+    return lock_timeout.run(attempt, retries, sleep, lambda: 0.0, invalid)
 
 
 @pytest.mark.slow
@@ -132,7 +135,7 @@ def test_users_go_on_behind_a_migration_that_finds_no_lock_and_it_succeeds_later
             assert reader.result(timeout=60) == (1,)
             assert (
                 f"pid {pid} holds it (idle in transaction"
-                in _pg_catalog.holders(server.url, 5, "orders")[0]
+                in pg_catalog.holders(server.url, 5, "orders")[0]
             )
             blocker.rollback()
             reads.set()
@@ -159,7 +162,7 @@ def test_an_index_that_a_timeout_leaves_behind_is_named_and_not_taken_for_made(s
         )
         blocker.rollback()
     assert (outcome.is_locked_out, outcome.attempts, outcome.left) == (True, 1, ["ix"])
-    (index,) = _pg_catalog.invalid_indexes(server.url, 5)
+    (index,) = pg_catalog.invalid_indexes(server.url, 5)
     assert (index.table, index.remedy) == ("orders", "DROP INDEX CONCURRENTLY ix;")
     with server.connect() as connection:
         connection.execute(index.remedy)

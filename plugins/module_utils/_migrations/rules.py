@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from . import _sql_changes as sql
-from ._sql_changes import Change
+from . import sql_changes as sql
+from .sql_changes import Change
 
 # Rule by rule, what to do instead.
 REMEDIES: Mapping[str, str] = {

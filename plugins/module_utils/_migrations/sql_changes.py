@@ -13,8 +13,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from . import _sql
-from ._sql import Statement, Token, words
+from . import sql
+from .sql import Statement, Token, words
 
 ACCESS = "access"
 ADD_COLUMN = "add column"
@@ -188,11 +188,11 @@ class Change:
 def changes(text: str, dialect: str = "postgresql") -> list[Change]:
     """Read what the statements in C(text) change, in their order."""
     found: list[Change] = []
-    for statement in _sql.statements(text, dialect):
+    for statement in sql.statements(text, dialect):
         line = statement.tokens[0].line
         steps = _of(statement, dialect)
         is_whole = all(
-            PLACEHOLDER not in token.text for token in statement.tokens if token.kind != _sql.STRING
+            PLACEHOLDER not in token.text for token in statement.tokens if token.kind != sql.STRING
         )
         if not is_whole and not any(step.verb == UNKNOWN for step in steps):
             steps = [*steps, unknown(statement.text.replace(PLACEHOLDER, "..."))]
@@ -207,7 +207,7 @@ def unknown(what: str) -> Change:
 
 
 def _of(statement: Statement, dialect: str) -> list[Change]:
-    if any(token.kind == _sql.BROKEN for token in statement.tokens):
+    if any(token.kind == sql.BROKEN for token in statement.tokens):
         return [unknown(f"{statement.text} does not end")]
     first = statement.tokens[0].word
     if first not in VERBS:
@@ -215,7 +215,7 @@ def _of(statement: Statement, dialect: str) -> list[Change]:
         for place, token in enumerate(statement.tokens):
             if place and token.leads and token.word in VERBS:
                 noise, rest = statement.tokens[:place], statement.tokens[place:]
-                return [unknown(_sql.spell(noise)), *_of(Statement(rest), dialect)]
+                return [unknown(sql.spell(noise)), *_of(Statement(rest), dialect)]
         return [unknown(statement.text)]
     if first in NEUTRAL:
         return _neutral(statement)
@@ -293,13 +293,13 @@ class Reader:
         token = self.take()
         if PLACEHOLDER in token.text:
             return CHOSEN
-        if token.kind == _sql.WORD:
+        if token.kind == sql.WORD:
             return token.text.lower()
-        if token.kind == _sql.NAME:
+        if token.kind == sql.NAME:
             return token.text.lower() if self.dialect != "postgresql" else token.text
-        if token.kind == _sql.SIGN and _sql.PARAMETER.fullmatch(token.text):
+        if token.kind == sql.SIGN and sql.PARAMETER.fullmatch(token.text):
             return CHOSEN
-        if token.kind == _sql.STRING and self.dialect == "mysql":
+        if token.kind == sql.STRING and self.dialect == "mysql":
             return token.text
         raise IndexError(token.text)
 
@@ -343,7 +343,7 @@ def split(tokens: Iterable[Token]) -> list[list[Token]]:
     parts: list[list[Token]] = [[]]
     depth = 0
     for token in tokens:
-        if token.kind == _sql.SIGN:
+        if token.kind == sql.SIGN:
             depth += (token.text in "([") - (token.text in ")]")
         if token.is_sign(",") and depth == 0:
             parts.append([])
@@ -356,8 +356,8 @@ def identifiers(tokens: Sequence[Token], dialect: str) -> tuple[str, ...]:
     """The names in a list of columns or in an expression."""
     found = []
     for token in tokens:
-        if token.kind in (_sql.WORD, _sql.NAME):
-            lower = token.kind == _sql.WORD or dialect != "postgresql"
+        if token.kind in (sql.WORD, sql.NAME):
+            lower = token.kind == sql.WORD or dialect != "postgresql"
             found.append(token.text.lower() if lower else token.text)
     return tuple(found)
 
@@ -423,12 +423,12 @@ def _alter_table(reader: Reader, statement: Statement) -> list[Change]:
         try:
             found += _action(Reader(action, reader.dialect), table)
         except IndexError:
-            found.append(unknown(f"ALTER TABLE {table} {_sql.spell(action)}"))
+            found.append(unknown(f"ALTER TABLE {table} {sql.spell(action)}"))
     return found if actions else [unknown(statement.text)]
 
 
 def _action(reader: Reader, table: str) -> list[Change]:
-    text = f"ALTER TABLE {table} {_sql.spell(reader.tokens)}"
+    text = f"ALTER TABLE {table} {sql.spell(reader.tokens)}"
     is_mysql = reader.dialect == "mysql"
     quiet = (*QUIET_ACTIONS, *MYSQL_QUIET_ACTIONS) if is_mysql else QUIET_ACTIONS
     if any(reader.sees(*words) for words in quiet):
@@ -568,8 +568,8 @@ def _column(reader: Reader, table: str) -> list[Change]:
     name = reader.part()
     # A column needs no type in SQLite.
     type_tokens = [] if reader.word in COLUMN_ENDS else _until(reader, COLUMN_ENDS)
-    new_type = type_name(_sql.spell(type_tokens))
-    serial = _sql.spell(type_tokens).lower().partition(" ")[0] in SERIALS
+    new_type = type_name(sql.spell(type_tokens))
+    serial = sql.spell(type_tokens).lower().partition(" ")[0] in SERIALS
     column = Change(
         ADD_COLUMN, table, name, new_type=new_type, default="generated" if serial else ""
     )
@@ -613,7 +613,7 @@ def volatility(tokens: Sequence[Token]) -> str:
     if [token.word for token in tokens] == ["NULL"]:
         return ""
     for place, token in enumerate(tokens[:-1]):
-        calls = tokens[place + 1].is_sign("(") and token.kind in (_sql.WORD, _sql.NAME)
+        calls = tokens[place + 1].is_sign("(") and token.kind in (sql.WORD, sql.NAME)
         cast = place and tokens[place - 1].is_sign("::")
         if calls and not cast and not _is_one_of(STABLE, tokens, place):
             return "volatile"
@@ -630,7 +630,7 @@ def _is_one_of(functions: frozenset[str], tokens: Sequence[Token], place: int) -
 
 def _redefined(reader: Reader, table: str, column: str) -> list[Change]:
     """Read MySQL's MODIFY and CHANGE, which say all of a column again, changed or not."""
-    again = _column(Reader([Token(_sql.NAME, column, 0), *reader.rest()], reader.dialect), table)[0]
+    again = _column(Reader([Token(sql.NAME, column, 0), *reader.rest()], reader.dialect), table)[0]
     found = [Change(TYPE, table, column, new_type=again.new_type, kind="restated")]
     return found + (
         [Change(SET_NOT_NULL, table, column, kind="restated")] if again.not_null else []
@@ -675,7 +675,7 @@ def _alter_column(reader: Reader, table: str) -> list[Change]:
                 TYPE,
                 table,
                 column,
-                new_type=type_name(_sql.spell(new)),
+                new_type=type_name(sql.spell(new)),
                 kind="using" if not reader.is_done else "",
             )
         ]
@@ -688,7 +688,7 @@ def _alter_column(reader: Reader, table: str) -> list[Change]:
         return []
     if reader.word == "EXPRESSION":
         return [Change(BLOCKING, table, column, what=f"the expression of {table}.{column}")]
-    return [unknown(f"ALTER TABLE {table} ALTER COLUMN {_sql.spell(reader.tokens)}")]
+    return [unknown(f"ALTER TABLE {table} ALTER COLUMN {sql.spell(reader.tokens)}")]
 
 
 def type_name(text: str) -> str:
@@ -908,7 +908,7 @@ def _select(reader: Reader, statement: Statement) -> list[Change]:
         is_locking = place and tokens[place - 1].word == "FOR"
         if token.word in {"UPDATE", "DELETE"} and not is_locking:
             found += _of(Statement(tokens[place:]), reader.dialect)
-        calls = following.is_sign("(") and token.kind in (_sql.WORD, _sql.NAME)
+        calls = following.is_sign("(") and token.kind in (sql.WORD, sql.NAME)
         opens = token.word in OPENS_QUERY
         # AS gives a type to CAST, or a name with a list of columns to a query.
         is_named = place and tokens[place - 1].word == "AS"
@@ -924,7 +924,7 @@ def _select(reader: Reader, statement: Statement) -> list[Change]:
 def _do(reader: Reader, statement: Statement) -> list[Change]:
     """Look into an anonymous block: what it surely may do, and that it is not understood."""
     body = next(
-        (token.text for token in statement.tokens if token.kind in (_sql.BODY, _sql.STRING)), ""
+        (token.text for token in statement.tokens if token.kind in (sql.BODY, sql.STRING)), ""
     )
     return [*inside(body, reader.dialect), unknown("a DO block")]
 
@@ -932,14 +932,14 @@ def _do(reader: Reader, statement: Statement) -> list[Change]:
 def inside(body: str, dialect: str) -> list[Change]:
     """What the statements in the body of a routine would change, as far as they are understood."""
     found: list[Change] = []
-    for part in _sql.statements(body, dialect, nests=False):
+    for part in sql.statements(body, dialect, nests=False):
         words = part.words
         first = next((place for place, word in enumerate(words) if word in INNER_VERBS), None)
         if first is not None:
             found += _of(Statement(part.tokens[first:]), dialect)
         if "EXECUTE" in words:
             for token in part.tokens:
-                if token.kind in (_sql.STRING, _sql.BODY):
+                if token.kind in (sql.STRING, sql.BODY):
                     text = re.sub(r"%%?(\d+\$)?[-\d]*[sIL]", PLACEHOLDER, token.text)
                     found += changes(text, dialect)
     return [change for change in found if change.verb != UNKNOWN]

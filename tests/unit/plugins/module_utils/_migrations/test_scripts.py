@@ -6,8 +6,11 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.evenkeel.flask.plugins.module_utils import _alembic, _migrations
-from ansible_collections.evenkeel.flask.plugins.module_utils import _sql_changes as sql
+from ansible_collections.evenkeel.flask.plugins.module_utils._migrations import alembic
+from ansible_collections.evenkeel.flask.plugins.module_utils._migrations import (
+    scripts as migrations,
+)
+from ansible_collections.evenkeel.flask.plugins.module_utils._migrations import sql_changes as sql
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -37,7 +40,7 @@ UPGRADE = "def upgrade():\n    {}\n\ndef downgrade():\n    op.drop_table('review
     ],
 )
 def test_what_breaks_an_older_release_is_told_with_its_script(does, said):
-    (line,) = _migrations.destructive("2.py", UPGRADE.format(does))
+    (line,) = migrations.destructive("2.py", UPGRADE.format(does))
     assert line.startswith(f"2: {said}")
 
 
@@ -65,7 +68,7 @@ def test_what_breaks_by_source_is_refused_however_it_is_written():
         "def upgrade():\n    op.drop_column(column_name='x', table_name='orders')",
     ]
     for text in variants:
-        said = _migrations.destructive("2.py", text)
+        said = migrations.destructive("2.py", text)
         assert said, text
         assert said[0].startswith("2: drops column orders.x"), text
 
@@ -84,7 +87,7 @@ def test_what_breaks_by_source_is_refused_however_it_is_written():
     ],
 )
 def test_what_only_adds_breaks_nothing(does):
-    assert _migrations.destructive("2.py", UPGRADE.format(does)) == []
+    assert migrations.destructive("2.py", UPGRADE.format(does)) == []
 
 
 @pytest.mark.parametrize(
@@ -106,7 +109,7 @@ def test_what_only_adds_breaks_nothing(does):
     ],
 )
 def test_what_is_not_understood_is_named(does, said):
-    changes = _alembic.read("2.py", UPGRADE.format(does)).changes
+    changes = alembic.read("2.py", UPGRADE.format(does)).changes
     assert any(said in one.what for one in changes if one.verb == sql.UNKNOWN), changes
 
 
@@ -123,18 +126,18 @@ def test_every_operation_of_alembic_is_sorted():
     }
     # They make operations, and are no operations themselves.
     names -= {"context", "create_module_class_proxy", "invoke", "register_operation", "run_async"}
-    sorted_out = set(_alembic.OPERATIONS) | _alembic.HARMLESS_OPS | _alembic.EXECUTES
+    sorted_out = set(alembic.OPERATIONS) | alembic.HARMLESS_OPS | alembic.EXECUTES
     assert names <= sorted_out
 
 
 def test_what_cannot_be_read_is_told():
-    (change,) = _alembic.read("2.py", "def upgrade(:").changes
+    (change,) = alembic.read("2.py", "def upgrade(:").changes
     assert change == sql.unknown("the script cannot be parsed")
 
 
 @given(st.text())
 def test_no_text_is_too_odd(text):
-    assert isinstance(_migrations.destructive("2.py", text), list)
+    assert isinstance(migrations.destructive("2.py", text), list)
 
 
 def test_scripts_are_those_beside_an_env_py(tmp_path):
@@ -149,14 +152,12 @@ def test_scripts_are_those_beside_an_env_py(tmp_path):
     ):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(path)
-    found = _migrations.scripts(
-        str(tmp_path / "app"), str(tmp_path / "lib"), str(tmp_path / "none")
-    )
+    found = migrations.scripts(str(tmp_path / "app"), str(tmp_path / "lib"), str(tmp_path / "none"))
     assert sorted(found) == ["1_a.py", "2_b.py", "4_d.py"]
 
 
 def test_new_is_what_only_the_later_one_has():
-    assert _migrations.new({"1": "", "2": ""}, {"2": "", "4": "", "3": ""}) == ["3", "4"]
+    assert migrations.new({"1": "", "2": ""}, {"2": "", "4": "", "3": ""}) == ["3", "4"]
 
 
 def scripts(*revisions):
@@ -166,7 +167,7 @@ def scripts(*revisions):
         parent = repr(revisions[number - 1]) if number else None
         name = f"{9 - number}.py"
         text = f"revision = {revision!r}\ndown_revision = {parent}\ndef upgrade(): op.drop_table('t{revision}')"
-        found[name] = _alembic.read(name, text)
+        found[name] = alembic.read(name, text)
     return found
 
 
@@ -181,7 +182,7 @@ def scripts(*revisions):
     ],
 )
 def test_what_is_to_run_is_what_the_database_lacks_where_it_says_so(known, heads, todo):
-    found = _migrations.pending(known, scripts("a", "b", "c"), heads)
+    found = migrations.pending(known, scripts("a", "b", "c"), heads)
     assert [script.revision for script in found] == todo
 
 
@@ -197,7 +198,7 @@ def test_what_is_to_run_is_what_the_database_lacks_where_it_says_so(known, heads
     ],
 )
 def test_an_upgrade_is_asked_to_print_its_sql(command, offline):
-    found = _migrations.offline_command(command.split(), "1:2")
+    found = migrations.offline_command(command.split(), "1:2")
     assert (" ".join(found) if found else None) == offline
 
 
@@ -221,7 +222,7 @@ COMMIT;
 
 
 def test_what_is_printed_counts_and_a_word_between_hides_nothing():
-    found = _migrations.read_offline(PRINTED)
+    found = migrations.read_offline(PRINTED)
     assert [(one.verb, one.what) for one in found["b"]] == [
         (sql.UNKNOWN, "a word of the script"),
         (sql.DROP, "column orders.x"),
@@ -242,22 +243,22 @@ def test_a_script_that_prints_nothing_is_read_as_source_and_told():
             else (0, "-- Running upgrade  -> a\n\nSELECT 1;")
         )
 
-    reading = _migrations.read(todo, ["flask", "db", "upgrade"], run)
+    reading = migrations.read(todo, ["flask", "db", "upgrade"], run)
     assert runs == ["base:b", "base:a", "a:b"]
     assert reading.changes["9"] == []
     assert [one.what for one in reading.changes["8"]] == ["table tb"]
     # All of its source is understood.
     assert reading.partly == {}
-    todo[1] = _alembic.read("8.py", "revision='b'\ndown_revision='a'\ndef upgrade(): op.odd()")
-    reading = _migrations.read(todo, ["flask", "db", "upgrade"], run)
+    todo[1] = alembic.read("8.py", "revision='b'\ndown_revision='a'\ndef upgrade(): op.odd()")
+    reading = migrations.read(todo, ["flask", "db", "upgrade"], run)
     assert reading.partly == {"8": "AttributeError: no bind"}
 
 
 def test_what_a_script_does_only_with_a_database_is_not_lost():
     """Offline mode prints nothing of it."""
     text = "revision='a'\ndown_revision=None\ndef upgrade():\n    if not context.is_offline_mode():\n        op.drop_table('t')"
-    reading = _migrations.read(
-        [_alembic.read("a.py", text)],
+    reading = migrations.read(
+        [alembic.read("a.py", text)],
         ["flask", "db", "upgrade"],
         lambda _words: (0, "-- Running upgrade  -> a\n\n"),
     )

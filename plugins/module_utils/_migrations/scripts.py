@@ -14,11 +14,11 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from . import _alembic, _migration_rules
-from . import _sql_changes as sql
-from ._alembic import Script
-from ._sql_changes import Change
-from ._system import untrusted
+from .._system import untrusted
+from . import alembic, rules
+from . import sql_changes as sql
+from .alembic import Script
+from .sql_changes import Change
 
 # A script is written by hand.
 MAX_SCRIPT_BYTES = 1 << 20
@@ -222,7 +222,7 @@ def _offline(command: Sequence[str], first: Script, last: Script) -> list[str]:
 
 def destructive(name: str, text: str) -> list[str]:
     """What of a script breaks an older release, by its source alone, as lines for people."""
-    script = _alembic.read(name, text)
-    catalog = _migration_rules.Catalog()
-    found = _migration_rules.judge({script.label: script.changes}, catalog)
-    return [_migration_rules.told(one, catalog) for one in found if one.breaks]
+    script = alembic.read(name, text)
+    catalog = rules.Catalog()
+    found = rules.judge({script.label: script.changes}, catalog)
+    return [rules.told(one, catalog) for one in found if one.breaks]

@@ -8,8 +8,10 @@ from __future__ import annotations
 import re
 
 import pytest
-from ansible_collections.evenkeel.flask.plugins.module_utils import _sql
-from ansible_collections.evenkeel.flask.plugins.module_utils import _sql_changes as sql
+from ansible_collections.evenkeel.flask.plugins.module_utils._migrations import (
+    sql as migrations_sql,
+)
+from ansible_collections.evenkeel.flask.plugins.module_utils._migrations import sql_changes as sql
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -60,7 +62,7 @@ def test_no_text_is_too_odd(text, dialect):
 def test_no_words_of_sql_are_too_odd(words, dialect):
     text = " ".join(words)
     assert isinstance(sql.changes(text, dialect), list)
-    for statement in _sql.statements(text, dialect):
+    for statement in migrations_sql.statements(text, dialect):
         assert isinstance(statement.text, str)
 
 

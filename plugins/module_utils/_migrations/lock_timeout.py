@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from . import _sql_changes as sql
+from . import sql_changes as sql
 
 # Drivers of PostgreSQL that do not read PGOPTIONS, as libpq does.
 DEAF_DRIVERS = ("asyncpg", "pg8000")

@@ -14,10 +14,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from . import _sql
-from ._migration_rules import Catalog, Column, Table
-from ._preflight.host import Doubt, Problem
-from ._services import postgres
+from .._preflight.host import Doubt, Problem
+from .._services import postgres
+from . import sql
+from .rules import Catalog, Column, Table
 
 # A question must not wait for what the migration would wait for. LOCAL, for a pooler gives the
 # connection to others.
@@ -80,9 +80,9 @@ def relation(table: str, kinds: str = "rpf") -> str:
     parts = table.split(".")
     quoted = ".".join('"' + part.replace('"', '""') + '"' for part in parts)
     return RELATION.format(
-        name=_sql.literal(quoted),
-        last=_sql.literal(parts[-1]),
-        kinds=", ".join(map(_sql.literal, kinds)),
+        name=sql.literal(quoted),
+        last=sql.literal(parts[-1]),
+        kinds=", ".join(map(sql.literal, kinds)),
     )
 
 
