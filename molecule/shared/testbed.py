@@ -31,7 +31,7 @@ sys.path.append(str(Path(__file__).resolve().parents[2] / "tests" / "fleet"))
 
 import _podman
 import load
-from ansible_collections.evenkeel.flask.plugins.module_utils import _slots
+from ansible_collections.evenkeel.flask.plugins.module_utils._release import slots as release_slots
 from ansible_collections.evenkeel.flask.tests.apps import materialize
 
 # Seconds. A run of two hosts was seen to take over a minute to the switch, on a machine that was three times slower than usual.
@@ -109,7 +109,7 @@ class Host:
     def connections(self, slot: str) -> int:
         """How many requests a slot is at."""
         table = self.see.file("/proc/net/unix").content_string
-        return _slots.open_connections(table, f"/run/{self.app}/{slot}.sock")
+        return release_slots.open_connections(table, f"/run/{self.app}/{slot}.sock")
 
     @property
     def history(self) -> list[dict[str, str | None]]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """The options of RUN_SPEC in plugins/module_utils/_lock.py."""
+    """The options of RUN_SPEC in plugins/module_utils/_release/lock.py."""
 
     DOCUMENTATION = r"""
 options:

@@ -297,16 +297,18 @@ import os
 from dataclasses import asdict
 from typing import Any
 
-from ..module_utils import _release, _slots, _stage, _timing
+from ..module_utils import _timing
 from ..module_utils._artifact.archive import ArchiveError
 from ..module_utils._http import client
 from ..module_utils._module import AnsibleModule
 from ..module_utils._profile import connections, measure, syscalls, workers
+from ..module_utils._release import plan as release
+from ..module_utils._release import slots, stage
 
 # An app that takes longer to load would not have been staged.
 LOAD_SECONDS = 300.0
 ARGUMENT_SPEC: dict[str, Any] = {
-    **_release.APP_SPEC,
+    **release.APP_SPEC,
     "base_url": {"type": "str", "default": "http://127.0.0.1:8000"},
     "unix_socket": {"type": "path"},
     "endpoints": {"type": "list", "elements": "raw", "default": []},
@@ -321,7 +323,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
 }
 
 
-def routes(layout: _release.Layout, slot: str, user: str) -> list[str]:
+def routes(layout: release.Layout, slot: str, user: str) -> list[str]:
     folder = os.path.realpath(layout.slot(slot))
     command = [
         os.path.join(folder, "venv", "bin", "python"),
@@ -330,18 +332,18 @@ def routes(layout: _release.Layout, slot: str, user: str) -> list[str]:
         folder,
         measure.MARK,
     ]
-    return measure.read_routes(*_stage.run_in(folder, user, layout, command, LOAD_SECONDS))
+    return measure.read_routes(*stage.run_in(folder, user, layout, command, LOAD_SECONDS))
 
 
-def watch(layout: _release.Layout, slot: str) -> workers.Watch:
+def watch(layout: release.Layout, slot: str) -> workers.Watch:
     with open(os.path.join(layout.slot(slot), "env"), encoding="utf-8") as stream:
         servers = connections.addresses(connections.environment(stream.read()))
-    main_pid = int(_slots.unit_state(layout, slot).get("MainPID", "0"))
+    main_pid = int(slots.unit_state(layout, slot).get("MainPID", "0"))
     return workers.Watch(main_pid, connections.Connections(layout.socket(slot), servers))
 
 
-def profile(params: dict[str, Any], layout: _release.Layout) -> dict[str, Any]:
-    slot = _slots.live_slot(layout)
+def profile(params: dict[str, Any], layout: release.Layout) -> dict[str, Any]:
+    slot = slots.live_slot(layout)
     if slot is None:
         raise client.ArgumentError(
             f"{layout.live} leads to no slot: this host serves nothing of {layout.name}. Run the playbook "
@@ -377,7 +379,7 @@ def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params = module.params
     module.no_log_values |= measure.credentials(params)
-    layout = _release.Layout(params["name"], params["root"])
+    layout = release.Layout(params["name"], params["root"])
     try:
         if module.check_mode:
             measure.read_plan(params)
@@ -388,7 +390,7 @@ def main() -> None:
                 msg="Nothing is measured in check mode: users would feel the load.",
             )
         found = profile(params, layout)
-    except (client.ArgumentError, _release.ReleaseError, ArchiveError, OSError) as error:
+    except (client.ArgumentError, release.ReleaseError, ArchiveError, OSError) as error:
         module.fail_json(msg=str(error), measured=False)
     for warning in found.pop("warnings"):
         module.warn(warning)

@@ -130,17 +130,17 @@ missing:
 import os
 from collections.abc import Sequence
 
-from ..module_utils import _release, _stage
 from ..module_utils._artifact.archive import ArchiveError
 from ..module_utils._migrations import alembic, pg_catalog, rules
 from ..module_utils._migrations import scripts as migrations
 from ..module_utils._module import AnsibleModule
 from ..module_utils._preflight.host import Doubt, Problem
+from ..module_utils._release import plan, stage
 from ..module_utils._services import postgres
 
 ASK_SECONDS = 5
 ARGUMENT_SPEC = {
-    **_release.APP_SPEC,
+    **plan.APP_SPEC,
     "release": {"type": "str", "required": True},
     "against": {"type": "str", "required": True},
     "command": {"type": "str", "default": ""},
@@ -156,7 +156,7 @@ ARGUMENT_SPEC = {
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params = module.params
-    layout = _release.Layout(params["name"], params["root"])
+    layout = plan.Layout(params["name"], params["root"])
     folder = layout.release(params["release"])
 
     def scripts(release: str) -> dict[str, str]:
@@ -165,15 +165,15 @@ def main() -> None:
 
     def offline(words: Sequence[str]) -> tuple[int, str]:
         user = params["user"] or params["name"]
-        environment = _stage.command_environment(folder)
-        return _stage.run_in(
+        environment = stage.command_environment(folder)
+        return stage.run_in(
             folder, user, layout, words, params["timeout"], environment, sealed=True
         )
 
     try:
         after, before = scripts(params["release"]), scripts(params["against"])
-        url = _stage.database_url(folder)
-        command = _stage.words(params["command"])
+        url = stage.database_url(folder)
+        command = stage.words(params["command"])
     except (ArchiveError, OSError) as error:
         module.fail_json(msg=str(error))
     is_postgres = postgres.speaks(url)

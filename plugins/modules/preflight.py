@@ -255,11 +255,11 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from ..module_utils import _lock
 from ..module_utils._front import config
 from ..module_utils._migrations import lock_timeout
 from ..module_utils._module import AnsibleModule
 from ..module_utils._preflight import host
+from ..module_utils._release import lock as release_lock
 from ..module_utils._services import postgres
 from ..module_utils._services import redis as services_redis
 
@@ -298,7 +298,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "max_clock_skew": {"type": "float", "default": 60},
     "timeout": {"type": "float", "default": 5},
     "lock_seconds": {"type": "float"},
-    **_lock.TAKE_SPEC,
+    **release_lock.TAKE_SPEC,
 }
 
 
@@ -417,10 +417,10 @@ def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     report = host.Report()
     if module.params["lock_seconds"] is not None:
-        path, seconds = _lock.path(module.params["name"]), module.params["lock_seconds"]
+        path, seconds = release_lock.path(module.params["name"]), module.params["lock_seconds"]
         try:
-            _found, lock = _lock.ask(path, module.params, seconds, module.check_mode)
-        except _lock.LockError as error:
+            _found, lock = release_lock.ask(path, module.params, seconds, module.check_mode)
+        except release_lock.LockError as error:
             module.fail_json(msg=str(error), problems=[str(error)], holder=error.holder)
         report.facts["holder"] = lock.told() if lock else None
     look_at_host(module.params, report)

@@ -236,13 +236,18 @@ import errno
 import os
 from typing import Any
 
-from ..module_utils import _drift, _environment, _guards, _lock, _release, _slots, _stage, _timing
+from ..module_utils import _timing
 from ..module_utils._artifact.archive import ArchiveError
 from ..module_utils._module import AnsibleModule
+from ..module_utils._release import drift, environment, plan
+from ..module_utils._release import guards as release_guards
+from ..module_utils._release import lock as release_lock
+from ..module_utils._release import slots as release_slots
+from ..module_utils._release import stage as release_stage
 
 ASK_SECONDS = 5
 ARGUMENT_SPEC: dict[str, Any] = {
-    **_release.APP_SPEC,
+    **plan.APP_SPEC,
     "state": {
         "type": "str",
         "required": True,
@@ -271,34 +276,34 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "wheels_sha256": {"type": "str", "default": ""},
     "uploads": {"type": "path"},
     "lock_seconds": {"type": "float"},
-    **_lock.RUN_SPEC,
+    **release_lock.RUN_SPEC,
 }
 
 
-def stage(params: dict[str, Any], layout: _release.Layout, check_mode: bool) -> dict[str, Any]:
-    release = _release.release_id(
+def stage(params: dict[str, Any], layout: plan.Layout, check_mode: bool) -> dict[str, Any]:
+    release = plan.release_id(
         params["version"],
         params["digest"],
         params["files"],
         params["environment"],
         [params["python"], params["user"] or params["name"], *params["shared"]],
     )
-    host = _slots.observe(layout)
-    status, answering = _slots.try_ask(layout.live, params["health_path"], ASK_SECONDS)
+    host = release_slots.observe(layout)
+    status, answering = release_slots.try_ask(layout.live, params["health_path"], ASK_SECONDS)
     is_there = release in host.releases
     healthy = status == 200 and answering == host.live_release
     settled = (
         healthy
         and host.live_release == release
-        and not _release.plan_settled(host, params["keep"], is_as_left(layout, host))
+        and not plan.plan_settled(host, params["keep"], is_as_left(layout, host))
     )
     if not is_there and not check_mode:
         archive, wheels = (
-            _stage.keep_archive(layout, params[name], params["uploads"])
+            release_stage.keep_archive(layout, params[name], params["uploads"])
             for name in ("archive", "wheels")
         )
-        _stage.stage(
-            _stage.Wanted(
+        release_stage.stage(
+            release_stage.Wanted(
                 layout=layout,
                 release_id=release,
                 version=params["version"],
@@ -318,34 +323,34 @@ def stage(params: dict[str, Any], layout: _release.Layout, check_mode: bool) -> 
         )
     return {
         "release": release,
-        "steps": [] if is_there else [_release.Step("stage", release)],
+        "steps": [] if is_there else [plan.Step("stage", release)],
         "healthy": healthy,
         "settled": settled,
         "digest": params["digest"],
-        "rolled_back": _release.rolled_back(host.history, _slots.digests(layout, host.releases)),
-        **_release.summarise(host),
+        "rolled_back": plan.rolled_back(host.history, release_slots.digests(layout, host.releases)),
+        **plan.summarise(host),
     }
 
 
-def move(params: dict[str, Any], layout: _release.Layout, check_mode: bool) -> dict[str, Any]:
-    host = _slots.observe(layout)
+def move(params: dict[str, Any], layout: plan.Layout, check_mode: bool) -> dict[str, Any]:
+    host = release_slots.observe(layout)
     if check_mode:
-        host = _release.foresee_before(host, params["state"], params["release"])
+        host = plan.foresee_before(host, params["state"], params["release"])
     guards = lacking_guards(layout, host) if params["guard_recovery"] else {}
     plans = {
-        "candidate": lambda: _release.plan_candidate(host, params["release"]),
-        "live": lambda: _release.plan_live(host, params["release"], params["action"]),
-        "withdrawn": lambda: _release.plan_withdrawn(host, params["release"]),
-        "settled": lambda: _release.plan_settled(
+        "candidate": lambda: plan.plan_candidate(host, params["release"]),
+        "live": lambda: plan.plan_live(host, params["release"], params["action"]),
+        "withdrawn": lambda: plan.plan_withdrawn(host, params["release"]),
+        "settled": lambda: plan.plan_settled(
             host, params["keep"], is_as_left(layout, host), [str(guard) for guard in guards]
         ),
     }
-    steps: list[_release.Step] = plans[params["state"]]()
+    steps: list[plan.Step] = plans[params["state"]]()
     warnings: list[str] = []
     # A rollback that nobody asked for: the release may be tried again.
     withdrawn = {"withdrawn": True} if params["state"] == "withdrawn" else {}
     if not check_mode:
-        slots = _slots.Slots(
+        slots = release_slots.Slots(
             layout,
             host,
             health_path=params["health_path"],
@@ -357,33 +362,33 @@ def move(params: dict[str, Any], layout: _release.Layout, check_mode: bool) -> d
         )
         slots.apply(steps)
         warnings = slots.warnings
-    after = _release.foresee(host, steps)
+    after = plan.foresee(host, steps)
     return {
         "release": params["release"],
         "steps": steps,
         "doubts": warnings,
-        "before": _release.summarise(host),
-        "after": _release.summarise(after),
+        "before": plan.summarise(host),
+        "after": plan.summarise(after),
     }
 
 
-def lacking_guards(layout: _release.Layout, host: _release.Host) -> dict[_guards.Guard, int]:
+def lacking_guards(layout: plan.Layout, host: plan.Host) -> dict[release_guards.Guard, int]:
     """What ends with the slot that is not live, and the live one did not take."""
     if host.live not in host.running or host.idle not in host.running:
         return {}
-    return _guards.missing(
-        lambda: _slots.guards(layout, host.idle),
-        lambda: _slots.guards(layout, host.live or ""),
+    return release_guards.missing(
+        lambda: release_slots.guards(layout, host.idle),
+        lambda: release_slots.guards(layout, host.live or ""),
     )
 
 
-def is_as_left(layout: _release.Layout, host: _release.Host) -> bool:
+def is_as_left(layout: plan.Layout, host: plan.Host) -> bool:
     """Whether the host is as it was remembered; one without a live release is nothing to remember."""
-    found = _drift.fingerprint(layout, host.live_release)
-    return host.live_release is None or _drift.read(layout) == found
+    found = drift.fingerprint(layout, host.live_release)
+    return host.live_release is None or drift.read(layout) == found
 
 
-def explained(message: str, layout: _release.Layout) -> str:
+def explained(message: str, layout: plan.Layout) -> str:
     """Say what to do about a full disk, whoever met it."""
     if os.strerror(errno.ENOSPC) not in message:
         return message
@@ -402,21 +407,21 @@ def main() -> None:
         ],
     )
     params = {**module.params}
-    params["environment"], secrets = _environment.take(module)
-    layout = _release.Layout(params["name"], params["root"])
-    lock = _lock.path(params["name"])
+    params["environment"], secrets = environment.take(module)
+    layout = plan.Layout(params["name"], params["root"])
+    lock = release_lock.path(params["name"])
     timing = _timing.Timing()
     act = stage if params["state"] == "staged" else move
     try:
         if params["lock_seconds"] is not None:
-            _lock.ask(lock, params, params["lock_seconds"], module.check_mode)
+            release_lock.ask(lock, params, params["lock_seconds"], module.check_mode)
         done = act(params, layout, module.check_mode)
         is_over = params["state"] == "settled" or done.get("settled")
         if params["lock_seconds"] is not None and is_over:
-            _lock.give_back(lock, params["run"], module.check_mode)
-    except (_release.ReleaseError, _lock.LockError, ArchiveError, OSError) as exc:
+            release_lock.give_back(lock, params["run"], module.check_mode)
+    except (plan.ReleaseError, release_lock.LockError, ArchiveError, OSError) as exc:
         module.no_log_values = secrets
-        replaced = isinstance(exc, _stage.ReplacedError)
+        replaced = isinstance(exc, release_stage.ReplacedError)
         module.fail_json(msg=explained(str(exc), layout), replaced=replaced, **timing.told())
     for doubt in done.pop("doubts", []):
         module.warn(doubt)

@@ -188,10 +188,11 @@ version:
 
 import os
 
-from ..module_utils import _build, _environment
+from ..module_utils import _build
 from ..module_utils._artifact import archive
 from ..module_utils._artifact.archive import ArchiveError
 from ..module_utils._module import AnsibleModule
+from ..module_utils._release import environment as release_environment
 
 ARGUMENT_SPEC = {
     "name": {"type": "str", "required": True},
@@ -219,7 +220,7 @@ ARGUMENT_SPEC = {
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params = module.params
-    environment, secrets = _environment.take(module)
+    environment, secrets = release_environment.take(module)
     try:
         recipe = _build.recipe(params)
         path, manifest, built = _build.build(recipe, params["cache"], environment, module.warn)

@@ -103,18 +103,18 @@ import random
 import time
 from collections.abc import Sequence
 
-from ..module_utils import _release, _stage
 from ..module_utils._artifact import venv
 from ..module_utils._artifact.archive import ArchiveError
 from ..module_utils._migrations import lock_timeout, pg_catalog
 from ..module_utils._module import AnsibleModule
+from ..module_utils._release import plan, stage
 from ..module_utils._services import postgres
 
 ASK_SECONDS = 5
 # Characters. A command may print without end.
 MAX_OUTPUT = 1 << 20
 ARGUMENT_SPEC = {
-    **_release.APP_SPEC,
+    **plan.APP_SPEC,
     "release": {"type": "str", "required": True},
     "command": {"type": "str", "required": True},
     "user": {"type": "str"},
@@ -139,7 +139,7 @@ def locked_out(seconds: int, outcome: lock_timeout.Outcome, url: str) -> str:
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params = module.params
-    layout = _release.Layout(params["name"], params["root"])
+    layout = plan.Layout(params["name"], params["root"])
     folder = layout.release(params["release"])
     if module.check_mode:
         module.exit_json(changed=True, output=[])
@@ -147,9 +147,9 @@ def main() -> None:
         module.fail_json(msg=f"{folder} is not there. Stage the release first.", output=[])
     user = params["user"] or params["name"]
     try:
-        command = _stage.words(params["command"])
-        url = _stage.database_url(folder)
-        own = _stage.environment(folder).get("PGOPTIONS", "")
+        command = stage.words(params["command"])
+        url = stage.database_url(folder)
+        own = stage.environment(folder).get("PGOPTIONS", "")
     except (ArchiveError, OSError) as exc:
         module.fail_json(msg=str(exc), output=[])
     url = url if params["lock_timeout"] and postgres.speaks(url) else ""
@@ -162,10 +162,10 @@ def main() -> None:
         remedies.update({index.name: index.remedy for index in found})
         return [index.name for index in found]
 
-    variables = _stage.command_environment(folder)
+    variables = stage.command_environment(folder)
     try:
         outcome = lock_timeout.run(
-            lambda: _stage.run_in(folder, user, layout, words, params["timeout"], variables),
+            lambda: stage.run_in(folder, user, layout, words, params["timeout"], variables),
             params["retries"],
             time.sleep,
             random.random,

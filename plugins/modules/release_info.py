@@ -206,23 +206,23 @@ running:
 
 import os
 
-from ..module_utils import _drift, _release, _slots, _stage
 from ..module_utils._module import AnsibleModule
 from ..module_utils._preflight import host as preflight
+from ..module_utils._release import drift, plan, slots, stage
 
 ARGUMENT_SPEC = {
-    **_release.APP_SPEC,
+    **plan.APP_SPEC,
     "health_path": {"type": "str", "default": "/health"},
     "timeout": {"type": "float", "default": 5},
     "user": {"type": "str"},
 }
 
 
-def present(layout: _release.Layout, user: str) -> list[str]:
+def present(layout: plan.Layout, user: str) -> list[str]:
     """What the roles have made on the host, whether it was whole or cut off."""
     paths = [
         layout.base,
-        *_drift.system_files(layout),
+        *drift.system_files(layout),
         os.path.join(layout.etc, "logrotate.d", layout.name),
     ]
     found = [path for path in paths if os.path.exists(path)]
@@ -232,30 +232,28 @@ def present(layout: _release.Layout, user: str) -> list[str]:
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params = module.params
-    layout = _release.Layout(params["name"], params["root"])
-    host = _slots.observe(layout)
-    status, answering = _slots.try_ask(layout.live, params["health_path"], params["timeout"])
-    guards = sorted(_slots.guards(layout, host.live)) if host.live in host.running else []
+    layout = plan.Layout(params["name"], params["root"])
+    host = slots.observe(layout)
+    status, answering = slots.try_ask(layout.live, params["health_path"], params["timeout"])
+    guards = sorted(slots.guards(layout, host.live)) if host.live in host.running else []
     module.exit_json(
         changed=False,
         answering=answering,
         healthy=status == 200 and answering == host.live_release,
         prepared=os.path.isdir(layout.path("releases")),
-        drift=_drift.differences(
-            _drift.read(layout), _drift.fingerprint(layout, host.live_release)
-        ),
+        drift=drift.differences(drift.read(layout), drift.fingerprint(layout, host.live_release)),
         history=[switch.told() for switch in host.history[-10:]],
         optimizations=[
-            *_stage.optimizations(layout.release(host.live_release or "")),
+            *stage.optimizations(layout.release(host.live_release or "")),
             *({"measure": "guard", "state": "present", "detail": str(guard)} for guard in guards),
         ],
         guards=[str(guard) for guard in guards],
         present=present(layout, params["user"] or params["name"]),
         releases=list(host.releases),
-        rolled_back=_release.rolled_back(host.history, _slots.digests(layout, host.releases)),
+        rolled_back=plan.rolled_back(host.history, slots.digests(layout, host.releases)),
         running=sorted(host.running),
-        since=_slots.since(layout),
-        **_release.summarise(host),
+        since=slots.since(layout),
+        **plan.summarise(host),
     )
 
 

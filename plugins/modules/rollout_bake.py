@@ -152,15 +152,16 @@ msg:
 
 from typing import Any
 
-from ..module_utils import _release, _slots, _timing
+from ..module_utils import _timing
 from ..module_utils._bake import watch as bake_watch
 from ..module_utils._health import endpoints, poll
 from ..module_utils._http import client
 from ..module_utils._module import AnsibleModule
+from ..module_utils._release import plan, slots
 from ..module_utils._system import procfs
 
 ARGUMENT_SPEC: dict[str, Any] = {
-    **_release.APP_SPEC,
+    **plan.APP_SPEC,
     "release": {"type": "str", "required": True},
     "against": {"type": "str"},
     "seconds": {"type": "float", "default": 10},
@@ -175,8 +176,8 @@ ARGUMENT_SPEC: dict[str, Any] = {
 
 
 def watch(params: dict[str, Any]) -> bake_watch.Watch:
-    layout = _release.Layout(params["name"], params["root"])
-    slot = _slots.live_slot(layout) or _release.SLOTS[0]
+    layout = plan.Layout(params["name"], params["root"])
+    slot = slots.live_slot(layout) or plan.SLOTS[0]
     request = client.Request(
         client.Url.parse(endpoints.join(params["base_url"], params["health_path"])),
         headers=endpoints.headers_of(params["headers"]),
@@ -201,7 +202,7 @@ def watch(params: dict[str, Any]) -> bake_watch.Watch:
         return None if result.healthy else result.reason
 
     def workers(of: str) -> dict[int, dict[str, float]]:
-        main_pid = int(_slots.unit_state(layout, of).get("MainPID", "0"))
+        main_pid = int(slots.unit_state(layout, of).get("MainPID", "0"))
         return procfs.workers(main_pid, layout.socket(of))
 
     return bake_watch.Watch(
@@ -210,9 +211,9 @@ def watch(params: dict[str, Any]) -> bake_watch.Watch:
         directory=params["log_directory"],
         health_path=params["health_path"],
         health=health,
-        unit=lambda: _slots.unit_state(layout, slot),
+        unit=lambda: slots.unit_state(layout, slot),
         workers=lambda: workers(slot),
-        warm_workers=lambda: workers(_release.other(slot)),
+        warm_workers=lambda: workers(plan.other(slot)),
         max_slowdown=params["max_slowdown"],
     )
 

@@ -237,16 +237,17 @@ msg:
 from collections.abc import Mapping
 from typing import Any
 
-from ..module_utils import _guards, _release, _slots, _stage, _timing
+from ..module_utils import _timing
 from ..module_utils._gate import verdict
 from ..module_utils._gate.check import Site, Trial
 from ..module_utils._health import endpoints
 from ..module_utils._http import client
 from ..module_utils._module import AnsibleModule
+from ..module_utils._release import guards, plan, slots, stage
 
 ARGUMENT_SPEC: dict[str, Any] = {
     "name": {"type": "str"},
-    "root": _release.APP_SPEC["root"],
+    "root": plan.APP_SPEC["root"],
     "base_url": {"type": "str", "default": "http://127.0.0.1:8001"},
     "unix_socket": {"type": "path"},
     "live_url": {"type": "str"},
@@ -282,15 +283,15 @@ def trial(params: Mapping[str, Any], may_write: bool) -> Trial:
     return Trial(candidate, live, health_path, main_path, slowdown, may_write, release)
 
 
-def schedulers(layout: _release.Layout) -> list[str]:
+def schedulers(layout: plan.Layout) -> list[str]:
     """What a rollout does to jobs inside of the app, in words; nothing for an app without any."""
-    host = _slots.observe(layout)
+    host = slots.observe(layout)
     tried = host.candidate or host.live
-    told = [_stage.scheduler(layout.release(host.release_in(tried) or ""))]
+    told = [stage.scheduler(layout.release(host.release_in(tried) or ""))]
     if host.candidate and host.live and host.candidate != host.live:
-        lacking = _guards.missing(
-            lambda: _slots.guards(layout, host.live or ""),
-            lambda: _slots.guards(layout, host.candidate or ""),
+        lacking = guards.missing(
+            lambda: slots.guards(layout, host.live or ""),
+            lambda: slots.guards(layout, host.candidate or ""),
         )
         told += [
             f"the live release holds {guard} (process {pid}), and the candidate does not. If this lets one "
@@ -310,7 +311,7 @@ def main() -> None:
     try:
         results = verdict.run(trial(params, not module.check_mode), params["checks"])
         if params["name"]:
-            layout = _release.Layout(params["name"], params["root"])
+            layout = plan.Layout(params["name"], params["root"])
             results = verdict.with_warnings(results, schedulers(layout))
     except client.ArgumentError as error:
         module.fail_json(msg=str(error))

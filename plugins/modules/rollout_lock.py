@@ -78,14 +78,14 @@ holder:
 
 from typing import Any
 
-from ..module_utils import _lock
 from ..module_utils._module import AnsibleModule
+from ..module_utils._release import lock as release_lock
 
 ARGUMENT_SPEC: dict[str, Any] = {
     "name": {"type": "str", "required": True},
     "state": {"type": "str", "choices": ["held", "free"], "default": "held"},
     "seconds": {"type": "float", "default": 1800},
-    **_lock.TAKE_SPEC,
+    **release_lock.TAKE_SPEC,
     "directory": {"type": "path", "default": "/run"},
 }
 
@@ -93,13 +93,13 @@ ARGUMENT_SPEC: dict[str, Any] = {
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params = module.params
-    path = _lock.path(params["name"], params["directory"])
+    path = release_lock.path(params["name"], params["directory"])
     try:
         if params["state"] == "free":
-            found, lock = _lock.give_back(path, params["run"], module.check_mode)
+            found, lock = release_lock.give_back(path, params["run"], module.check_mode)
         else:
-            found, lock = _lock.ask(path, params, params["seconds"], module.check_mode)
-    except _lock.LockError as error:
+            found, lock = release_lock.ask(path, params, params["seconds"], module.check_mode)
+    except release_lock.LockError as error:
         module.fail_json(msg=str(error), holder=error.holder)
     module.exit_json(changed=lock != found, holder=lock.told() if lock else None)
 

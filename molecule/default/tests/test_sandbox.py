@@ -10,7 +10,7 @@ import subprocess
 
 import pytest
 from ansible_collections.evenkeel.flask.molecule.shared.testbed import wait_until
-from ansible_collections.evenkeel.flask.plugins.module_utils import _unit
+from ansible_collections.evenkeel.flask.plugins.module_utils._release import unit as release_unit
 
 # They name the release, which is in no slot.
 OF_THE_RELEASE = {"Environment", "EnvironmentFile", "WorkingDirectory"}
@@ -53,8 +53,8 @@ def test_a_command_in_a_release_has_the_sandbox_of_a_slot(host, execute):
         process.communicate()
         host.see.check_output(f"rm -f {GO}")
     written = host.see.check_output("systemctl cat storefront@.service")
-    names = {name for name, _value in _unit.assignments(written)} - OF_THE_RELEASE
-    names -= set(_unit.NOT_PASSED)
+    names = {name for name, _value in release_unit.assignments(written)} - OF_THE_RELEASE
+    names -= set(release_unit.NOT_PASSED)
     assert {"ProtectSystem", "SystemCallFilter", "UMask", "User"} <= names <= set(slot)
     names |= {name for name in slot if name.startswith("Limit")}
     assert {name: command[name] for name in names} == {name: slot[name] for name in names}

@@ -22,16 +22,16 @@ import socket
 
 import pytest
 import yaml
-from ansible_collections.evenkeel.flask.plugins.module_utils import (
-    _lock,
-    _release,
-    _slots,
-    _stage,
-    _static,
-)
 from ansible_collections.evenkeel.flask.plugins.module_utils._artifact import archive
 from ansible_collections.evenkeel.flask.plugins.module_utils._bake import watch as bake_watch
 from ansible_collections.evenkeel.flask.plugins.module_utils._migrations import scripts
+from ansible_collections.evenkeel.flask.plugins.module_utils._release import (
+    lock,
+    plan,
+    stage,
+    static,
+)
+from ansible_collections.evenkeel.flask.plugins.module_utils._release import slots as release_slots
 from ansible_collections.evenkeel.flask.plugins.module_utils._system import app_directories
 
 COLLECTION = pathlib.Path(__file__).resolve().parents[3]
@@ -55,7 +55,7 @@ class Host:
 
     def __init__(self, top):
         self.top = top
-        self.layout = _release.Layout("shop", str(top / "srv"), str(top / "run"))
+        self.layout = plan.Layout("shop", str(top / "srv"), str(top / "run"))
         self.shared = top / "srv" / "shop" / "shared"
         self.log = top / "log" / "shop"
         self.release = pathlib.Path(self.layout.release("r1"))
@@ -89,9 +89,9 @@ class Host:
         def sleep(seconds):
             now[0] += seconds
 
-        slots = _slots.Slots(
+        slots = release_slots.Slots(
             self.layout,
-            _release.Host(),
+            plan.Host(),
             log_directory=str(self.log),
             clock=lambda: now[0],
             sleep=sleep,
@@ -111,7 +111,7 @@ class Host:
         return app_directories.make(str(path), below, owner)
 
     def wanted(self, shared):
-        return _stage.Wanted(
+        return stage.Wanted(
             layout=self.layout, release_id="r2", version="", archive="", wheels="", digest="", python="",
             user=USER.pw_name, entry="", files={}, environment={}, shared=shared, start_timeout=1,
         )  # fmt: skip
@@ -120,7 +120,7 @@ class Host:
         path = str(self.shared / "instance" / "x.css")
         version = archive.hashlib.sha256(b"secret\n").hexdigest()[:16]
         listed = [{"url": "/static/x.css", "path": path, "version": version}]
-        _static.publish(self.layout, str(self.release), listed)
+        static.publish(self.layout, str(self.release), listed)
 
     def migrations(self):
         """Somebody shares the folder of the migrations, which then is a link in the release."""
@@ -130,7 +130,7 @@ class Host:
 
     def share(self):
         """Of two shared paths one lies in the other, which is a link to the app's folder by then."""
-        _stage._share(self.wanted(("instance", "instance/uploads")), str(self.release))
+        stage._share(self.wanted(("instance", "instance/uploads")), str(self.release))
 
 
 # Path below the tree, how many of its last components the app can replace, and what root does there.
@@ -146,11 +146,11 @@ ACCESSES = {
     ),
     "lock": (
         "run/evenkeel-shop.lock", 1,
-        lambda host: _lock.ask(_lock.path("shop", str(host.top / "run")), RUN, 60, False),
+        lambda host: lock.ask(lock.path("shop", str(host.top / "run")), RUN, 60, False),
     ),
     "lock: check mode": (
         "run/evenkeel-shop.lock", 1,
-        lambda host: _lock.ask(_lock.path("shop", str(host.top / "run")), RUN, 60, True),
+        lambda host: lock.ask(lock.path("shop", str(host.top / "run")), RUN, 60, True),
     ),
     "site: directory below shared": (
         "srv/shop/shared/instance/uploads", 2, lambda host: host.make(host.shared, "instance/uploads"),
@@ -276,22 +276,22 @@ OWN = {
     "_balancer/plan.py": "its lock goes through the way",
     "_balancer/nginx.py": "the balancer's configuration; of /proc, 64 bytes of a title",
     "_build.py": "the controller",
-    "_drift.py": "releases, units and left.json, root's alone",
-    "_guards.py": "/proc, a bounded number of processes and descriptors",
-    "_lock.py": "its lock goes through the way",
+    "_release/drift.py": "releases, units and left.json, root's alone",
+    "_release/guards.py": "/proc, a bounded number of processes and descriptors",
+    "_release/lock.py": "its lock goes through the way",
     "_migrations/scripts.py": "releases; what leads out is refused",
     "_front/config.py": "the configuration of nginx, root's alone",
     "_front/site.py": "the configuration and the error log of nginx, root's alone",
     "_preflight/host.py": "/proc, names of processes of 15 characters",
     "_system/procfs.py": "/proc, sizes are the kernel's",
     "_requirements.py": "the controller",
-    "_sandbox.py": "units",
+    "_release/sandbox.py": "units",
     "_profile/connections.py": "/proc",
-    "_slots.py": "links, history and releases, root's alone",
+    "_release/slots.py": "links, history and releases, root's alone",
     "_source.py": "the controller",
-    "_stage.py": "releases and archives, root's alone",
-    "_static.py": "releases and static, root's alone",
-    "_unit.py": "units",
+    "_release/stage.py": "releases and archives, root's alone",
+    "_release/static.py": "releases and static, root's alone",
+    "_release/unit.py": "units",
     "_system/untrusted.py": "the way itself",
     "_artifact/venv.py": "venvs, root's alone",
     "_profile/syscalls.py": "/proc, at most 32 KiB of the memory of a worker",

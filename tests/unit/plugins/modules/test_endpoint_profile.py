@@ -10,9 +10,9 @@ import os
 
 import pytest
 import yaml
-from ansible_collections.evenkeel.flask.plugins.module_utils import _release, _slots, _stage
 from ansible_collections.evenkeel.flask.plugins.module_utils._artifact import archive
 from ansible_collections.evenkeel.flask.plugins.module_utils._profile import measure
+from ansible_collections.evenkeel.flask.plugins.module_utils._release import plan, slots, stage
 from ansible_collections.evenkeel.flask.plugins.modules import endpoint_profile
 from ansible_collections.evenkeel.flask.tests.unit.plugins.loopback import ok, serving
 from ansible_collections.evenkeel.flask.tests.unit.plugins.run_module import run_module
@@ -30,7 +30,7 @@ def _profile_of(tmp_path, monkeypatch):
     (tmp_path / "shop" / "slots" / "blue").symlink_to(release)
     (tmp_path / "shop" / "live.sock").symlink_to("/run/shop/blue.sock")
     # The main process is this one, and has no workers.
-    monkeypatch.setattr(_slots, "unit_state", lambda *_slot: {"MainPID": str(os.getpid())})
+    monkeypatch.setattr(slots, "unit_state", lambda *_slot: {"MainPID": str(os.getpid())})
 
     def run(answer=None, check_mode=False, **params):
         with serving(answer or ok(b"hello", X_Cache="HIT")) as server:
@@ -66,7 +66,7 @@ def test_without_endpoints_the_app_s_own_routes_are_measured(profile, monkeypatc
         asked.append(args)
         return 0, f"hello\n{measure.MARK}{json.dumps(['/', '/about'])}\n"
 
-    monkeypatch.setattr(_stage, "run_in", run_in)
+    monkeypatch.setattr(stage, "run_in", run_in)
     said, _server = profile(endpoints=[], user="web")
     assert [endpoint["name"] for endpoint in said["endpoints"]] == ["/", "/about"]
     folder, user, _layout, command, _timeout = asked[0]
@@ -139,7 +139,7 @@ def test_every_value_that_is_returned_is_documented(profile):
     "error",
     [
         archive.ArchiveError("systemd-run cannot be run: No such file or directory."),
-        _release.ReleaseError("systemctl show did not end within 60 s."),
+        plan.ReleaseError("systemctl show did not end within 60 s."),
         TimeoutError("systemctl did not end within 7200 s."),
     ],
 )
@@ -147,8 +147,8 @@ def test_a_systemd_that_fails_is_a_message(profile, monkeypatch, error):
     def fail(*_args):
         raise error
 
-    monkeypatch.setattr(_stage, "run_in", fail)
-    monkeypatch.setattr(_slots, "unit_state", fail)
+    monkeypatch.setattr(stage, "run_in", fail)
+    monkeypatch.setattr(slots, "unit_state", fail)
     for endpoints in ([], ["/"]):
         said, _server = profile(endpoints=endpoints)
         assert (said["failed"], said["msg"]) == (True, str(error))

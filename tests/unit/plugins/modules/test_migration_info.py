@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import pytest
 import yaml
-from ansible_collections.evenkeel.flask.plugins.module_utils import _stage
 from ansible_collections.evenkeel.flask.plugins.module_utils._artifact.archive import ArchiveError
 from ansible_collections.evenkeel.flask.plugins.module_utils._migrations import pg_catalog
 from ansible_collections.evenkeel.flask.plugins.module_utils._migrations.rules import Catalog, Table
 from ansible_collections.evenkeel.flask.plugins.module_utils._preflight.host import Problem
+from ansible_collections.evenkeel.flask.plugins.module_utils._release import stage
 from ansible_collections.evenkeel.flask.plugins.modules import migration_info
 from ansible_collections.evenkeel.flask.tests.unit.plugins.run_module import run_module
 
@@ -44,7 +44,7 @@ def _asked(tmp_path, monkeypatch):
     def read(_url, _timeout, tables, _indexes, _small_rows):
         return Catalog(dict.fromkeys(tables, Table(rows=7)))
 
-    monkeypatch.setattr(_stage, "run_in", run_in)
+    monkeypatch.setattr(stage, "run_in", run_in)
     monkeypatch.setattr(pg_catalog, "heads", lambda *_args: ["0001"])
     monkeypatch.setattr(pg_catalog, "read", read)
     return runs
@@ -112,7 +112,7 @@ def test_a_command_that_cannot_be_run_is_a_message(look, monkeypatch, error):
     def run_in(*_args, **_options):
         raise error
 
-    monkeypatch.setattr(_stage, "run_in", run_in)
+    monkeypatch.setattr(stage, "run_in", run_in)
     said = look(command="flask db upgrade")
     assert (said["failed"], said["msg"]) == (True, str(error))
 

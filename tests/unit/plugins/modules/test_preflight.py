@@ -10,8 +10,8 @@ import sys
 
 import pytest
 import yaml
-from ansible_collections.evenkeel.flask.plugins.module_utils import _lock
 from ansible_collections.evenkeel.flask.plugins.module_utils._preflight.host import Doubt, Problem
+from ansible_collections.evenkeel.flask.plugins.module_utils._release import lock
 from ansible_collections.evenkeel.flask.plugins.module_utils._services import (
     postgres as services_postgres,
 )
@@ -36,7 +36,7 @@ def check(check_mode=False, **params):
 
 @pytest.fixture(autouse=True)
 def _lock_file(tmp_path, monkeypatch):
-    monkeypatch.setattr(_lock, "path", lambda _app: str(tmp_path / "lock"))
+    monkeypatch.setattr(lock, "path", lambda _app: str(tmp_path / "lock"))
 
 
 @pytest.fixture(autouse=True, name="asked")

@@ -13,8 +13,11 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.evenkeel.flask.plugins.module_utils import _lock, _release, _slots, _stage
 from ansible_collections.evenkeel.flask.plugins.module_utils._artifact.archive import ArchiveError
+from ansible_collections.evenkeel.flask.plugins.module_utils._release import lock as release_lock
+from ansible_collections.evenkeel.flask.plugins.module_utils._release import plan
+from ansible_collections.evenkeel.flask.plugins.module_utils._release import slots as release_slots
+from ansible_collections.evenkeel.flask.plugins.module_utils._release import stage as release_stage
 from ansible_collections.evenkeel.flask.plugins.modules import release
 from ansible_collections.evenkeel.flask.tests.unit.plugins.run_module import run_module
 
@@ -39,7 +42,7 @@ class Host:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.layout = _release.Layout("shop", str(root))
+        self.layout = plan.Layout("shop", str(root))
         self.base = root / "shop"
         self.running: set[str] = set()
         self.restless: set[str] = set()
@@ -75,7 +78,7 @@ class Host:
             if target:
                 os.symlink(self.layout.socket(target), link)
         if live:
-            switch = _release.Switch("2026-11-24T00:00:00+00:00", "release", slots[live], None)
+            switch = plan.Switch("2026-11-24T00:00:00+00:00", "release", slots[live], None)
             Path(self.layout.history).write_text(switch.to_line())
         self.running = set(running)
 
@@ -97,15 +100,15 @@ class Host:
 @pytest.fixture(name="host")
 def _host(tmp_path, monkeypatch):
     host = Host(tmp_path / "srv")
-    monkeypatch.setattr(_slots, "_systemctl", host.systemctl)
+    monkeypatch.setattr(release_slots, "_systemctl", host.systemctl)
     return host
 
 
 @pytest.fixture(name="staged")
 def _staged(monkeypatch):
     """The releases that were made; they are not made here."""
-    staged: list[_stage.Wanted] = []
-    monkeypatch.setattr(_stage, "stage", staged.append)
+    staged: list[release_stage.Wanted] = []
+    monkeypatch.setattr(release_stage, "stage", staged.append)
     return staged
 
 
@@ -237,7 +240,7 @@ class TestWithoutSystemd:
         assert (said["live"], said["live_slot"]) == (None, None)
         assert not os.path.lexists(host.layout.live)
         line = Path(host.layout.history).read_text().splitlines()[-1]
-        switch = _release.Switch.from_line(line)
+        switch = plan.Switch.from_line(line)
         assert switch
         assert (switch.action, switch.release, switch.previous) == ("rollback", None, "a")
         assert host(state="withdrawn", release="a")["changed"] is False
@@ -249,7 +252,7 @@ class TestWithoutSystemd:
         warned = []
         # Where Ansible's display is loaded, by other tests, a warning goes there.
         monkeypatch.setattr(release.AnsibleModule, "warn", lambda _self, text: warned.append(text))
-        monkeypatch.setattr(_slots, "append_line", append_line)
+        monkeypatch.setattr(release_slots, "append_line", append_line)
         host.set_up("a", blue="a", live="blue")
         said = host(state="withdrawn", release="a")
         assert said["live"] is None
@@ -261,7 +264,7 @@ class TestWithoutSystemd:
         def stage(wanted):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/full")
 
-        monkeypatch.setattr(_stage, "stage", stage)
+        monkeypatch.setattr(release_stage, "stage", stage)
         host.set_up()
         assert host(**STAGED)["msg"] == (
             "[Errno 28] No space left on device: '/full'. "
@@ -327,7 +330,7 @@ class TestStaged:
         assert said["changed"] is True
         assert said["steps"] == [f"stage {said['release']}"]
         assert staged == [
-            _stage.Wanted(
+            release_stage.Wanted(
                 layout=host.layout,
                 release_id=said["release"],
                 version="1.0",
@@ -383,9 +386,9 @@ class TestLock:
     BOB = {"run": "b/2/2", "who": "bob", "controller": "laptop"}  # noqa: RUF012
 
     @pytest.fixture(name="lock", autouse=True)
-    def _lock(self, tmp_path, monkeypatch):
+    def release_lock(self, tmp_path, monkeypatch):
         path = tmp_path / "lock"
-        monkeypatch.setattr(_lock, "path", lambda _app: str(path))
+        monkeypatch.setattr(release_lock, "path", lambda _app: str(path))
         return path
 
     def test_another_run_is_refused_and_moves_nothing(self, host):
@@ -401,7 +404,7 @@ class TestLock:
         until = []
         for seconds in (60, 600):
             host(state="live", release="a", lock_seconds=seconds, **self.ALICE)
-            until.append(_lock.Lock.from_text(lock.read_text()).until)
+            until.append(release_lock.Lock.from_text(lock.read_text()).until)
         assert until[1] > until[0]
 
     def test_a_host_that_is_settled_is_open_to_the_next(self, host):
@@ -417,7 +420,7 @@ class TestLock:
         host(state="settled")
 
         def stage(status=200, **params):
-            monkeypatch.setattr(_slots, "try_ask", lambda *_asked: (status, name))
+            monkeypatch.setattr(release_slots, "try_ask", lambda *_asked: (status, name))
             return host(**STAGED, lock_seconds=60, **self.ALICE, **params)
 
         return stage
@@ -459,7 +462,7 @@ class TestSecrets:
         def refuse(_wanted):
             raise ArchiveError("the app said: hunter2 does not open")
 
-        monkeypatch.setattr(_stage, "stage", refuse)
+        monkeypatch.setattr(release_stage, "stage", refuse)
         said = host(**STAGED, environment=secret)
         assert said["msg"] == "the app said: ******** does not open"
         assert "hunter2" not in str(said)

@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.evenkeel.flask.plugins.module_utils import _stage
 from ansible_collections.evenkeel.flask.plugins.module_utils._artifact.archive import ArchiveError
+from ansible_collections.evenkeel.flask.plugins.module_utils._release import stage
 from ansible_collections.evenkeel.flask.plugins.modules import release_exec
 from ansible_collections.evenkeel.flask.tests.unit.plugins.run_module import run_module
 
@@ -22,7 +22,7 @@ def _execute(tmp_path, monkeypatch):
                 raise answer
             return answer
 
-        monkeypatch.setattr(_stage, "run_in", run_in)
+        monkeypatch.setattr(stage, "run_in", run_in)
         params = {"name": "shop", "root": str(tmp_path), "release": "a", "command": command}
         return run_module(release_exec, **params)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from ansible_collections.evenkeel.flask.plugins.module_utils import _slots
+from ansible_collections.evenkeel.flask.plugins.module_utils._release import slots
 from ansible_collections.evenkeel.flask.plugins.modules import rollout_bake
 from ansible_collections.evenkeel.flask.tests.unit.plugins.loopback import ok, serving
 from ansible_collections.evenkeel.flask.tests.unit.plugins.run_module import run_module
@@ -16,8 +16,8 @@ from ansible_collections.evenkeel.flask.tests.unit.plugins.run_module import run
 
 @pytest.fixture(name="bake")
 def _bake(tmp_path, monkeypatch):
-    monkeypatch.setattr(_slots, "_state", lambda *_slot: "active")
-    monkeypatch.setattr(_slots, "unit_state", lambda *_slot: {"ActiveState": "active"})
+    monkeypatch.setattr(slots, "_state", lambda *_slot: "active")
+    monkeypatch.setattr(slots, "unit_state", lambda *_slot: {"ActiveState": "active"})
 
     def run(answer, **params):
         with serving(answer) as server:

@@ -9,7 +9,7 @@ import contextlib
 import threading
 
 import pytest
-from ansible_collections.evenkeel.flask.plugins.module_utils import _lock
+from ansible_collections.evenkeel.flask.plugins.module_utils._release import lock
 from ansible_collections.evenkeel.flask.plugins.modules import rollout_lock
 from ansible_collections.evenkeel.flask.tests.unit.plugins.run_module import run_module
 
@@ -36,7 +36,7 @@ def _now(monkeypatch):
             return self.seconds
 
     clock = Clock()
-    monkeypatch.setattr(_lock, "time", clock)
+    monkeypatch.setattr(lock, "time", clock)
     return clock
 
 
@@ -124,8 +124,8 @@ def test_of_many_at_once_one_holds_it(tmp_path):
     held = []
 
     def run(number):
-        with contextlib.suppress(_lock.HeldError):
-            _lock.hold(path, "shop", _lock.Lock(str(number), "who", "where", 1.0, 2.0))
+        with contextlib.suppress(lock.HeldError):
+            lock.hold(path, "shop", lock.Lock(str(number), "who", "where", 1.0, 2.0))
             held.append(number)
 
     threads = [threading.Thread(target=run, args=(number,)) for number in range(20)]
@@ -134,4 +134,4 @@ def test_of_many_at_once_one_holds_it(tmp_path):
     for thread in threads:
         thread.join()
     assert len(held) == 1
-    assert _lock.Lock.from_text((tmp_path / "lock").read_text()).run == str(held[0])
+    assert lock.Lock.from_text((tmp_path / "lock").read_text()).run == str(held[0])

@@ -21,9 +21,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from ._artifact.archive import ArchiveError
-from ._release import Layout
-from ._system import untrusted
+from .._artifact.archive import ArchiveError
+from .._system import untrusted
+from .plan import Layout
 
 LIST = "static.json"
 # Those of a listed file that decide where it is read and written.

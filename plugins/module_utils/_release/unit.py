@@ -15,8 +15,8 @@ import re
 import socket
 from collections.abc import Iterator, Mapping
 
-from . import _release
-from ._artifact import venv
+from .._artifact import venv
+from . import plan
 
 # The slot of a command. The app finds it in EVENKEEL_SLOT.
 NO_SLOT = "none"
@@ -74,7 +74,7 @@ class UnitError(Exception):
     """The slot's unit cannot be followed; the message says why and what to do."""
 
 
-def read(layout: _release.Layout) -> str:
+def read(layout: plan.Layout) -> str:
     """Return the slot's unit with its drop-ins, as systemd reads it.
 
     @raises UnitError: on a host without it
@@ -92,7 +92,7 @@ def read(layout: _release.Layout) -> str:
     return shown.stdout
 
 
-def properties(text: str, layout: _release.Layout, folder: str) -> list[str]:
+def properties(text: str, layout: plan.Layout, folder: str) -> list[str]:
     """Return the C([Service]) section as properties of a command that runs in a release.
 
     @param text: a unit and its drop-ins

@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 
 import pytest
-from ansible_collections.evenkeel.flask.plugins.module_utils import _drift
-from ansible_collections.evenkeel.flask.plugins.module_utils._release import Layout
+from ansible_collections.evenkeel.flask.plugins.module_utils._release import drift as release_drift
+from ansible_collections.evenkeel.flask.plugins.module_utils._release.plan import Layout
 
 FILES = {
     "srv/shop/releases/a/env": "KEY=1",
@@ -32,12 +32,14 @@ def _layout(tmp_path):
 
 
 def drift(layout, live="a"):
-    return _drift.differences(_drift.read(layout), _drift.fingerprint(layout, live))
+    return release_drift.differences(
+        release_drift.read(layout), release_drift.fingerprint(layout, live)
+    )
 
 
 @pytest.fixture(name="left")
 def _left(layout):
-    _drift.write(layout, _drift.fingerprint(layout, "a"))
+    release_drift.write(layout, release_drift.fingerprint(layout, "a"))
     return layout
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from ansible_collections.evenkeel.flask.plugins.module_utils import _release
-from ansible_collections.evenkeel.flask.plugins.module_utils._release import (
+from ansible_collections.evenkeel.flask.plugins.module_utils._release import plan
+from ansible_collections.evenkeel.flask.plugins.module_utils._release.plan import (
     Host,
     Layout,
     ReleaseError,
@@ -55,9 +55,7 @@ class TestReleaseId:
     def test_same_content_is_the_same_release(self):
         files, env = {"x": "1", "y": "2"}, {"A": "1"}
         turned = dict(reversed(list(files.items())))
-        assert _release.release_id("1.0", "d", files, env) == _release.release_id(
-            "1.0", "d", turned, env
-        )
+        assert plan.release_id("1.0", "d", files, env) == plan.release_id("1.0", "d", turned, env)
 
     @pytest.mark.parametrize(
         "other",
@@ -69,19 +67,17 @@ class TestReleaseId:
         ],
     )
     def test_any_change_is_another_release(self, other):
-        assert _release.release_id("1.0", "d", {"x": "1"}, {"A": "1"}) != _release.release_id(
-            *other
-        )
+        assert plan.release_id("1.0", "d", {"x": "1"}, {"A": "1"}) != plan.release_id(*other)
 
     def test_another_interpreter_is_another_release(self):
-        one, other = (_release.release_id("1.0", "d", {}, {}, [python]) for python in ("/a", "/b"))
+        one, other = (plan.release_id("1.0", "d", {}, {}, [python]) for python in ("/a", "/b"))
         assert one != other
 
     @pytest.mark.parametrize(
         ("version", "start"), [("2.0.0", "2.0.0-"), ("", ""), ("v1/../x y", "v1_.._x_y-")]
     )
     def test_id_is_a_safe_directory_name(self, version, start):
-        release = _release.release_id(version, "d", {}, {})
+        release = plan.release_id(version, "d", {}, {})
         assert release.startswith(start)
         assert "/" not in release
         assert " " not in release
@@ -347,12 +343,12 @@ BACK = line("rollback", "a", "b")
     ],
 )  # fmt: skip
 def test_a_release_that_a_person_went_back_from_is_known(history, gone):
-    found = _release.rolled_back(history, {"a": "da", "b": "db"})
+    found = plan.rolled_back(history, {"a": "da", "b": "db"})
     assert [one["release"] for one in found] == gone
     assert all(one["who"] == "alice" and one["digest"] for one in found)
 
 
 def test_a_release_that_was_removed_is_still_known_by_its_code():
     history = [line("release", "b", "a", digest="db"), BACK]
-    (found,) = _release.rolled_back(history, {})
+    (found,) = plan.rolled_back(history, {})
     assert (found["release"], found["digest"]) == ("b", "db")

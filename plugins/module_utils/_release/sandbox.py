@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from ._artifact import venv
+from .._artifact import venv
 
 READ_ONLY = re.compile(r"Read-only file system(?:: '(?P<path>[^']*)')?")
 IN_RELEASE = re.compile(r"/releases/[^/]+/(?:app|lib)/(?P<path>.+)")

@@ -14,8 +14,9 @@ import subprocess
 import threading
 
 import pytest
-from ansible_collections.evenkeel.flask.plugins.module_utils import _release, _slots
-from ansible_collections.evenkeel.flask.plugins.module_utils._guards import Guard
+from ansible_collections.evenkeel.flask.plugins.module_utils._release import plan
+from ansible_collections.evenkeel.flask.plugins.module_utils._release import slots as release_slots
+from ansible_collections.evenkeel.flask.plugins.module_utils._release.guards import Guard
 
 TABLE = """\
 Num       RefCount Protocol Flags    Type St Inode Path
@@ -32,7 +33,7 @@ Num       RefCount Protocol Flags    Type St Inode Path
     [("/run/shop/blue.sock", 2), ("/run/shop/green.sock", 1), ("/run/other/blue.sock", 0)],
 )
 def test_connections_in_the_backlog_count_as_open(path, count):
-    assert _slots.open_connections(TABLE, path) == count
+    assert release_slots.open_connections(TABLE, path) == count
 
 
 def test_the_kernel_lists_a_connection_that_waits_in_the_backlog(tmp_path):
@@ -42,25 +43,25 @@ def test_the_kernel_lists_a_connection_that_waits_in_the_backlog(tmp_path):
         listener.listen()
         client.connect(path)
         with open("/proc/net/unix", encoding="utf-8") as table:
-            assert _slots.open_connections(table.read(), path) == 1
+            assert release_slots.open_connections(table.read(), path) == 1
 
 
 def test_a_name_that_looks_like_a_connection_delays_a_stop_by_its_time_and_no_longer(tmp_path):
     """An app chooses the names of its sockets, with line breaks too, so root cannot believe the table."""
-    layout = _release.Layout("shop", str(tmp_path), run="/r")
+    layout = plan.Layout("shop", str(tmp_path), run="/r")
     row = f"0: 00000003 00000000 00000000 0001 03 1 {layout.socket('blue')}"
     waits = []
     with socket.socket(socket.AF_UNIX) as false:
         false.bind(f"\0{os.getpid()}\n{row}\n")
-        slots = _slots.Slots(
+        slots = release_slots.Slots(
             layout,
-            _release.Host(),
+            plan.Host(),
             drain_timeout=1.0,
             clock=lambda: sum(waits),
             sleep=waits.append,
         )
         slots._drain("blue")
-    assert 1.0 <= sum(waits) <= 1.0 + _slots.POLL_SECONDS
+    assert 1.0 <= sum(waits) <= 1.0 + release_slots.POLL_SECONDS
     waits.clear()
     slots._drain("blue")
     assert waits == []
@@ -89,7 +90,7 @@ def line(**record):
     ],
 )
 def test_the_last_error_is_that_of_the_release_in_its_slot(lines, error):
-    assert _slots.last_error(lines, "green", "r2") == error
+    assert release_slots.last_error(lines, "green", "r2") == error
 
 
 def answer_once(path, text):
@@ -108,17 +109,17 @@ def answer_once(path, text):
 def test_a_line_is_never_added_to_one_that_was_left_unfinished(tmp_path):
     path = tmp_path / "history.jsonl"
     for line in ("one\n", "two\n"):
-        _slots.append_line(str(path), line)
+        release_slots.append_line(str(path), line)
     with path.open("a") as stream:
         stream.write("half")
-    _slots.append_line(str(path), "three\n")
+    release_slots.append_line(str(path), "three\n")
     assert path.read_text() == "one\ntwo\nhalf\nthree\n"
 
 
 def test_who_answers_is_believed(tmp_path):
     path = str(tmp_path / "s.sock")
     answer_once(path, b"HTTP/1.1 503 Away\r\nX-Release: r2\r\nContent-Length: 0\r\n\r\n")
-    assert _slots.ask(path, "/health", 5) == (503, "r2")
+    assert release_slots.ask(path, "/health", 5) == (503, "r2")
 
 
 @pytest.mark.parametrize("text", [b"", b"no http\r\n\r\n"])
@@ -126,7 +127,7 @@ def test_an_answer_that_is_none_is_an_oserror(tmp_path, text):
     path = str(tmp_path / "s.sock")
     answer_once(path, text)
     with pytest.raises(OSError, match="no HTTP answer"):
-        _slots.ask(path, "/health", 5)
+        release_slots.ask(path, "/health", 5)
 
 
 def test_an_answer_that_comes_drop_by_drop_is_not_waited_for(tmp_path):
@@ -146,7 +147,7 @@ def test_an_answer_that_comes_drop_by_drop_is_not_waited_for(tmp_path):
     server = threading.Thread(target=serve, daemon=True)
     server.start()
     with pytest.raises(OSError, match=r"no HTTP answer: headers not complete within 0\.3 s"):
-        _slots.ask(path, "/health", 0.3)
+        release_slots.ask(path, "/health", 0.3)
     over.set()
     server.join()
 
@@ -156,7 +157,7 @@ def test_an_answer_that_comes_drop_by_drop_is_not_waited_for(tmp_path):
     [("40s", 40), ("1min 30s", 90), ("2h 5min 500ms", 7500.5), ("infinity", None), ("", None)],
 )
 def test_a_time_span_of_systemd_is_understood(span, seconds):
-    assert _slots.seconds_of(span) == seconds
+    assert release_slots.seconds_of(span) == seconds
 
 
 class Systemd:
@@ -178,8 +179,8 @@ class Systemd:
 def test_an_app_that_never_stops_is_killed(slots, monkeypatch):
     """It may have its time extended again and again (sd_notify(3))."""
     systemd = Systemd("stop")
-    monkeypatch.setattr(_slots._venv, "run", systemd)
-    slots.stop(_release.Step("stop", "green"), drain=False)
+    monkeypatch.setattr(release_slots._venv, "run", systemd)
+    slots.stop(plan.Step("stop", "green"), drain=False)
     assert systemd.asked == ["show", "stop", "kill", "stop"]
     assert systemd.limits[1] == 240
     assert slots.warnings == ["shop@green.service did not stop within its time, and was killed."]
@@ -188,28 +189,28 @@ def test_an_app_that_never_stops_is_killed(slots, monkeypatch):
 @pytest.mark.parametrize(
     ("verb", "ask"),
     [
-        ("show", lambda layout: _slots.unit_state(layout, "blue")),
-        ("is-active", _slots.observe),
+        ("show", lambda layout: release_slots.unit_state(layout, "blue")),
+        ("is-active", release_slots.observe),
     ],
 )
 def test_a_systemd_that_does_not_answer_is_named(slots, monkeypatch, verb, ask):
-    monkeypatch.setattr(_slots._venv, "run", Systemd(verb))
-    with pytest.raises(_release.ReleaseError, match=rf"systemctl {verb} .*did not end within 60 s"):
+    monkeypatch.setattr(release_slots._venv, "run", Systemd(verb))
+    with pytest.raises(plan.ReleaseError, match=rf"systemctl {verb} .*did not end within 60 s"):
         ask(slots.layout)
 
 
 def test_a_log_that_is_none_is_told_before_anything_is_started(slots, tmp_path, monkeypatch):
     systemd = Systemd()
-    monkeypatch.setattr(_slots._venv, "run", systemd)
+    monkeypatch.setattr(release_slots._venv, "run", systemd)
     (tmp_path / "access.log").unlink()
     os.mkfifo(tmp_path / "access.log")
     with pytest.raises(OSError, match=r"access\.log is a FIFO"):
-        slots.start(_release.Step("start", "green"))
+        slots.start(plan.Step("start", "green"))
     assert systemd.asked == []
 
 
 def test_nobody_there_is_no_answer(tmp_path):
-    assert _slots.try_ask(str(tmp_path / "none.sock"), "/", 1) == (None, None)
+    assert release_slots.try_ask(str(tmp_path / "none.sock"), "/", 1) == (None, None)
 
 
 def record(pid, message):
@@ -233,13 +234,13 @@ def record(pid, message):
     ],
 )
 def test_the_journal_s_own_word_is_the_reason_and_not_that_systemd_gave_up(lines, said):
-    assert _slots.journal_error(lines) == said
+    assert release_slots.journal_error(lines) == said
 
 
 @pytest.fixture
 def slots(tmp_path):
     """A slot whose release has been answered, on a host with a log from before."""
-    layout = _release.Layout("shop", str(tmp_path))
+    layout = plan.Layout("shop", str(tmp_path))
     (tmp_path / "shop" / "slots").mkdir(parents=True)
     (tmp_path / "shop" / "slots" / "green").symlink_to("../releases/2-b")
     (tmp_path / "access.log").write_text('{"release": "2-b", "of": "last week"}\n')
@@ -248,8 +249,8 @@ def slots(tmp_path):
     def sleep(seconds):
         now[0] += seconds
 
-    return _slots.Slots(
-        layout, _release.Host(), log_directory=str(tmp_path), clock=lambda: now[0], sleep=sleep
+    return release_slots.Slots(
+        layout, plan.Host(), log_directory=str(tmp_path), clock=lambda: now[0], sleep=sleep
     )
 
 
@@ -264,7 +265,7 @@ def test_a_release_whose_answer_is_in_the_log_is_up(slots, tmp_path, rotated):
 def test_a_release_that_logs_nothing_does_not_come_up(slots, tmp_path, monkeypatch):
     monkeypatch.setattr(slots, "_last_error", lambda *_about: "")
     monkeypatch.setattr(slots, "stop", lambda *_step, drain: None)
-    with pytest.raises(_release.ReleaseError, match=r"it answers, and .*access\.log has no line"):
+    with pytest.raises(plan.ReleaseError, match=r"it answers, and .*access\.log has no line"):
         slots._await_line("green", slots._log_size())
 
 
@@ -278,15 +279,15 @@ class TestRecycle:
         """A function that recycles a worker, and returns the workers that were ended."""
         ended = []
         slots.guards = frozenset({self.GUARD})
-        monkeypatch.setattr(_slots, "unit_state", lambda *_: {"MainPID": "7"})
-        monkeypatch.setattr(_slots._proc, "children", lambda main: [main + 1, main + 2])
-        monkeypatch.setattr(_slots.os, "kill", lambda *args: ended.append(args))
+        monkeypatch.setattr(release_slots, "unit_state", lambda *_: {"MainPID": "7"})
+        monkeypatch.setattr(release_slots._proc, "children", lambda main: [main + 1, main + 2])
+        monkeypatch.setattr(release_slots.os, "kill", lambda *args: ended.append(args))
 
         def recycled(takes):
             monkeypatch.setattr(
-                _slots, "guards", lambda *_: {self.GUARD: 9} if takes(ended) else {}
+                release_slots, "guards", lambda *_: {self.GUARD: 9} if takes(ended) else {}
             )
-            slots.recycle(_release.Step("recycle", "green"))
+            slots.recycle(plan.Step("recycle", "green"))
             return ended
 
         return recycled
@@ -307,15 +308,15 @@ class TestRecycle:
 
 
 def test_a_line_of_the_history_has_the_code_and_what_the_run_knows(tmp_path):
-    layout = _release.Layout("shop", str(tmp_path), etc=str(tmp_path / "etc"))
+    layout = plan.Layout("shop", str(tmp_path), etc=str(tmp_path / "etc"))
     os.makedirs(layout.release("a"))
     with open(os.path.join(layout.release("a"), "release.json"), "w", encoding="utf-8") as stream:
         json.dump({"digest": "d1"}, stream)
-    host = _release.Host(releases=("b", "a"), slots={"blue": "a", "green": "b"}, live="green")
-    slots = _slots.Slots(layout, host, details={"who": "alice", "withdrawn": True})
-    slots.record(_release.Step("record", "a", "rollback"))
+    host = plan.Host(releases=("b", "a"), slots={"blue": "a", "green": "b"}, live="green")
+    slots = release_slots.Slots(layout, host, details={"who": "alice", "withdrawn": True})
+    slots.record(plan.Step("record", "a", "rollback"))
     # One that was made by hand, or by an older version, has no code to tell.
-    slots.record(_release.Step("record", "gone", "release"))
+    slots.record(plan.Step("record", "gone", "release"))
     with open(layout.history, encoding="utf-8") as stream:
         first, second = map(json.loads, stream)
     assert (first["digest"], first["who"], first["withdrawn"]) == ("d1", "alice", True)

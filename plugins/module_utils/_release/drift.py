@@ -14,7 +14,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 
-from ._release import Layout
+from .plan import Layout
 
 LIVE = "live release"
 CODE = ("app", "lib")

@@ -13,13 +13,14 @@ from pathlib import Path
 
 import jinja2
 import pytest
-from ansible_collections.evenkeel.flask.plugins.module_utils import _release, _stage, _unit
 from ansible_collections.evenkeel.flask.plugins.module_utils._artifact import venv
 from ansible_collections.evenkeel.flask.plugins.module_utils._artifact.archive import ArchiveError
+from ansible_collections.evenkeel.flask.plugins.module_utils._release import plan, stage
+from ansible_collections.evenkeel.flask.plugins.module_utils._release import unit as release_unit
 from hypothesis import given
 from hypothesis import strategies as st
 
-TEMPLATE = Path(__file__).parents[4] / "roles" / "gunicorn" / "templates" / "slot.service.j2"
+TEMPLATE = Path(__file__).parents[5] / "roles" / "gunicorn" / "templates" / "slot.service.j2"
 VARIABLES = {
     "ansible_managed": "managed",
     "flask_app_name": "shop",
@@ -28,7 +29,7 @@ VARIABLES = {
     "gunicorn_graceful_timeout": 30,
     "logging_directory": "/var/log/shop",
 }
-LAYOUT = _release.Layout("shop")
+LAYOUT = plan.Layout("shop")
 FOLDER = "/srv/shop/releases/1.0-a"
 # Everything that a unit of this version passes to no command. A new line of the template is passed
 # on unless it is added here, where the review sees it.
@@ -58,7 +59,7 @@ def _command(monkeypatch):
 
     def command(text, **options):
         unit["text"] = text
-        _stage.run_in(FOLDER, "web", LAYOUT, ["flask"], **options)
+        stage.run_in(FOLDER, "web", LAYOUT, ["flask"], **options)
         arguments = lines[-1]
         arguments = arguments[: arguments.index("--")]
         return [each.partition("=")[2] for each in arguments if each.startswith("--property=")]
@@ -67,7 +68,7 @@ def _command(monkeypatch):
 
 
 def test_each_property_of_a_slot_is_one_of_staging_migrations_and_release_exec(command):
-    slot = [pair for pair in _unit.assignments(rendered()) if pair[0] not in OF_A_SERVICE]
+    slot = [pair for pair in release_unit.assignments(rendered()) if pair[0] not in OF_A_SERVICE]
     own = {"User", "Group", "KillSignal", "TimeoutStopSec", "RuntimeDirectoryPreserve"}
     for options in ({}, {"timeout": 60.0}, {"environment": {"PYTHONPATH": "x"}}):
         properties = command(rendered(), **options)
@@ -93,9 +94,9 @@ def test_the_slot_s_folder_is_the_release_s(command):
 
 
 def test_the_sandbox_is_never_among_what_a_command_does_not_get():
-    slot = dict(_unit.assignments(rendered()))
-    assert set(slot) & set(_unit.NOT_PASSED) == OF_A_SERVICE
-    assert {name: why for name, why in _unit.NOT_PASSED.items() if not why} == {}
+    slot = dict(release_unit.assignments(rendered()))
+    assert set(slot) & set(release_unit.NOT_PASSED) == OF_A_SERVICE
+    assert {name: why for name, why in release_unit.NOT_PASSED.items() if not why} == {}
 
 
 def test_a_drop_in_of_the_team_counts_for_commands_too(command):
@@ -119,7 +120,7 @@ def test_a_host_without_the_unit_is_told_so(monkeypatch):
 
     monkeypatch.setattr(venv, "run", run)
     with pytest.raises(ArchiveError, match=r"^shop@\.service: .*run the playbook evenkeel"):
-        _stage.run_in(FOLDER, "web", LAYOUT, ["flask"])
+        stage.run_in(FOLDER, "web", LAYOUT, ["flask"])
 
 
 def test_a_line_that_systemd_run_does_not_know_is_named(monkeypatch):
@@ -129,13 +130,15 @@ def test_a_line_that_systemd_run_does_not_know_is_named(monkeypatch):
 
     monkeypatch.setattr(venv, "run", run)
     with pytest.raises(ArchiveError, match=r"^shop@\.service: .*MemoryMx=1G.*correct the line"):
-        _stage.run_in(FOLDER, "web", LAYOUT, ["flask"])
+        stage.run_in(FOLDER, "web", LAYOUT, ["flask"])
 
 
 def test_a_specifier_that_only_systemd_knows_is_refused_by_name():
     text = "[Service]\nEnvironment=WHERE=%m\n"
-    with pytest.raises(_unit.UnitError, match=r"%m in 'Environment=WHERE=%m'.*write its value"):
-        _unit.properties(text, LAYOUT, FOLDER)
+    with pytest.raises(
+        release_unit.UnitError, match=r"%m in 'Environment=WHERE=%m'.*write its value"
+    ):
+        release_unit.properties(text, LAYOUT, FOLDER)
 
 
 @pytest.mark.parametrize(
@@ -143,7 +146,7 @@ def test_a_specifier_that_only_systemd_knows_is_refused_by_name():
     [("100%%", "100%"), ("%p-%i", "shop-none"), ("%t/x", "/run/x"), ("%n", "shop@none.service")],
 )
 def test_other_specifiers_are_resolved(value, resolved):
-    assert _unit.properties(f"[Service]\nX={value}\n", LAYOUT, FOLDER) == [f"X={resolved}"]
+    assert release_unit.properties(f"[Service]\nX={value}\n", LAYOUT, FOLDER) == [f"X={resolved}"]
 
 
 @pytest.mark.parametrize(
@@ -160,7 +163,7 @@ def test_other_specifiers_are_resolved(value, resolved):
     ],
 )
 def test_a_line_is_what_systemd_reads(text, values):
-    assert list(_unit.assignments(f"[Service]\n{text}\n")) == values
+    assert list(release_unit.assignments(f"[Service]\n{text}\n")) == values
 
 
 @pytest.mark.parametrize(
@@ -202,6 +205,8 @@ def test_no_line_of_a_unit_is_lost_or_changed(lines):
         # A comment between the parts of a continued line is left out (systemd.syntax(7)).
         split = f"{first} \\\n# here\n  {rest}" if continued and sep and rest.strip() else value
         text += f"{noise}\n{name}={split}\n"
-    expected = [f"{n}={' '.join(v.split())}" for n, v, *_rest in lines if n not in _unit.NOT_PASSED]
-    found = _unit.properties(text + "\n[Install]\nWantedBy=x\n", LAYOUT, FOLDER)
+    expected = [
+        f"{n}={' '.join(v.split())}" for n, v, *_rest in lines if n not in release_unit.NOT_PASSED
+    ]
+    found = release_unit.properties(text + "\n[Install]\nWantedBy=x\n", LAYOUT, FOLDER)
     assert [" ".join(item.split()) for item in found] == [" ".join(i.split()) for i in expected]

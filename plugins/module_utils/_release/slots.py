@@ -19,11 +19,13 @@ import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Callable, NoReturn
 
-from . import _drift, _guards, _static, _timing
-from ._artifact import venv
-from ._http import client, json_shape
-from ._release import SLOTS, Host, Layout, ReleaseError, Step, Switch
-from ._system import procfs, untrusted
+from .. import _timing
+from .._artifact import venv
+from .._http import client, json_shape
+from .._system import procfs, untrusted
+from . import drift, static
+from . import guards as release_guards
+from .plan import SLOTS, Host, Layout, ReleaseError, Step, Switch
 
 POLL_SECONDS = 0.05
 # So long a new worker may take to load the app and what its predecessor in the other slot held.
@@ -147,10 +149,10 @@ def unit_state(layout: Layout, slot: str) -> dict[str, str]:
     return dict(line.split("=", 1) for line in shown.stdout.splitlines() if "=" in line)
 
 
-def guards(layout: Layout, slot: str) -> dict[_guards.Guard, int]:
+def guards(layout: Layout, slot: str) -> dict[release_guards.Guard, int]:
     """Return what only one slot can hold, as far as this slot holds it."""
     main = int(unit_state(layout, slot).get("MainPID") or 0)
-    return _guards.held(main, layout.socket(slot))
+    return release_guards.held(main, layout.socket(slot))
 
 
 def open_connections(table: str, path: str) -> int:
@@ -213,7 +215,7 @@ class Slots:
         drain_timeout: float = 30.0,
         log_directory: str | None = None,
         details: Mapping[str, object] | None = None,
-        guards: Collection[_guards.Guard] = (),
+        guards: Collection[release_guards.Guard] = (),
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -383,7 +385,7 @@ class Slots:
             f"{self.layout.unit(slot)}."
         )
 
-    def _lacking(self, slot: str) -> list[_guards.Guard]:
+    def _lacking(self, slot: str) -> list[release_guards.Guard]:
         return sorted(self.guards - guards(self.layout, slot).keys())
 
     def _drain(self, slot: str) -> None:
@@ -429,7 +431,7 @@ class Slots:
         live = live_slot(self.layout)
         release = _base(_readlink(self.layout.slot(live))) if live else None
         with self._warned("How this host was left is not known"):
-            _drift.write(self.layout, _drift.fingerprint(self.layout, release))
+            drift.write(self.layout, drift.fingerprint(self.layout, release))
 
     @contextlib.contextmanager
     def _warned(self, what: str) -> Iterator[None]:
@@ -456,7 +458,7 @@ class Slots:
                 if name not in used:
                     path = self.layout.path(folder, name)
                     shutil.rmtree(path) if os.path.isdir(path) else os.unlink(path)
-        _static.prune(self.layout, releases)
+        static.prune(self.layout, releases)
 
     def _link(self, target: str, link: str) -> None:
         """Point C(link) to C(target) in one rename, so that nobody ever finds no link."""

@@ -23,12 +23,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from . import _drift, _release, _sandbox, _static, _unit
-from ._artifact import archive as artifact_archive
-from ._artifact import venv as artifact_venv
-from ._artifact.archive import ArchiveError
-from ._http import json_shape
-from ._system import app_directories, untrusted
+from .._artifact import archive as artifact_archive
+from .._artifact import venv as artifact_venv
+from .._artifact.archive import ArchiveError
+from .._http import json_shape
+from .._system import app_directories, untrusted
+from . import drift, plan, sandbox, static
+from . import unit as release_unit
 
 # So long systemd waits for what it has killed; where it is told of the end, that takes no time.
 STOP_SECONDS = 1
@@ -56,7 +57,7 @@ MOST_REASON = 2000
 class Wanted:
     """A release as it shall be."""
 
-    layout: _release.Layout
+    layout: plan.Layout
     release_id: str
     version: str
     archive: str
@@ -74,7 +75,7 @@ class Wanted:
     wheels_sha256: str = ""
 
 
-def keep_archive(layout: _release.Layout, archive: str, uploads: str | None) -> str:
+def keep_archive(layout: plan.Layout, archive: str, uploads: str | None) -> str:
     """Put a new archive where the host keeps those of its releases, and return where that is.
 
     @param archive: its path on the controller
@@ -146,7 +147,7 @@ def stage(wanted: Wanted) -> None:
             shutil.rmtree(os.path.join(folder, "wheels"))
         os.symlink(os.path.relpath(venv, folder), os.path.join(folder, "venv"))
         _write_configuration(wanted, folder)
-        places = [os.path.join(folder, place) for place in _drift.CODE]
+        places = [os.path.join(folder, place) for place in drift.CODE]
         artifact_venv.run([wanted.python, "-I", "-m", "compileall", "-q", *places])
         # From here on a path in the release may lead to what the app controls.
         _share(wanted, folder)
@@ -259,7 +260,7 @@ def _prove(wanted: Wanted, folder: str) -> None:
     told = report(output)
     if told is None:
         said = artifact_venv.last_line(output)[:MOST_REASON]
-        remedy = _sandbox.remedy(output, wanted.layout.name) or (
+        remedy = sandbox.remedy(output, wanted.layout.name) or (
             "mend the app or its environment (flask_app_env, flask_app_secrets)."
         )
         raise ArchiveError(
@@ -268,7 +269,7 @@ def _prove(wanted: Wanted, folder: str) -> None:
     if told["forkable"]:
         with open(os.path.join(folder, "preload"), "w", encoding="utf-8"):
             pass
-    _static.publish(wanted.layout, folder, told["static"])
+    static.publish(wanted.layout, folder, told["static"])
     with open(os.path.join(folder, OPTIMIZATIONS), "w", encoding="utf-8") as stream:
         json.dump(told["measures"], stream, indent=2)
         stream.write("\n")
@@ -296,7 +297,7 @@ def _report(told: Any) -> dict[str, Any]:
     if not (
         isinstance(told["forkable"], bool)
         and all(isinstance(word, str) for one in measures for word in one.values())
-        and all(isinstance(one[name], str) for one in files for name in _static.FIELDS)
+        and all(isinstance(one[name], str) for one in files for name in static.FIELDS)
     ):
         raise ValueError("not a report")
     return {**told, "measures": measures, "static": files}
@@ -336,7 +337,7 @@ def database_url(folder: str) -> str:
 def run_in(
     folder: str,
     user: str,
-    layout: _release.Layout,
+    layout: plan.Layout,
     command: Sequence[str],
     timeout: float | None = None,
     environment: Mapping[str, str] | None = None,
@@ -356,8 +357,8 @@ def run_in(
     @raises ArchiveError: on a host without the slot's unit or without systemd, and for a command that does not end
     """
     try:
-        inherited = _unit.properties(_unit.read(layout), layout, folder)
-    except _unit.UnitError as exc:
+        inherited = release_unit.properties(release_unit.read(layout), layout, folder)
+    except release_unit.UnitError as exc:
         raise ArchiveError(str(exc)) from exc
     except OSError as exc:
         raise ArchiveError(f"systemctl cannot be run: {exc.strerror or exc}.") from exc

@@ -21,12 +21,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.evenkeel.flask.plugins.module_utils import _release, _stage
 from ansible_collections.evenkeel.flask.plugins.module_utils._artifact import (
     archive as artifact_archive,
 )
 from ansible_collections.evenkeel.flask.plugins.module_utils._artifact import venv
 from ansible_collections.evenkeel.flask.plugins.module_utils._artifact.archive import ArchiveError
+from ansible_collections.evenkeel.flask.plugins.module_utils._release import plan, stage
 from ansible_collections.evenkeel.flask.tests.unit.plugins.wheels import make_wheel
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files to another user")
@@ -34,7 +34,7 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files
 # Any but our own, which all that we make has from the start.
 GROUP = next(group for group in grp.getgrall() if group.gr_gid != os.getgid())
 SECRET = "hunter2"
-# The part of a slot's unit that says where and as whom; all of it is in test__unit.py.
+# The part of a slot's unit that says where and as whom; all of it is in _release/test_unit.py.
 UNIT = """\
 [Service]
 User=shop
@@ -61,7 +61,7 @@ class Proof:
 @pytest.fixture(name="proof")
 def _proof(monkeypatch):
     proof = Proof()
-    monkeypatch.setattr(_stage, "run_in", proof)
+    monkeypatch.setattr(stage, "run_in", proof)
     return proof
 
 
@@ -91,10 +91,10 @@ def _wheels(tmp_path, content):
 
 @pytest.fixture(name="wanted")
 def _wanted(tmp_path, content, wheels, proof):
-    layout = _release.Layout("shop", str(tmp_path / "srv"))
+    layout = plan.Layout("shop", str(tmp_path / "srv"))
     for name in ("releases", "venvs"):
         os.makedirs(layout.path(name))
-    return _stage.Wanted(
+    return stage.Wanted(
         layout=layout,
         release_id="1.0-a",
         version="1.0",
@@ -125,7 +125,7 @@ def pack_wheels(wheels, place):
 
 
 def staged(wanted):
-    _stage.stage(wanted)
+    stage.stage(wanted)
     return Path(wanted.layout.release(wanted.release_id))
 
 
@@ -145,7 +145,7 @@ def test_a_path_below_a_shared_one_is_reached_through_its_link(wanted, tmp_path,
     folder = Path(wanted.layout.path("shared", "instance"))
     folder.mkdir(parents=True)
     (tmp_path / "r" / "app").mkdir(parents=True)
-    _stage._share(replace(wanted, shared=shared), str(tmp_path / "r"))
+    stage._share(replace(wanted, shared=shared), str(tmp_path / "r"))
     assert os.readlink(tmp_path / "r" / "app" / "instance") == str(folder)
     assert list(folder.iterdir()) == []
 
@@ -165,7 +165,7 @@ def test_a_shared_path_that_is_elsewhere_is_refused(wanted, tmp_path, path, why)
     (app / "there").symlink_to("instance")
     (app / "shop.py").touch()
     with pytest.raises(ArchiveError, match=f"flask_app_shared_paths: .*{why}"):
-        _stage._share(replace(wanted, shared=("instance", path)), str(tmp_path / "r"))
+        stage._share(replace(wanted, shared=("instance", path)), str(tmp_path / "r"))
     assert not Path(wanted.layout.path("shared")).exists()
 
 
@@ -176,7 +176,7 @@ def test_a_shared_path_that_is_elsewhere_is_refused(wanted, tmp_path, path, why)
      '{"forkable": true, "static": [{"url": 1, "path": "/x", "version": "0"}]}'],
 )  # fmt: skip
 def test_what_an_app_prints_in_our_name_is_believed_only_in_its_form(told):
-    assert _stage.report(f"{_stage.MARK}{told}\n") is None
+    assert stage.report(f"{stage.MARK}{told}\n") is None
 
 
 @needs_root
@@ -230,10 +230,10 @@ class TestStage:
         measures = [{"measure": "json", "state": "applied", "detail": "orjson"}]
         told = {"forkable": True, "measures": measures}
         proof.says = (0, f"evenkeel: {json.dumps(told)}\n")
-        assert _stage.optimizations(str(staged(wanted))) == measures
+        assert stage.optimizations(str(staged(wanted))) == measures
 
     def test_nothing_is_known_of_a_release_that_was_made_before(self, tmp_path):
-        assert _stage.optimizations(str(tmp_path)) == []
+        assert stage.optimizations(str(tmp_path)) == []
 
     def test_nobody_but_the_apps_user_reads_its_secrets(self, wanted):
         release = staged(wanted)
@@ -279,9 +279,9 @@ class TestStage:
             stream.seek(-1, os.SEEK_END)
             stream.write(b"x")
         with pytest.raises(
-            _stage.ReplacedError, match="was not the archive that was built: its SHA-256 is"
+            stage.ReplacedError, match="was not the archive that was built: its SHA-256 is"
         ):
-            _stage.stage(replace(wanted, **digests))
+            stage.stage(replace(wanted, **digests))
         assert not os.path.exists(path)
         assert releases(wanted) == []
         assert os.listdir(wanted.layout.path("venvs")) == []
@@ -298,7 +298,7 @@ class TestStage:
     ):
         proof.says = (0, "evenkeel: []\n")
         with pytest.raises(ArchiveError, match=r"shop:app cannot be loaded: evenkeel: \[\]"):
-            _stage.stage(wanted)
+            stage.stage(wanted)
         assert releases(wanted) == []
 
     def test_releases_with_the_same_lock_share_a_venv(self, wanted):
@@ -347,14 +347,14 @@ class TestStage:
     ):
         proof.says = (1, error.replace("X", wanted.layout.release(".1.0-a")))
         with pytest.raises(ArchiveError, match=f"Nothing was released; .*{remedy}"):
-            _stage.stage(wanted)
+            stage.stage(wanted)
 
     def test_an_app_that_cannot_be_loaded_leaves_nothing(self, wanted, proof):
         proof.says = (1, "Traceback (most recent call last):\nKeyError: 'TOKEN'\n")
         with pytest.raises(
             ArchiveError, match=r"flask_app_entry: shop:app cannot be loaded: KeyError: 'TOKEN'\."
         ):
-            _stage.stage(wanted)
+            stage.stage(wanted)
         assert releases(wanted) == []
 
 
@@ -363,14 +363,14 @@ class TestRefused:
 
     def test_another_archive_than_the_one_that_was_built(self, wanted):
         with pytest.raises(ArchiveError, match=r"shop\.tar is not the archive that was built"):
-            _stage.stage(replace(wanted, digest="e"))
+            stage.stage(replace(wanted, digest="e"))
         assert releases(wanted) == []
 
     def test_an_archive_that_would_write_elsewhere(self, wanted, content, tmp_path):
         (content / "app" / "link").symlink_to("/etc")
         archive = pack(content, tmp_path)
         with pytest.raises(ArchiveError, match="link points out of the release, to /etc"):
-            _stage.stage(replace(wanted, archive=archive))
+            stage.stage(replace(wanted, archive=archive))
         assert releases(wanted) == []
 
     @pytest.mark.parametrize("script", [None, "#!/bin/sh\necho 'no such version'\nexit 1\n"])
@@ -382,30 +382,30 @@ class TestRefused:
         with pytest.raises(
             ArchiveError, match=f"flask_app_python: {python} does not run: [Nn]o such"
         ):
-            _stage.stage(replace(wanted, python=str(python)))
+            stage.stage(replace(wanted, python=str(python)))
         assert releases(wanted) == []
 
     def test_wheels_that_do_not_install(self, wanted, wheels, tmp_path):
         (wheels / "tiny-1.0-py3-none-any.whl").unlink()
         with pytest.raises(ArchiveError, match=r"wheels do not install: .* tiny"):
-            _stage.stage(replace(wanted, wheels=pack_wheels(wheels, tmp_path)))
+            stage.stage(replace(wanted, wheels=pack_wheels(wheels, tmp_path)))
         assert releases(wanted) == []
 
     def test_a_user_that_is_not_there(self, wanted):
         with pytest.raises(ArchiveError, match=r"no user nosuchuser\. Run the playbook evenkeel"):
-            _stage.stage(replace(wanted, user="nosuchuser"))
+            stage.stage(replace(wanted, user="nosuchuser"))
         assert releases(wanted) == []
 
     def test_a_variable_that_no_environment_takes(self, wanted):
         with pytest.raises(ArchiveError, match="'A-B' in flask_app_env"):
-            _stage.stage(replace(wanted, environment={"A-B": "1"}))
+            stage.stage(replace(wanted, environment={"A-B": "1"}))
         assert releases(wanted) == []
 
 
 class TestKeepArchive:
     def test_a_new_one_is_kept_for_nobody_else_to_read(self, wanted, tmp_path):
         os.mkdir(wanted.layout.path("archives"))
-        kept = _stage.keep_archive(wanted.layout, "/cache/shop.tar", str(tmp_path))
+        kept = stage.keep_archive(wanted.layout, "/cache/shop.tar", str(tmp_path))
         assert kept == wanted.layout.path("archives", "shop.tar")
         assert Path(kept).read_bytes() == Path(wanted.archive).read_bytes()
         assert stat.S_IMODE(os.stat(kept).st_mode) == 0o600
@@ -420,38 +420,38 @@ class TestKeepArchive:
 
         monkeypatch.setattr(shutil, "copyfile", copyfile)
         with pytest.raises(OSError, match="No space left"):
-            _stage.keep_archive(wanted.layout, "/cache/shop.tar", str(tmp_path))
+            stage.keep_archive(wanted.layout, "/cache/shop.tar", str(tmp_path))
         assert list(archives.iterdir()) == []
 
     @pytest.mark.parametrize("uploads", [None, "/nowhere"])
     def test_one_that_is_kept_already_was_not_copied_again(self, wanted, uploads):
         os.mkdir(wanted.layout.path("archives"))
         kept = wanted.layout.path("archives", "shop.tar")
-        assert _stage.keep_archive(wanted.layout, "/cache/shop.tar", uploads) == kept
+        assert stage.keep_archive(wanted.layout, "/cache/shop.tar", uploads) == kept
         assert not os.path.exists(kept)
 
     def test_a_host_that_was_never_set_up_is_told(self, tmp_path):
-        layout = _release.Layout("shop", str(tmp_path / "elsewhere"))
+        layout = plan.Layout("shop", str(tmp_path / "elsewhere"))
         with pytest.raises(ArchiveError, match=r"never set up for shop: run the playbook evenkeel"):
-            _stage.keep_archive(layout, "/cache/shop.tar", None)
+            stage.keep_archive(layout, "/cache/shop.tar", None)
 
 
 def test_what_it_looks_for_is_what_the_app_s_own_process_says():
-    path = Path(__file__).parents[4] / "roles" / "gunicorn" / "files" / "evenkeel_preload.py"
-    assert f'MARK = "{_stage.MARK}"' in path.read_text()
+    path = Path(__file__).parents[5] / "roles" / "gunicorn" / "files" / "evenkeel_preload.py"
+    assert f'MARK = "{stage.MARK}"' in path.read_text()
 
 
 @pytest.mark.usefixtures("wheels")
 class TestVenvName:
     def test_the_same_lock_and_interpreter_have_one_name(self, content):
-        assert _stage.venv_name(sys.executable, str(content)) == _stage.venv_name(
+        assert stage.venv_name(sys.executable, str(content)) == stage.venv_name(
             sys.executable, str(content)
         )
 
     def test_another_lock_has_another(self, content):
-        name = _stage.venv_name(sys.executable, str(content))
+        name = stage.venv_name(sys.executable, str(content))
         (content / artifact_archive.LOCK).write_text("flask==3.1.3 --hash=sha256:00\n")
-        assert _stage.venv_name(sys.executable, str(content)) != name
+        assert stage.venv_name(sys.executable, str(content)) != name
 
     def test_another_version_of_the_interpreter_has_another(self, content, tmp_path):
         names = set()
@@ -459,7 +459,7 @@ class TestVenvName:
             python = tmp_path / "python3"
             python.write_text(f"#!/bin/sh\necho {version} {python}\n")
             python.chmod(0o755)
-            names.add(_stage.venv_name(str(python), str(content)))
+            names.add(stage.venv_name(str(python), str(content)))
         assert len(names) == 2
 
 
@@ -483,24 +483,24 @@ class TestRunIn:
         return ran
 
     def test_systemd_ends_a_command_that_takes_too_long(self, ran):
-        layout = _release.Layout("shop")
-        done = _stage.run_in("/srv/shop/releases/a", "web", layout, ["flask"], timeout=0.0)
+        layout = plan.Layout("shop")
+        done = stage.run_in("/srv/shop/releases/a", "web", layout, ["flask"], timeout=0.0)
         assert done == (3, "it was not done within 0 s")
         assert "--property=RuntimeMaxSec=0" in ran[0]
 
     def test_the_status_of_the_main_process_counts_and_not_what_became_of_the_rest(self, ran):
         self.main["shown"] = "ExecMainCode=1\nExecMainStatus=0\n"
-        done = _stage.run_in("/srv/shop/releases/a", "web", _release.Layout("shop"), ["flask"])
+        done = stage.run_in("/srv/shop/releases/a", "web", plan.Layout("shop"), ["flask"])
         assert done == (0, "it said no\n")
 
     @pytest.mark.parametrize("shown", ["ExecMainCode=2\nExecMainStatus=9\n", ""])
     def test_a_main_process_that_was_killed_has_failed(self, ran, shown):
         self.main["shown"] = shown
-        done = _stage.run_in("/srv/shop/releases/a", "web", _release.Layout("shop"), ["flask"])
+        done = stage.run_in("/srv/shop/releases/a", "web", plan.Layout("shop"), ["flask"])
         assert done == (3, "it said no\n")
 
     def test_a_command_may_take_as_long_as_it_likes_where_nothing_is_said(self, ran):
-        _stage.run_in("/srv/shop/releases/a", "web", _release.Layout("shop"), ["flask"])
+        stage.run_in("/srv/shop/releases/a", "web", plan.Layout("shop"), ["flask"])
         assert not [option for option in ran[0] if "RuntimeMaxSec" in option]
 
     @pytest.mark.parametrize(
@@ -525,10 +525,10 @@ class TestRunIn:
             return subprocess.CompletedProcess(command, 0, UNIT)
 
         monkeypatch.setattr(venv, "run", run)
-        layout = _release.Layout("shop")
+        layout = plan.Layout("shop")
         with pytest.raises(ArchiveError, match=message):
-            _stage.run_in("/srv/shop/releases/a", "web", layout, ["flask"], timeout=10.0)
-        assert (["systemd-run", "--wait"], 10 + _stage.END_SECONDS) in ran
+            stage.run_in("/srv/shop/releases/a", "web", layout, ["flask"], timeout=10.0)
+        assert (["systemd-run", "--wait"], 10 + stage.END_SECONDS) in ran
         is_killed = ["systemctl", "kill"] in [command for command, _timeout in ran]
         assert is_killed == isinstance(raised, subprocess.TimeoutExpired)
 
@@ -541,12 +541,12 @@ class TestRunIn:
             return subprocess.CompletedProcess(command, 0, UNIT)
 
         monkeypatch.setattr(venv, "run", run)
-        _stage.run_in("/srv/shop/releases/a", "web", _release.Layout("shop"), ["x"], 10_000.0)
+        stage.run_in("/srv/shop/releases/a", "web", plan.Layout("shop"), ["x"], 10_000.0)
         assert max(seen) > 10_000
 
     def test_a_command_runs_as_the_app_in_its_release(self, ran):
-        layout = _release.Layout("shop")
-        done = _stage.run_in("/srv/shop/releases/a", "web", layout, ["flask", "db", "upgrade"])
+        layout = plan.Layout("shop")
+        done = stage.run_in("/srv/shop/releases/a", "web", layout, ["flask", "db", "upgrade"])
         assert done == (3, "it said no\n")
         (command,) = ran
         separator = command.index("--")

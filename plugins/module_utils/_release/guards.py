@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ._system import procfs
+from .._system import procfs
 
 # A lock that is held for one write is gone at the second look.
 SECOND_LOOK_SECONDS = 0.2

@@ -11,15 +11,15 @@ import json
 import os
 
 import pytest
-from ansible_collections.evenkeel.flask.plugins.module_utils import _release, _static
 from ansible_collections.evenkeel.flask.plugins.module_utils._artifact.archive import ArchiveError
+from ansible_collections.evenkeel.flask.plugins.module_utils._release import plan, static
 
 CSS = b"body { color: navy }\n" * 100
 
 
 @pytest.fixture
 def layout(tmp_path):
-    return _release.Layout("shop", str(tmp_path))
+    return plan.Layout("shop", str(tmp_path))
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def marked(layout):
 
 def test_a_file_lies_under_its_version_where_its_url_leads_compressed_beside(layout, release):
     found = release.has("shop.css", CSS)
-    _static.publish(layout, release.path, [found])
+    static.publish(layout, release.path, [found])
     place = f"{found['version']}/static/shop.css"
     assert published(layout) == {place, f"{place}.gz"}
     with gzip.open(layout.path("static", f"{place}.gz")) as stream:
@@ -77,13 +77,13 @@ def test_a_file_lies_under_its_version_where_its_url_leads_compressed_beside(lay
 @pytest.mark.parametrize(("name", "content"), [("small.css", b"a{}"), ("logo.png", CSS)])
 def test_what_is_small_or_compressed_already_is_not_compressed(layout, release, name, content):
     found = release.has(name, content)
-    _static.publish(layout, release.path, [found])
+    static.publish(layout, release.path, [found])
     assert published(layout) == {f"{found['version']}/static/{name}"}
 
 
 def test_a_name_that_a_url_quotes_is_found_by_nginx(layout, release):
     found = release.has("a b.css", b"x", url="/static/a%20b.css")
-    _static.publish(layout, release.path, [found])
+    static.publish(layout, release.path, [found])
     assert published(layout) == {f"{found['version']}/static/a b.css"}
 
 
@@ -91,7 +91,7 @@ def test_everybody_may_read_it_whatever_roots_umask_is(layout, release):
     found = release.has("deep/shop.css", CSS)
     before = os.umask(0o077)
     try:
-        _static.publish(layout, release.path, [found])
+        static.publish(layout, release.path, [found])
         assert os.umask(0o077) == 0o077
     finally:
         os.umask(before)
@@ -102,7 +102,7 @@ def test_everybody_may_read_it_whatever_roots_umask_is(layout, release):
 
 def test_the_app_is_told_which_they_are(layout, release):
     found = release.has("shop.css", CSS)
-    _static.publish(layout, release.path, [found])
+    static.publish(layout, release.path, [found])
     with open(os.path.join(release.path, "static.json"), encoding="utf-8") as stream:
         (told,) = json.load(stream)["files"]
     assert told == {name: found[name] for name in ("endpoint", "name", "url", "headers", "version")}
@@ -110,7 +110,7 @@ def test_the_app_is_told_which_they_are(layout, release):
 
 def test_a_release_without_any_says_so(layout, release):
     os.makedirs(release.path)
-    _static.publish(layout, release.path, [])
+    static.publish(layout, release.path, [])
     assert published(layout) == set()
 
 
@@ -118,13 +118,13 @@ def test_a_release_without_any_says_so(layout, release):
 def test_a_version_is_nothing_but_a_digest(layout, release, version):
     found = {**release.has("shop.css", CSS), "version": version}
     with pytest.raises(ArchiveError, match="no place for a static file"):
-        _static.publish(layout, release.path, [found])
+        static.publish(layout, release.path, [found])
 
 
 @pytest.mark.parametrize("url", ["/static/../../x", "/static/%2e%2e/x", "static/x", "/a//b"])
 def test_a_url_leads_nowhere_else(layout, release, url):
     with pytest.raises(ArchiveError, match="no place for a static file"):
-        _static.publish(layout, release.path, [release.has("shop.css", CSS, url)])
+        static.publish(layout, release.path, [release.has("shop.css", CSS, url)])
 
 
 def test_what_lies_elsewhere_is_not_given_to_everybody(layout, release, tmp_path):
@@ -133,7 +133,7 @@ def test_what_lies_elsewhere_is_not_given_to_everybody(layout, release, tmp_path
     os.unlink(found["path"])
     os.symlink(tmp_path / "shadow", found["path"])
     with pytest.raises(ArchiveError, match="no file of the release"):
-        _static.publish(layout, release.path, [found])
+        static.publish(layout, release.path, [found])
     assert published(layout) == set()
 
 
@@ -144,7 +144,7 @@ def test_a_package_s_own_files_lie_in_the_venv(layout, release, tmp_path):
     os.symlink(tmp_path / "venv", os.path.join(release.path, "venv"))
     found = release.has("kit.css", CSS)
     found["path"] = os.path.join(release.path, "venv", "lib", "kit.css")
-    _static.publish(layout, release.path, [found])
+    static.publish(layout, release.path, [found])
     assert f"{found['version']}/static/kit.css" in published(layout)
 
 
@@ -152,7 +152,7 @@ def test_a_file_that_is_another_one_by_now_is_refused(layout, release):
     found = release.has("shop.css", CSS)
     release.has("shop.css", b"other")
     with pytest.raises(ArchiveError, match="another file than a moment ago"):
-        _static.publish(layout, release.path, [found])
+        static.publish(layout, release.path, [found])
 
 
 @pytest.mark.parametrize("name", ["env", "release.json", "config/production_optimized.py"])
@@ -162,21 +162,21 @@ def test_what_a_release_has_beside_its_code_is_not_given_to_everybody(layout, re
     os.makedirs(os.path.dirname(path), exist_ok=True)
     os.rename(found["path"], path)
     with pytest.raises(ArchiveError, match="no file of the release"):
-        _static.publish(layout, release.path, [{**found, "path": path}])
+        static.publish(layout, release.path, [{**found, "path": path}])
 
 
 @pytest.mark.parametrize("url", ["/static/\0", "/static/%00", "/static/\ud800", "http://["])
 def test_a_url_that_is_none_is_refused(layout, release, url):
     with pytest.raises(ArchiveError, match="no place for a static file"):
-        _static.publish(layout, release.path, [release.has("shop.css", CSS, url)])
+        static.publish(layout, release.path, [release.has("shop.css", CSS, url)])
 
 
 def test_what_no_release_refers_to_goes(layout, release):
     old, new = release.has("shop.css", CSS), release.has("logo.png", b"x")
-    _static.publish(layout, release.path, [old])
+    static.publish(layout, release.path, [old])
     release.has("shop.css", CSS)
-    _static.publish(layout, release.path, [new])
-    _static.prune(layout, [release.path, layout.release("older")])
+    static.publish(layout, release.path, [new])
+    static.prune(layout, [release.path, layout.release("older")])
     assert published(layout) == {f"{new['version']}/static/logo.png"}
 
 
@@ -186,15 +186,15 @@ def test_nginx_finds_which_paths_are_published_without_their_versions(layout, re
         "a b.css": "/static/a%20b.css",
         "x/y.js": "/js/x/y.js",
     }
-    _static.publish(
+    static.publish(
         layout,
         release.path,
         [release.has(*one) for one in [(name, CSS, url) for name, url in names.items()]],
     )
     assert marked(layout) == {"static/shop.css", "static/a b.css", "js/x/y.js"}
-    _static.prune(layout, [release.path])
+    static.prune(layout, [release.path])
     assert marked(layout) == {"static/shop.css", "static/a b.css", "js/x/y.js"}
-    _static.prune(layout, [])
+    static.prune(layout, [])
     assert marked(layout) == set()
 
 
@@ -202,6 +202,6 @@ def test_nginx_finds_which_paths_are_published_without_their_versions(layout, re
     ("before", "after"), [("/a", "/a/b"), ("/a/b", "/a"), ("/a/b", "/a/b/c"), ("/a", "/a")]
 )
 def test_a_folder_may_become_a_file_from_one_release_to_the_next(layout, release, before, after):
-    _static.publish(layout, release.path, [release.has("one.css", b"1", before)])
-    _static.publish(layout, release.path, [release.has("two.css", b"2", after)])
+    static.publish(layout, release.path, [release.has("one.css", b"1", before)])
+    static.publish(layout, release.path, [release.has("two.css", b"2", after)])
     assert after[1:] in marked(layout)

@@ -15,8 +15,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Callable
 
-from . import _timing
-from ._system import untrusted
+from .. import _timing
+from .._system import untrusted
 
 MAX_BYTES = 1 << 16
 # The options that say whose lock it is; what they mean is in plugins/doc_fragments/run.py.

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.evenkeel.flask.plugins.module_utils import _sandbox
+from ansible_collections.evenkeel.flask.plugins.module_utils._release import sandbox
 
 
 @pytest.mark.parametrize(
@@ -41,14 +41,14 @@ from ansible_collections.evenkeel.flask.plugins.module_utils import _sandbox
     ],
 )
 def test_the_line_of_a_drop_in_is_named(error, line):
-    told = _sandbox.remedy(f"Traceback (most recent call last):\n{error}\n", "shop")
+    told = sandbox.remedy(f"Traceback (most recent call last):\n{error}\n", "shop")
     assert f"'{line}" in told
     assert "/etc/systemd/system/shop@.service.d/" in told
 
 
 def test_a_folder_of_the_release_is_named_as_a_shared_path():
     error = "OSError: [Errno 30] Read-only file system: '/srv/shop/releases/.1.0-a/app/logs/a.log'"
-    assert "flask_app_shared_paths (here: logs/a.log" in _sandbox.remedy(error, "shop")
+    assert "flask_app_shared_paths (here: logs/a.log" in sandbox.remedy(error, "shop")
 
 
 @pytest.mark.parametrize(
@@ -60,4 +60,4 @@ def test_a_folder_of_the_release_is_named_as_a_shared_path():
     ],
 )
 def test_an_error_of_the_app_s_own_is_not_blamed_on_it(error):
-    assert _sandbox.remedy(error, "shop") is None
+    assert sandbox.remedy(error, "shop") is None

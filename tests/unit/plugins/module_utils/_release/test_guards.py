@@ -10,8 +10,8 @@ import subprocess
 import sys
 
 import pytest
-from ansible_collections.evenkeel.flask.plugins.module_utils import _guards
-from ansible_collections.evenkeel.flask.plugins.module_utils._guards import Guard
+from ansible_collections.evenkeel.flask.plugins.module_utils._release import guards
+from ansible_collections.evenkeel.flask.plugins.module_utils._release.guards import Guard
 
 # A main process and a worker, as gunicorn's. The worker does what an app does when it is loaded.
 PROCESS = """\
@@ -37,7 +37,7 @@ def _held(tmp_path):
         process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True)
         running.append(process)
         assert process.stdout.readline() == "ready\n"
-        return _guards.held(process.pid, str(tmp_path / "own.sock"))
+        return guards.held(process.pid, str(tmp_path / "own.sock"))
 
     yield held
     for process in running:
@@ -97,11 +97,11 @@ def test_a_long_line_of_descendants_is_followed(tmp_path):
         task = tmp_path / str(pid) / "task" / str(pid)
         task.mkdir(parents=True)
         (task / "children").write_text(str(pid + 1))
-    assert len(list(_guards._family(1, str(tmp_path)))) == depth + 1
+    assert len(list(guards._family(1, str(tmp_path)))) == depth + 1
 
 
 def test_a_slot_that_does_not_run_holds_nothing(tmp_path):
-    assert _guards.held(0, str(tmp_path / "own.sock")) == {}
+    assert guards.held(0, str(tmp_path / "own.sock")) == {}
 
 
 LOCK, PORT = Guard("lock", "/srv/shop/shared/x"), Guard("port", "127.0.0.1:47200")
@@ -125,6 +125,6 @@ def test_a_guard_is_what_the_old_slot_holds_twice_and_the_new_one_lacks_twice(ol
         return lambda: left.pop(0) if len(left) > 1 else left[0]
 
     slept = []
-    assert _guards.missing(looks(old), looks(new), slept.append) == lacking
+    assert guards.missing(looks(old), looks(new), slept.append) == lacking
     # The second look is paid for only where the first one found something.
     assert len(slept) == bool(set(old[0]) - set(new[0]))
