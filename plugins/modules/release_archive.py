@@ -188,9 +188,9 @@ version:
 
 import os
 
-from ..module_utils import _build
 from ..module_utils._artifact import archive
 from ..module_utils._artifact.archive import ArchiveError
+from ..module_utils._build import pipeline
 from ..module_utils._module import AnsibleModule
 from ..module_utils._release import environment as release_environment
 
@@ -222,8 +222,8 @@ def main() -> None:
     params = module.params
     environment, secrets = release_environment.take(module)
     try:
-        recipe = _build.recipe(params)
-        path, manifest, built = _build.build(recipe, params["cache"], environment, module.warn)
+        recipe = pipeline.recipe(params)
+        path, manifest, built = pipeline.build(recipe, params["cache"], environment, module.warn)
         wheels = os.path.join(os.path.dirname(path), manifest.wheels)
         digests = {
             "archive_sha256": archive.file_digest(path),
@@ -239,7 +239,7 @@ def main() -> None:
         **digests,
         digest=manifest.digest,
         version=manifest.version,
-        commit=_build.commit(recipe.source),
+        commit=pipeline.commit(recipe.source),
     )
 
 

@@ -24,9 +24,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import IO, Any, cast
 
-from ..module_utils import _build, _requirements
 from ..module_utils._artifact import archive
 from ..module_utils._artifact import venv as artifact_venv
+from ..module_utils._build import pipeline
+from ..module_utils._build import requirements as build_requirements
 from ..module_utils._gate.check import Failed, Inconclusive
 from ..module_utils._health import endpoints
 from ..module_utils._http import client as http
@@ -54,7 +55,7 @@ def python_with(requirements: Sequence[str], cache: str, folder: str) -> str:
     """
     files = [os.path.join(folder, name) for name in requirements if name.endswith(".txt")]
     try:
-        digests = [archive.file_digest(path) for path in _requirements.included(files)]
+        digests = [archive.file_digest(path) for path in build_requirements.included(files)]
     except OSError as error:
         raise Inconclusive(
             f"checks.suite.requirements: {error.filename} cannot be read: {error.strerror}"
@@ -88,7 +89,7 @@ def _make(venv: str, python: str, requirements: Sequence[str], folder: str) -> N
     )
     if done.returncode != 0:
         shutil.rmtree(venv)
-        raise Inconclusive(f"checks.suite.requirements: {_build.pip_reason(done.stdout)}")
+        raise Inconclusive(f"checks.suite.requirements: {pipeline.pip_reason(done.stdout)}")
     with open(os.path.join(venv, artifact_venv.DONE), "w", encoding="utf-8"):
         pass
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 import tempfile
 
-from ansible_collections.evenkeel.flask.plugins.module_utils import _build
 from ansible_collections.evenkeel.flask.plugins.module_utils._artifact import archive
+from ansible_collections.evenkeel.flask.plugins.module_utils._build import pipeline
 from ansible_collections.evenkeel.flask.plugins.module_utils._release import plan
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -45,4 +45,4 @@ def test_two_trees_have_one_digest_only_if_they_are_the_same(one, other):
 
 @given(FILES, FILES)
 def test_two_builds_have_one_key_only_if_they_are_the_same(one, other):
-    assert (_build._digest(one) == _build._digest(other)) == (one == other)
+    assert (pipeline._digest(one) == pipeline._digest(other)) == (one == other)

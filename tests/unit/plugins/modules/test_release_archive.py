@@ -1,18 +1,18 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The module as a task sees it; what it builds is in the tests of _build.py."""
+"""The module as a task sees it; what it builds is in the tests of _build/pipeline.py."""
 
 from __future__ import annotations
 
 import pytest
 import yaml
-from ansible_collections.evenkeel.flask.plugins.module_utils import _build
 from ansible_collections.evenkeel.flask.plugins.module_utils._artifact import archive
 from ansible_collections.evenkeel.flask.plugins.module_utils._artifact.archive import (
     ArchiveError,
     Manifest,
 )
+from ansible_collections.evenkeel.flask.plugins.module_utils._build import pipeline
 from ansible_collections.evenkeel.flask.plugins.modules import release_archive
 from ansible_collections.evenkeel.flask.tests.unit.plugins.run_module import run_module
 
@@ -44,7 +44,7 @@ def _builds(monkeypatch):
         )
         return BUILT["path"], manifest, len(builds) == 1
 
-    monkeypatch.setattr(_build, "build", build)
+    monkeypatch.setattr(pipeline, "build", build)
     monkeypatch.setattr(archive, "file_digest", lambda path: f"sha256 of {path}")
     return builds
 
@@ -68,8 +68,12 @@ def test_only_a_new_archive_is_a_change():
 def test_what_was_asked_for_is_built(builds):
     build(requirements=["flask"], runtime_requirements=["gunicorn"], environment={"WORKERS": 5})
     ((recipe, cache, environment, _warn),) = builds
-    assert recipe == _build.Recipe(
-        "shop", "shop:app", _build.Target(**TARGET), requirements=("flask",), runtime=("gunicorn",)
+    assert recipe == pipeline.Recipe(
+        "shop",
+        "shop:app",
+        pipeline.Target(**TARGET),
+        requirements=("flask",),
+        runtime=("gunicorn",),
     )
     assert cache == "/cache"
     assert environment == {"WORKERS": "5"}
@@ -81,7 +85,7 @@ def test_a_warning_of_the_build_is_shown(monkeypatch):
         return BUILT["path"], Manifest("shop", "", "cp311", "d", "w"), False
 
     shown = []
-    monkeypatch.setattr(_build, "build", warns)
+    monkeypatch.setattr(pipeline, "build", warns)
     monkeypatch.setattr(
         release_archive.AnsibleModule, "warn", lambda _module, text: shown.append(text)
     )
@@ -119,7 +123,7 @@ def test_values_of_the_environment_are_never_shown(monkeypatch):
     def refuse(*_args):
         raise ArchiveError("the app said: hunter2 does not open")
 
-    monkeypatch.setattr(_build, "build", refuse)
+    monkeypatch.setattr(pipeline, "build", refuse)
     said = build(environment=secret)
     assert said["msg"] == "the app said: ******** does not open"
     assert "hunter2" not in str(said)

@@ -11,9 +11,9 @@ import subprocess
 import sys
 
 import pytest
-from ansible_collections.evenkeel.flask.plugins.module_utils import _source
+from ansible_collections.evenkeel.flask.plugins.module_utils._build import source as build_source
 from ansible_collections.evenkeel.flask.plugins.module_utils._artifact.archive import ArchiveError
-from ansible_collections.evenkeel.flask.plugins.module_utils._source import Rules
+from ansible_collections.evenkeel.flask.plugins.module_utils._build.source import Rules
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -181,7 +181,7 @@ def shipped(source, **rules):
     """What was copied, and the warnings."""
     target = source.parent / "copy"
     shutil.rmtree(target, ignore_errors=True)
-    warnings = _source.copy(str(source), str(target), Rules(**rules))
+    warnings = build_source.copy(str(source), str(target), Rules(**rules))
     files = {
         str(path.relative_to(target))
         for path in target.rglob("*")
@@ -217,7 +217,7 @@ class TestWorkTree:
         files, warnings = shipped(source)
         assert files == {"app.py"}
         usual = any(
-            _source.is_usual(str(source), "/".join(parts[: at + 1])) for at in range(len(parts))
+            build_source.is_usual(str(source), "/".join(parts[: at + 1])) for at in range(len(parts))
         )
         if not ignored and not usual:
             assert any("not tracked by git" in warning for warning in warnings)
@@ -557,11 +557,11 @@ class TestPatterns:
 
     @pytest.mark.parametrize("pattern", ["", "/", "!keep", "# x", "../x", "a/../../b", " x", "x "])
     def test_one_that_would_do_nothing_or_something_else_is_refused(self, pattern):
-        assert _source.problem(pattern)
+        assert build_source.problem(pattern)
 
     @pytest.mark.parametrize("pattern", ["x", "data/", "*.pem", "a..b", "a/**"])
     def test_others_are_not(self, pattern):
-        assert _source.problem(pattern) is None
+        assert build_source.problem(pattern) is None
 
 
 def test_the_same_source_is_the_same_copy_with_git_and_without(tracked, tmp_path):

@@ -20,12 +20,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from ansible_collections.evenkeel.flask.plugins.module_utils import _build
-from ansible_collections.evenkeel.flask.plugins.module_utils._artifact import (
-    archive as artifact_archive,
-)
+from ansible_collections.evenkeel.flask.plugins.module_utils._build import pipeline
+from ansible_collections.evenkeel.flask.plugins.module_utils._artifact import archive as artifact_archive
 from ansible_collections.evenkeel.flask.plugins.module_utils._artifact.archive import ArchiveError
-from ansible_collections.evenkeel.flask.plugins.module_utils._build import Recipe, Target
+from ansible_collections.evenkeel.flask.plugins.module_utils._build.pipeline import Recipe, Target
 from ansible_collections.evenkeel.flask.plugins.module_utils._preflight import host
 from ansible_collections.evenkeel.flask.tests.unit.plugins.wheels import make_wheel
 
@@ -90,8 +88,8 @@ def _shelf(tmp_path, monkeypatch):
     monkeypatch.setenv("PIP_FIND_LINKS", str(shelf))
     monkeypatch.setenv("PIP_NO_CACHE_DIR", "1")
     # The entry is proven in the other tests.
-    monkeypatch.setattr(_build, "_proving_venv", lambda *_args: "")
-    monkeypatch.setattr(_build, "_prove_entry", lambda *_args: None)
+    monkeypatch.setattr(pipeline, "_proving_venv", lambda *_args: "")
+    monkeypatch.setattr(pipeline, "_prove_entry", lambda *_args: None)
     return shelf
 
 
@@ -121,7 +119,7 @@ class Built:
 
     def __init__(self, recipe, cache):
         self.warnings: list[str] = []
-        self.archive, self.manifest, self.is_new = _build.build(
+        self.archive, self.manifest, self.is_new = pipeline.build(
             recipe, str(cache), {}, self.warnings.append
         )
         with tarfile.open(self.archive) as tar:
@@ -404,11 +402,11 @@ class TestKey:
             shutil.rmtree(work, ignore_errors=True)
             (work / "archive").mkdir(parents=True)
             app = str(work / "archive" / "app")
-            _build._copy_source(recipe.source, app, recipe.rules)
-            inputs = _build._inputs(recipe, app, str(work), lambda _warning: None)
+            pipeline._copy_source(recipe.source, app, recipe.rules)
+            inputs = pipeline._inputs(recipe, app, str(work), lambda _warning: None)
             assert not inputs.unpinned
-            whole = _build._key(recipe, str(work / "archive"), inputs)
-            return whole, _build._wheels_key(recipe, inputs, None)
+            whole = pipeline._key(recipe, str(work / "archive"), inputs)
+            return whole, pipeline._wheels_key(recipe, inputs, None)
 
         return key
 
@@ -482,5 +480,5 @@ class TestKey:
     def test_content_is_json(self, recipe, source, shelf, tmp_path):
         (source / "requirements.txt").write_text(as_everything(source, shelf))
         (tmp_path / "work").mkdir()
-        inputs = _build._inputs(recipe, str(source), str(tmp_path / "work"), lambda _warning: None)
+        inputs = pipeline._inputs(recipe, str(source), str(tmp_path / "work"), lambda _warning: None)
         assert json.loads(json.dumps(inputs.content)) == inputs.content

@@ -27,12 +27,12 @@ from typing import Any
 if sys.version_info >= (3, 11):
     import tomllib
 
-from . import _requirements, _source
-from ._artifact import archive as artifact_archive
-from ._artifact import venv as artifact_venv
-from ._artifact import wheel as artifact_wheel
-from ._artifact.archive import ArchiveError, Manifest
-from ._system import untrusted
+from . import requirements as build_requirements, source as build_source
+from .._artifact import archive as artifact_archive
+from .._artifact import venv as artifact_venv
+from .._artifact import wheel as artifact_wheel
+from .._artifact.archive import ArchiveError, Manifest
+from .._system import untrusted
 
 # Part of every digest: raise it when the same input makes another archive.
 FORMAT = 3
@@ -103,8 +103,8 @@ class Recipe:
     include: tuple[str, ...] = ()
 
     @property
-    def rules(self) -> _source.Rules:
-        return _source.Rules(self.exclude, self.include)
+    def rules(self) -> build_source.Rules:
+        return build_source.Rules(self.exclude, self.include)
 
 
 def _glibc(libc: str) -> tuple[int, int] | None:
@@ -137,7 +137,7 @@ def recipe(params: Mapping[str, Any]) -> Recipe:
     listed = [] if named else wanted
     for name in ("exclude", "include"):
         for pattern in params.get(name) or ():
-            why = _source.problem(pattern)
+            why = build_source.problem(pattern)
             if why:
                 raise ArchiveError(
                     f"flask_app_{name}: {pattern!r} is not a usable pattern; {why}. "
@@ -268,12 +268,12 @@ def _locked(cache: str, name: str) -> Iterator[None]:
         yield
 
 
-def _copy_source(source: str, folder: str, rules: _source.Rules | None = None) -> list[str]:
+def _copy_source(source: str, folder: str, rules: build_source.Rules | None = None) -> list[str]:
     """Copy what is shipped of the source, and return warnings.
 
     @raises ArchiveError: for a link that leads out of the source
     """
-    warnings = _source.copy(source, folder, rules)
+    warnings = build_source.copy(source, folder, rules)
     why = artifact_archive.judge(list(_entries(folder)))
     if why:
         raise ArchiveError(
@@ -305,7 +305,7 @@ class _Inputs:
     @param unpinned: what may be another thing at the next run, though nothing here changes
     """
 
-    read: _requirements.Inputs
+    read: build_requirements.Inputs
     content: list[Any] = field(default_factory=list)
     pip: list[Any] = field(default_factory=list)
     copies: dict[str, str] = field(default_factory=dict)
@@ -320,11 +320,11 @@ def _inputs(recipe: Recipe, app: str, work: str, warn: Callable[[str], None]) ->
     it changes C(content), or C(unpinned) names it.
     """
     bases = [os.path.dirname(recipe.requirements_file or "") or os.getcwd(), recipe.source or ""]
-    of_pip = _requirements.Reader(bases, os.environ)
+    of_pip = build_requirements.Reader(bases, os.environ)
     of_pip.arguments(recipe.pip_args)
-    files = _requirements.pip_files(os.environ, sys.prefix)
-    settings = _requirements.pip_settings(os.environ, files)
-    reader = _requirements.Reader(bases, os.environ)
+    files = build_requirements.pip_files(os.environ, sys.prefix)
+    settings = build_requirements.pip_settings(os.environ, files)
+    reader = build_requirements.Reader(bases, os.environ)
     if recipe.requirements_file:
         reader.file(recipe.requirements_file)
     for spec in recipe.requirements:
@@ -343,11 +343,11 @@ def _inputs(recipe: Recipe, app: str, work: str, warn: Callable[[str], None]) ->
         *settings.content,
         *map(artifact_archive.file_digest, named),
         *of_pip.inputs.content,
-        *map(_requirements.digest_place, of_pip.inputs.folders),
+        *map(build_requirements.digest_place, of_pip.inputs.folders),
     ]
     inputs.unpinned = [*of_pip.inputs.unpinned, *read.unpinned]
     inputs.content = [*inputs.pip, *read.content]
-    inputs.content += map(_requirements.digest_place, read.folders)
+    inputs.content += map(build_requirements.digest_place, read.folders)
     for found in (*of_pip.inputs.references, *read.references):
         inputs.content.append(_pin(recipe, found, inputs, app, work, warn))
     return inputs
@@ -355,7 +355,7 @@ def _inputs(recipe: Recipe, app: str, work: str, warn: Callable[[str], None]) ->
 
 def _pin(
     recipe: Recipe,
-    found: _requirements.Reference,
+    found: build_requirements.Reference,
     inputs: _Inputs,
     app: str,
     work: str,
@@ -370,9 +370,9 @@ def _pin(
         if found.place not in inputs.copies:
             inputs.copies[found.place] = _copy_project(recipe, found.place, app, work, warn)
         return artifact_archive.tree_digest(inputs.copies[found.place])
-    if _requirements.is_pinned(found):
+    if build_requirements.is_pinned(found):
         return found.place
-    commit = _requirements.resolve_git(found, _git)
+    commit = build_requirements.resolve_git(found, _git)
     if commit is None:
         inputs.unpinned.append(found.place)
         return found.place
@@ -383,13 +383,13 @@ def _pin(
 
 def _git(words: Sequence[str]) -> str | None:
     try:
-        done = artifact_venv.run(["git", *words], _source.environment(), timeout=GIT_SECONDS)
+        done = artifact_venv.run(["git", *words], build_source.environment(), timeout=GIT_SECONDS)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout if done.returncode == 0 else None
 
 
-def _is_itself(recipe: Recipe, found: _requirements.Reference) -> bool:
+def _is_itself(recipe: Recipe, found: build_requirements.Reference) -> bool:
     """Whether a requirement names the project that is released."""
     return (
         found.kind == "project"
@@ -414,7 +414,7 @@ def _copy_project(
     if not inside.startswith(os.pardir) and _is_project(copied):
         shutil.copytree(copied, folder, symlinks=True)
     else:
-        for warning in _source.copy(place, folder, recipe.rules, place):
+        for warning in build_source.copy(place, folder, recipe.rules, place):
             warn(warning)
     build = os.path.join(folder, "build")
     if any(os.path.isdir(os.path.join(build, name)) for name in ("lib", "bdist.linux-x86_64")):
@@ -532,13 +532,13 @@ def _wheels_key(recipe: Recipe, inputs: _Inputs, wheel: str | None) -> str:
 
 def _unpinned_by(inputs: _Inputs, wheels: str, wheel: str | None) -> Iterator[str]:
     """What wheels require by URL, where that was not known before they were built."""
-    known = {_requirements.url_of(found.spec) for found in inputs.read.references}
+    known = {build_requirements.url_of(found.spec) for found in inputs.read.references}
     paths = [os.path.join(wheels, name) for name in sorted(os.listdir(wheels))]
     for path in [*paths, *filter(None, [wheel])]:
         for spec in own_requirements(path)[1:]:
-            url = _requirements.url_of(spec)
-            found = _requirements.reference(spec, []) if url else None
-            is_pinned = found and found.kind in ("vcs", "url") and _requirements.is_pinned(found)
+            url = build_requirements.url_of(spec)
+            found = build_requirements.reference(spec, []) if url else None
+            is_pinned = found and found.kind in ("vcs", "url") and build_requirements.is_pinned(found)
             if url and url not in known and not is_pinned:
                 yield f"{url}, which {os.path.basename(path)} requires,"
 
@@ -599,7 +599,7 @@ def _built_by_kept(
     """
 
     # What stands behind a URL may be another thing tomorrow, and pip installs it anew.
-    if any(map(_requirements.url_of, requires)):
+    if any(map(build_requirements.url_of, requires)):
         return False
 
     def create(venv: str) -> None:
@@ -627,7 +627,7 @@ def _build_wheel(
 
 def _pip_own(args: Sequence[str], recipe: Recipe, venv: str = "") -> None:
     """Run pip for the app itself, which has no hash: it is made here."""
-    pip_args = _requirements.without(
+    pip_args = build_requirements.without(
         recipe.pip_args, ("--require-hashes",), ("-r", "--requirement")
     )
     settings = {"PIP_REQUIRE_HASHES": "0"}
@@ -717,18 +717,18 @@ def _resolve_users(
     for found in inputs.read.references:
         if _is_itself(recipe, found) and wheel:
             # pip would build it a second time, inside its source, and find two of it.
-            own = _requirements.replaced(found, wheel)
+            own = build_requirements.replaced(found, wheel)
             put[found.spec] = None if inputs.read.needs_hashes else own
         elif found.kind in ("project", "archive"):
             place = copies.get(found.place, found.place)
-            put[found.spec] = _requirements.replaced(found, place)
+            put[found.spec] = build_requirements.replaced(found, place)
         elif found.spec in inputs.commits:
-            put[found.spec] = _requirements.replaced(found, inputs.commits[found.spec])
+            put[found.spec] = build_requirements.replaced(found, inputs.commits[found.spec])
     wanted = [put.get(spec, spec) for spec in recipe.requirements]
     names = {copy: place for place, copy in copies.items()}
     if recipe.requirements_file and put:
         folder = tempfile.mkdtemp(dir=work)
-        written = _requirements.write(inputs.read, put, folder)
+        written = build_requirements.write(inputs.read, put, folder)
         names.update(written)
         wanted += ["--requirement", next(iter(written))]
     elif recipe.requirements_file:
@@ -763,7 +763,7 @@ def _collect_runtime(
         about += f": they can be installed, but not with what the collection needs ({named})"
 
     def resolve(indexes: Sequence[str]) -> None:
-        args = _requirements.without(recipe.pip_args, OWN_ARGS, ("-r", "--requirement"))
+        args = build_requirements.without(recipe.pip_args, OWN_ARGS, ("-r", "--requirement"))
         _resolve(recipe, [*indexes, *wanted], dest, work, args, OWN_SETTINGS, about)
 
     if not inputs.read.index_options:
@@ -947,7 +947,7 @@ def commit(source: str | None) -> str:
         return ""
     folder = source if os.path.isdir(source) else os.path.dirname(source)
     try:
-        git, environment = ["git", *_source.TRUSTING], _source.environment()
+        git, environment = ["git", *build_source.TRUSTING], build_source.environment()
         # A copy of the app inside another project's work tree is of none of its commits.
         listed = artifact_venv.run([*git, "ls-files"], environment, folder)
         if listed.returncode != 0 or not listed.stdout.strip():

@@ -10,9 +10,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from ansible_collections.evenkeel.flask.plugins.module_utils import _requirements
+from ansible_collections.evenkeel.flask.plugins.module_utils._build import requirements
 from ansible_collections.evenkeel.flask.plugins.module_utils._artifact.archive import ArchiveError
-from ansible_collections.evenkeel.flask.plugins.module_utils._requirements import Reader
+from ansible_collections.evenkeel.flask.plugins.module_utils._build.requirements import Reader
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pip._internal.req.req_file import preprocess as as_pip_does
@@ -21,7 +21,7 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 def expanded(text, **environ):
-    return [line.expanded for line in _requirements.lines(text, environ)]
+    return [line.expanded for line in requirements.lines(text, environ)]
 
 
 class TestLines:
@@ -63,7 +63,7 @@ class TestLines:
         ],
     )
     def test_their_encoding_is_found(self, data, text):
-        assert _requirements.decode(data)[0] == text
+        assert requirements.decode(data)[0] == text
 
 
 def read(folder, text, **environ):
@@ -176,7 +176,7 @@ class TestReferences:
     )
     def test_what_always_means_the_same_is_told_apart(self, tree, line, is_pinned):
         (found,) = read(tree, line).references
-        assert _requirements.is_pinned(found) is is_pinned
+        assert requirements.is_pinned(found) is is_pinned
 
     def test_an_encoding_that_is_not_known_is_named(self, tree):
         path = tree / "requirements.txt"
@@ -264,7 +264,7 @@ class TestArguments:
             "-i",
             "u",
         ]
-        kept = _requirements.without(args, ("--require-hashes",), ("-r", "--requirement"))
+        kept = requirements.without(args, ("--require-hashes",), ("-r", "--requirement"))
         assert kept == ["--pre", "-i", "u"]
 
 
@@ -276,7 +276,7 @@ class TestSettings:
         conf.write_text(
             "[global]\nindex_url = https://me:hunter2@h/simple\ncert = /x\nconstraint = /c.txt\n[wheel]\nnew-option = 1\n"
         )
-        found = _requirements.pip_settings(
+        found = requirements.pip_settings(
             {
                 "PIP_PRE": "1",
                 "PIP_CACHE_DIR": "/x",
@@ -297,19 +297,19 @@ class TestSettings:
 
     @pytest.mark.parametrize("value", ["1", "true", "YES"])
     def test_they_may_ask_for_hashes(self, value):
-        assert _requirements.pip_settings({"PIP_REQUIRE_HASHES": value}, []).needs_hashes
+        assert requirements.pip_settings({"PIP_REQUIRE_HASHES": value}, []).needs_hashes
 
     def test_a_file_that_cannot_be_read_is_left_to_pip(self, tmp_path):
         (tmp_path / "pip.conf").write_text("no section\n")
-        assert _requirements.pip_settings({}, [str(tmp_path / "pip.conf")]).content == []
+        assert requirements.pip_settings({}, [str(tmp_path / "pip.conf")]).content == []
 
     def test_the_files_are_those_that_pip_reads(self, tmp_path):
-        files = _requirements.pip_files(
+        files = requirements.pip_files(
             {"XDG_CONFIG_DIRS": "/a:/b", "PIP_CONFIG_FILE": "/own"}, "/venv"
         )
         assert files[:3] == ["/a/pip/pip.conf", "/b/pip/pip.conf", "/etc/pip.conf"]
         assert files[-2:] == ["/venv/pip.conf", "/own"]
-        assert _requirements.pip_files({"PIP_CONFIG_FILE": os.devnull}, "/venv") == []
+        assert requirements.pip_files({"PIP_CONFIG_FILE": os.devnull}, "/venv") == []
 
 
 def git(folder, *words):
@@ -349,19 +349,19 @@ class TestGit:
         ],
     )
     def test_it_is_looked_up(self, tmp_path, commits, revision, commit):
-        found = _requirements.reference(f"x @ git+file://{tmp_path}{revision}", [])
-        assert _requirements.resolve_git(found, lambda words: git(tmp_path, *words)) == commits.get(
+        found = requirements.reference(f"x @ git+file://{tmp_path}{revision}", [])
+        assert requirements.resolve_git(found, lambda words: git(tmp_path, *words)) == commits.get(
             commit
         )
 
     def test_an_abbreviated_commit_means_itself(self, tmp_path, commits):
         short = commits["first"][:9]
-        found = _requirements.reference(f"git+file://{tmp_path}@{short}", [])
-        assert _requirements.resolve_git(found, lambda words: git(tmp_path, *words)) == short
+        found = requirements.reference(f"git+file://{tmp_path}@{short}", [])
+        assert requirements.resolve_git(found, lambda words: git(tmp_path, *words)) == short
 
     def test_a_repository_that_does_not_answer_is_not_known(self, tmp_path):
-        found = _requirements.reference("git+https://h/x@main", [])
-        assert _requirements.resolve_git(found, lambda _words: None) is None
+        found = requirements.reference("git+https://h/x@main", [])
+        assert requirements.resolve_git(found, lambda _words: None) is None
 
 
 class TestWrite:
@@ -386,9 +386,9 @@ class TestWrite:
         (tree / "setup.py").touch()
         inputs = read(tree, f"{line.format(top=tree)}\nredis\n")
         replacements = {
-            found.spec: _requirements.replaced(found, "/w/shop.whl") for found in inputs.references
+            found.spec: requirements.replaced(found, "/w/shop.whl") for found in inputs.references
         }
-        names = _requirements.write(inputs, replacements, str(tmp_path))
+        names = requirements.write(inputs, replacements, str(tmp_path))
         ((new, old),) = names.items()
         assert old == str(tree / "requirements.txt")
         assert Path(new).read_text() == f"{put.format(top=tree)}\nredis\n"
@@ -396,7 +396,7 @@ class TestWrite:
     def test_line_numbers_stay_since_pip_names_them(self, tree, tmp_path):
         inputs = read(tree, "./libs/x \\\n  --hash=sha256:00 \\\n  --hash=sha256:11\nnowhere\n")
         (found,) = inputs.references
-        names = _requirements.write(inputs, {found.spec: "/copy/x"}, str(tmp_path))
+        names = requirements.write(inputs, {found.spec: "/copy/x"}, str(tmp_path))
         (new,) = names
         assert Path(new).read_text() == "/copy/x --hash=sha256:00   --hash=sha256:11\n\n\nnowhere\n"
 
@@ -404,7 +404,7 @@ class TestWrite:
         (tree / "sub").mkdir()
         (tree / "sub" / "a.txt").write_text("./libs/x\n")
         inputs = read(tree, "-r sub/a.txt\n")
-        names = _requirements.write(inputs, {"./libs/x": None}, str(tmp_path))
+        names = requirements.write(inputs, {"./libs/x": None}, str(tmp_path))
         top, below = names
         assert Path(top).read_text() == f"--requirement {below}\n"
         assert Path(below).read_text() == "\n"
@@ -422,7 +422,7 @@ class TestWrite:
     )
     def test_a_branch_becomes_its_commit(self, tree, line, put):
         (found,) = read(tree, line).references
-        assert _requirements.replaced(found, COMMIT) == put
+        assert requirements.replaced(found, COMMIT) == put
 
     @pytest.mark.parametrize(
         "line",
@@ -442,7 +442,7 @@ class TestWrite:
         reader.file(str(top / "requirements.txt"))
         out = tmp_path / f"out {folder}"
         out.mkdir()
-        written = _requirements.write(reader.inputs, {}, str(out))
+        written = requirements.write(reader.inputs, {}, str(out))
         again = Reader([], {})
         again.file(next(iter(written)))
         assert [*again.inputs.files] == [*written]
@@ -481,4 +481,4 @@ class TestProject:
     )
     def test_what_is_no_metadata_is_none(self, tmp_path, text):
         (tmp_path / "pyproject.toml").write_text(text)
-        assert _requirements.direct_requirements(str(tmp_path)) == []
+        assert requirements.direct_requirements(str(tmp_path)) == []

@@ -18,13 +18,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from ansible_collections.evenkeel.flask.plugins.module_utils import _build
-from ansible_collections.evenkeel.flask.plugins.module_utils._artifact import (
-    archive as artifact_archive,
-)
+from ansible_collections.evenkeel.flask.plugins.module_utils._build import pipeline
+from ansible_collections.evenkeel.flask.plugins.module_utils._artifact import archive as artifact_archive
 from ansible_collections.evenkeel.flask.plugins.module_utils._artifact import venv as artifact_venv
 from ansible_collections.evenkeel.flask.plugins.module_utils._artifact.archive import ArchiveError
-from ansible_collections.evenkeel.flask.plugins.module_utils._build import Recipe, Target
+from ansible_collections.evenkeel.flask.plugins.module_utils._build.pipeline import Recipe, Target
 from ansible_collections.evenkeel.flask.plugins.module_utils._preflight import host
 from ansible_collections.evenkeel.flask.tests.unit.plugins.wheels import make_wheel
 
@@ -107,7 +105,7 @@ def _do_build(cache):
     """Build, and return the archive and whether it was not there yet."""
 
     def build(recipe, **environment):
-        archive, _manifest, built = _build.build(recipe, str(cache), environment)
+        archive, _manifest, built = pipeline.build(recipe, str(cache), environment)
         return archive, built
 
     return build
@@ -240,7 +238,7 @@ class TestWheels:
     def test_what_the_project_requires_is_a_wish_too(self, tmp_path):
         requires = ["flask>=3", "redis; extra == 'x'"]
         wheel = make_wheel(tmp_path, "shop", requires=requires)
-        assert _build.own_requirements(str(wheel)) == ["shop", *requires]
+        assert pipeline.own_requirements(str(wheel)) == ["shop", *requires]
 
 
 class TestBackend:
@@ -285,7 +283,7 @@ class TestBackend:
 
     @pytest.mark.parametrize("url", ["file:///srv/x", "git+https://h/x@main"])
     def test_what_stands_behind_a_url_is_not_kept(self, asked, monkeypatch, url):
-        monkeypatch.setattr(_build, "_git", lambda _words: None)
+        monkeypatch.setattr(pipeline, "_git", lambda _words: None)
         assert asked(f'requires = ["x @ {url}"]') == [["wheel"]]
 
     def test_a_project_that_wants_more_than_it_names_is_built_by_pip_alone(self, asked, pip):
@@ -312,7 +310,7 @@ class TestBackend:
             asked("requires = [")
 
     def test_a_project_without_a_pyproject_names_nothing(self, tmp_path):
-        assert _build.build_requires(str(tmp_path / "pyproject.toml")) == []
+        assert pipeline.build_requires(str(tmp_path / "pyproject.toml")) == []
 
 
 def written(name, text):
@@ -499,7 +497,7 @@ class TestPip:
         ]
 
     def test_a_controller_like_the_hosts_may_build_wheels(self, build, recipe, pip, monkeypatch):
-        monkeypatch.setattr(_build, "_prove_entry", lambda *_args: None)
+        monkeypatch.setattr(pipeline, "_prove_entry", lambda *_args: None)
         build(replace(recipe, target=here()))
         assert pip.asked[0][0] == "wheel"
         assert "--platform" not in pip.asked[0]
@@ -596,7 +594,7 @@ class TestPip:
         ],
     )
     def test_its_reason_is_one_sentence_that_says_what_to_change(self, output, reason):
-        assert _build.pip_reason(output).startswith(reason)
+        assert pipeline.pip_reason(output).startswith(reason)
 
 
 def here():
@@ -629,7 +627,7 @@ class TestTarget:
         assert not replace(here(), **other).is_here()
 
     def test_pip_is_told_the_hosts_python_and_every_platform_that_runs_there(self):
-        args = _build.platform_args(Target("3.9.2", "cp39", "aarch64", "glibc-2.18"))
+        args = pipeline.platform_args(Target("3.9.2", "cp39", "aarch64", "glibc-2.18"))
         assert args[:4] == ["--only-binary", ":all:", "--implementation", "cp"]
         assert args[4:6] == ["--python-version", "3.9"]
         assert set(args[6::2]) == {"--platform"}
@@ -649,13 +647,13 @@ class TestTarget:
         ],
     )
     def test_wheels_with_the_old_names_of_a_platform_are_taken(self, libc, old_names):
-        args = _build.platform_args(Target("3.11.2", "cp311", "x86_64", libc))
+        args = pipeline.platform_args(Target("3.11.2", "cp311", "x86_64", libc))
         assert [arg for arg in args if arg.startswith("manylinux") and arg[9] != "_"] == old_names
 
     @pytest.mark.parametrize("libc", ["musl-1.2", ""])
     def test_no_wheels_can_be_chosen_for_a_c_library_that_is_not_known(self, libc):
         with pytest.raises(ArchiveError, match=f"The hosts run {libc or 'an unknown C library'};"):
-            _build.platform_args(replace(ELSEWHERE, libc=libc))
+            pipeline.platform_args(replace(ELSEWHERE, libc=libc))
 
 
 class TestEntry:
@@ -701,7 +699,7 @@ class TestEntry:
 
     def test_one_that_waits_for_ever_is_told(self, build, recipe, source, monkeypatch):
         (source / "shop.py").write_text("import threading\nthreading.Event().wait()\n")
-        monkeypatch.setattr(_build, "IMPORT_SECONDS", 0.1)
+        monkeypatch.setattr(pipeline, "IMPORT_SECONDS", 0.1)
         with pytest.raises(
             ArchiveError, match=r"cannot be imported: it was not done within 0\.1 s"
         ):
@@ -751,7 +749,7 @@ class TestCache:
     def test_an_archive_that_is_used_again_is_not_an_old_one(self, build, recipe, cache):
         archive, _built = build(recipe)
         os.utime(archive, (0, 0))
-        others = [cache / f"shop-{number:016x}.tar" for number in range(_build.KEPT_ARCHIVES - 1)]
+        others = [cache / f"shop-{number:016x}.tar" for number in range(pipeline.KEPT_ARCHIVES - 1)]
         for path in others:
             path.touch()
             os.utime(path, (1, 1))
@@ -776,7 +774,7 @@ class TestRecipe:
     }
 
     def read(self, **params):
-        return _build.recipe({**self.PARAMS, **params})
+        return pipeline.recipe({**self.PARAMS, **params})
 
     def test_arguments_become_a_recipe(self, source):
         assert self.read(source=str(source), pip_args=["--pre"], version="2.0") == Recipe(
@@ -835,25 +833,25 @@ def git(folder, *words):
 
 
 def test_the_commit_of_a_source_is_told_and_whether_it_was_changed_since(source):
-    assert _build.commit(str(source)) == ""
+    assert pipeline.commit(str(source)) == ""
     git(source, "init", "-q")
-    assert _build.commit(str(source)) == ""
+    assert pipeline.commit(str(source)) == ""
     git(source, "add", ".")
     git(source, "commit", "-qm", "first")
     git(source, "tag", "-am", "a tag", "v1")
     head = git(source, "rev-parse", "HEAD")[:12]
-    assert _build.commit(str(source)) == head
+    assert pipeline.commit(str(source)) == head
     (source / "notes").write_text("not a part of it\n")
-    assert _build.commit(str(source)) == head
+    assert pipeline.commit(str(source)) == head
     (source / "shop.py").write_text("app = None\n")
-    assert _build.commit(str(source)) == f"{head}+"
+    assert pipeline.commit(str(source)) == f"{head}+"
 
 
 def test_a_copy_inside_another_project_is_of_none_of_its_commits(source, tmp_path):
     git(tmp_path, "init", "-q")
     git(tmp_path, "commit", "-q", "--allow-empty", "-m", "first")
-    assert _build.commit(str(source)) == ""
+    assert pipeline.commit(str(source)) == ""
 
 
 def test_an_app_without_source_has_no_commit():
-    assert _build.commit(None) == ""
+    assert pipeline.commit(None) == ""

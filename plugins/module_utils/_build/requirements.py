@@ -27,7 +27,7 @@ from urllib.parse import quote, unquote, urlsplit, urlunsplit
 if sys.version_info >= (3, 11):
     import tomllib
 
-from ._artifact import archive
+from .._artifact import archive
 
 # As pip reads a file (pip._internal.req.req_file).
 COMMENT = re.compile(r"(^|\s+)#.*$")
