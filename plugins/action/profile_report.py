@@ -13,7 +13,8 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 from ..module_utils import _timing
-from ..plugin_utils import _files, _profiles, _variables
+from ..plugin_utils import _files, _variables
+from ..plugin_utils._report import profile
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
@@ -36,27 +37,27 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         )
         find = _variables.finder(task_vars or {}, self._loader.get_basedir())
         before, before_at = self._earlier(find(args["compare"])) if args["compare"] else ({}, "")
-        hosts = _profiles.kept(args["profiles"])
+        hosts = profile.kept(args["profiles"])
         now = _timing.iso(time.time())
         is_written = bool(hosts and args["dest"])
         folder = find(args["dest"])
         result.update(changed=is_written, hosts=hosts, before=before)
         result["files"] = (
-            [os.path.join(folder, name) for name in _profiles.FILES] if is_written else []
+            [os.path.join(folder, name) for name in profile.FILES] if is_written else []
         )
         if is_written and not self._task.check_mode:
-            run = _profiles.Run(args["app"], now, hosts, before, before_at)
-            files = {name: make(run) for name, make in _profiles.FILES.items()}
+            run = profile.Run(args["app"], now, hosts, before, before_at)
+            files = {name: make(run) for name, make in profile.FILES.items()}
             _files.write("profile_report_path", folder, files)
         return result
 
     def _earlier(self, path: str) -> tuple[dict[str, dict[str, Any]], str]:
         try:
             with open(path, encoding="utf-8") as stream:
-                return _profiles.read(stream.read())
+                return profile.read(stream.read())
         except OSError as error:
             raise AnsibleActionFail(
                 f"profile_compare: {path} cannot be read: {error.strerror}. Name a profile.json."
             ) from error
-        except (_profiles.NoProfile, UnicodeError) as error:
+        except (profile.NoProfile, UnicodeError) as error:
             raise AnsibleActionFail(f"profile_compare: {path} {error}.") from error

@@ -12,7 +12,7 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 
 from ..module_utils._printable import printable_all
-from ..plugin_utils import _run
+from ..plugin_utils import _identity
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
@@ -24,7 +24,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
-        args = {**_run.identity(task_vars or {}), **self._task.args}
+        args = {**_identity.identity(task_vars or {}), **self._task.args}
         try:
             said = self._attempt(args, task_vars)
             # Once for each of the two archives: what another controller left under the same name is replaced.

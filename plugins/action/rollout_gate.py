@@ -21,7 +21,9 @@ from ..module_utils._gate.check import Finding, Skipped
 from ..module_utils._health import endpoints
 from ..module_utils._printable import printable, printable_all
 from ..modules.rollout_gate import ARGUMENT_SPEC
-from ..plugin_utils import _suite, _suite_run, _variables
+from ..plugin_utils import _variables
+from ..plugin_utils._suite import evaluate
+from ..plugin_utils._suite import run as suite_run
 
 # Of what the team's tests say, which is shown with -vv; in characters.
 MAX_OUTPUT = 1024 * 1024
@@ -78,28 +80,28 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     ) -> Finding:
         settings = params["checks"][suite.NAME]
         find = _variables.finder(variables, self._loader.get_basedir())
-        policy = _suite.Policy(settings["min_pass_rate"], settings["allowed_failures"])
+        policy = evaluate.Policy(settings["min_pass_rate"], settings["allowed_failures"])
         if settings["junit"]:
             path = find(settings["junit"])
-            return _suite.judge_report(_suite_run.read(path), path, policy)
+            return evaluate.judge_report(suite_run.read(path), path, policy)
         host = str(variables.get("inventory_hostname", ""))
         with (
-            _suite_run.ending_cleanly(),
+            suite_run.ending_cleanly(),
             tempfile.TemporaryDirectory(
                 prefix="evenkeel-suite-", ignore_cleanup_errors=True
             ) as work,
-            _suite_run.reach(self._connection, params, work) as base_url,
+            suite_run.reach(self._connection, params, work) as base_url,
         ):
-            environment = _suite_run.environment(os.environ, host, base_url)
+            environment = suite_run.environment(os.environ, host, base_url)
             if settings["command"]:
                 words = suite.argv(settings["command"])
-                run = _suite_run.execute(words, find(""), environment, settings["timeout"], work)
+                run = suite_run.execute(words, find(""), environment, settings["timeout"], work)
                 self._tell(run.output, secrets)
-                return _suite.judge_command(words[0], run, settings["timeout"])
+                return evaluate.judge_command(words[0], run, settings["timeout"])
             path = find(settings["path"])
-            run = _suite_run.pytest(path, find(""), environment, settings, work)
+            run = suite_run.pytest(path, find(""), environment, settings, work)
             self._tell(run.output, secrets)
-            return _suite.judge_pytest(run, policy, settings["timeout"])
+            return evaluate.judge_pytest(run, policy, settings["timeout"])
 
     def _tell(self, output: str, secrets: set[str]) -> None:
         self._display.vv(printable(remove_values(output, secrets), MAX_OUTPUT))

@@ -10,7 +10,7 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 
 from ..module_utils._printable import printable_all
-from ..plugin_utils import _run
+from ..plugin_utils import _identity
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
@@ -21,10 +21,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
-        args = {**_run.identity(task_vars or {}), **self._task.args}
+        args = {**_identity.identity(task_vars or {}), **self._task.args}
         said = printable_all(self._execute_module(module_args=args, task_vars=task_vars))
         holder = said.get("holder")
-        if said.get("failed") and holder and _run.is_gone(holder["run"]):
+        if said.get("failed") and holder and _identity.is_gone(holder["run"]):
             args["gone"] = holder["run"]
             said = printable_all(self._execute_module(module_args=args, task_vars=task_vars))
         result.update(said)

@@ -12,7 +12,9 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 
 from ..module_utils import _timing
-from ..plugin_utils import _files, _report, _timeline, _variables
+from ..plugin_utils import _files, _variables
+from ..plugin_utils._report import rollout
+from ..plugin_utils._report import timeline as report_timeline
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
@@ -36,17 +38,17 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         )
         folder = _variables.finder(task_vars or {}, self._loader.get_basedir())(args["dest"])
         now = _timing.iso(time.time())
-        trials = list(_report.trials(args["verdicts"]))
+        trials = list(rollout.trials(args["verdicts"]))
         hostvars = (task_vars or {}).get("hostvars", {})
         steps = {
             host: {step: hostvars[host].get(name) for step, name in args["registered"].items()}
             for host in args["verdicts"]
         }
-        timeline = _timeline.rows(steps)
-        run = _report.Run(args["app"], args["release"], now, trials, timeline)
+        timeline = report_timeline.rows(steps)
+        run = rollout.Run(args["app"], args["release"], now, trials, timeline)
         result.update(changed=bool(trials), verdict=run.verdict)
-        result["files"] = [os.path.join(folder, name) for name in _report.FILES] if trials else []
+        result["files"] = [os.path.join(folder, name) for name in rollout.FILES] if trials else []
         if trials and not self._task.check_mode:
-            files = {name: make(run) for name, make in _report.FILES.items()}
+            files = {name: make(run) for name, make in rollout.FILES.items()}
             _files.write("rollout_report_path", folder, files)
         return result

@@ -43,8 +43,8 @@ from ansible.release import __version__
 from ansible.utils.color import stringc
 
 from ..module_utils._printable import pad, printable, printable_all, printable_line
-from ..plugin_utils import _live
-from ..plugin_utils._live import clock
+from ..plugin_utils import _terminal
+from ..plugin_utils._terminal import clock
 
 NAMED_HOSTS = 4
 # The worst first: a line has the colour of its worst host.
@@ -75,7 +75,7 @@ def can_live() -> bool:
     return (
         version >= (2, 19)
         and not constants.ENABLE_TASK_DEBUGGER
-        and _live.is_terminal(sys.stdout, os.environ)
+        and _terminal.is_terminal(sys.stdout, os.environ)
     )
 
 
@@ -94,11 +94,11 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         self.outcomes: dict[str, str] = {}
         # Hosts by what was said of them: hosts that fail alike are told together.
         self.refusals: dict[str, list[str]] = {}
-        self.hosts: dict[str, _live.Host] = {}
-        self.screen: _live.Screen | None = None
+        self.hosts: dict[str, _terminal.Host] = {}
+        self.screen: _terminal.Screen | None = None
 
     def table(self, width: int, height: int, final: bool = False) -> list[str]:
-        lines = _live.table(self.hosts, time.monotonic(), width, height, final)
+        lines = _terminal.table(self.hosts, time.monotonic(), width, height, final)
         return [stringc(line, color) if color else line for line, color in lines]
 
     def _ended(self, result: Any, outcome: str) -> None:
@@ -106,18 +106,18 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         if host:
             action = result._task.action.rpartition(".")[2]
             state = result._task.args.get("state")
-            word = _live.verdict(action, state, outcome, result._result)
+            word = _terminal.verdict(action, state, outcome, result._result)
             host.end(time.monotonic(), word)
         if self.screen:
             self.screen.refresh_soon()
 
     def v2_playbook_on_start(self, playbook: Any) -> None:
         if can_live():
-            self.screen = _live.Screen(self._display, self.table, sys.stdout)
+            self.screen = _terminal.Screen(self._display, self.table, sys.stdout)
 
     def v2_runner_on_start(self, host: Any, task: Any) -> None:
         now = time.monotonic()
-        known = self.hosts.setdefault(host.get_name(), _live.Host(now))
+        known = self.hosts.setdefault(host.get_name(), _terminal.Host(now))
         known.begin((task.name or task.action).rpartition(" | ")[2], now)
         if self.screen:
             self.screen.refresh_soon()

@@ -41,13 +41,13 @@ _value:
 from collections.abc import Mapping
 from typing import Any, Callable
 
-from ..plugin_utils import _profiles
+from ..plugin_utils._report import profile
 
 Hosts = Mapping[str, Mapping[str, Any]]
 
 
 def profile_table(hosts: Hosts, before: Hosts | None = None) -> list[str]:
-    return _profiles.table(hosts, before or {})
+    return profile.table(hosts, before or {})
 
 
 class FilterModule:

@@ -26,12 +26,9 @@ from ansible_collections.evenkeel.flask.plugins.module_utils._printable import (
     printable_all,
     printable_line,
 )
-from ansible_collections.evenkeel.flask.plugins.plugin_utils import (
-    _live,
-    _profiles,
-    _report,
-    _table,
-)
+from ansible_collections.evenkeel.flask.plugins.plugin_utils import _table, _terminal
+from ansible_collections.evenkeel.flask.plugins.plugin_utils._report import profile as profiles
+from ansible_collections.evenkeel.flask.plugins.plugin_utils._report import rollout
 from ansible_collections.evenkeel.flask.tests.unit.plugins.run_module import run_module
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -131,9 +128,9 @@ def test_a_cell_is_as_wide_as_asked(text, most):
 
 @given(ANY, ANY, ANY, st.integers(40, 120))
 def test_the_table_that_lives_shows_nothing_that_is_obeyed(host, step, verdict, width):
-    hosts = {host: _live.Host(0.0, step, 0.0, None, verdict), "app2": _live.Host(0.0)}
+    hosts = {host: _terminal.Host(0.0, step, 0.0, None, verdict), "app2": _terminal.Host(0.0)}
     for height in (2, 9):
-        for line, _color in _live.table(hosts, 5.0, width, height):
+        for line, _color in _terminal.table(hosts, 5.0, width, height):
             assert is_safe(line, newlines=False)
             assert columns(line) <= width
 
@@ -212,11 +209,11 @@ def test_no_report_holds_anything_that_is_obeyed(text):
             "measured": {},
         }
     ]
-    run = _report.Run(text, text, text, [_report.Trial(text, text, text, results, [text])])
-    profile = _profiles.Run(text, text, {}, {})
-    for file in (_report.as_html(run), _report.as_junit(run), _profiles.as_html(profile)):
+    run = rollout.Run(text, text, text, [rollout.Trial(text, text, text, results, [text])])
+    profile = profiles.Run(text, text, {}, {})
+    for file in (rollout.as_html(run), rollout.as_junit(run), profiles.as_html(profile)):
         assert is_safe(file)
-    for file in (_report.as_json(run), _profiles.as_json(profile)):
+    for file in (rollout.as_json(run), profiles.as_json(profile)):
         assert all(is_safe(str(value)) for value in json.loads(file).values())
 
 

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 from ansible_collections.evenkeel.flask.plugins.action import release
-from ansible_collections.evenkeel.flask.plugins.plugin_utils import _run
+from ansible_collections.evenkeel.flask.plugins.plugin_utils import _identity
 
 
 class Host:
@@ -110,4 +110,4 @@ def test_nothing_is_copied_where_nothing_is_staged(host, archives, how):
 
 def test_the_module_is_told_which_run_this_is(host):
     host(state="live", release="a")
-    assert host.told.items() >= _run.identity({}).items()
+    assert host.told.items() >= _identity.identity({}).items()

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 from ansible_collections.evenkeel.flask.plugins.action import rollout_lock
-from ansible_collections.evenkeel.flask.plugins.plugin_utils import _run
+from ansible_collections.evenkeel.flask.plugins.plugin_utils import _identity
 
 HELD = {"failed": True, "msg": "held", "holder": {"run": "a/1/1", "who": "alice"}}
 TAKEN = {"changed": True, "holder": {"run": "b/2/2", "who": "bob"}}
@@ -44,18 +44,18 @@ def _lock():
 def test_the_module_is_told_which_run_this_is(lock):
     said, told = lock(TAKEN)
     assert said["holder"] == TAKEN["holder"]
-    assert told == [{"name": "shop", **_run.identity({})}]
+    assert told == [{"name": "shop", **_identity.identity({})}]
 
 
 def test_a_lock_whose_run_has_died_here_is_taken_over(lock, monkeypatch):
-    monkeypatch.setattr(_run, "is_gone", lambda run: run == "a/1/1")
+    monkeypatch.setattr(_identity, "is_gone", lambda run: run == "a/1/1")
     said, told = lock(HELD, TAKEN)
     assert not said.get("failed")
     assert told[1]["gone"] == "a/1/1"
 
 
 def test_a_lock_whose_run_is_there_is_respected(lock, monkeypatch):
-    monkeypatch.setattr(_run, "is_gone", lambda _run: False)
+    monkeypatch.setattr(_identity, "is_gone", lambda _identity: False)
     said, told = lock(HELD)
     assert said["failed"] is True
     assert len(told) == 1

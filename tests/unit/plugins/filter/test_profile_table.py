@@ -8,11 +8,11 @@ from __future__ import annotations
 import yaml
 from ansible_collections.evenkeel.flask.plugins.filter import profile_table as plugin
 from ansible_collections.evenkeel.flask.plugins.filter.profile_table import profile_table
-from ansible_collections.evenkeel.flask.plugins.plugin_utils import _profiles
+from ansible_collections.evenkeel.flask.plugins.plugin_utils._report import profile
 
 
 def test_without_hosts_there_is_a_head():
-    assert profile_table({}) == ["  ".join((*_profiles.HEAD, *_profiles.FIGURES, *_profiles.TAIL))]
+    assert profile_table({}) == ["  ".join((*profile.HEAD, *profile.FIGURES, *profile.TAIL))]
 
 
 def test_the_documentation_is_the_filter():

@@ -10,8 +10,11 @@ import re
 import xml.etree.ElementTree as ET
 
 import pytest
-from ansible_collections.evenkeel.flask.plugins.plugin_utils import _report, _timeline
-from ansible_collections.evenkeel.flask.plugins.plugin_utils._report import Run, Trial
+from ansible_collections.evenkeel.flask.plugins.plugin_utils._report import rollout
+from ansible_collections.evenkeel.flask.plugins.plugin_utils._report import (
+    timeline as report_timeline,
+)
+from ansible_collections.evenkeel.flask.plugins.plugin_utils._report.rollout import Run, Trial
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -30,7 +33,7 @@ MEASURED = {
 
 def timeline(host="app1"):
     bake = {"began": 1000.0, "elapsed": 10.0, "failed": True}
-    return _timeline.rows({host: {"gate": {"began": 990.0, "elapsed": 5.0}, "bake": bake}})
+    return report_timeline.rows({host: {"gate": {"began": 990.0, "elapsed": 5.0}, "bake": bake}})
 
 
 def run(*results, verdict="passed", msg="It passed.", host="app1"):
@@ -56,13 +59,13 @@ def test_a_fleet_passes_if_every_host_does(verdicts, verdict):
 
 def test_a_host_that_was_not_asked_is_not_in_the_report():
     said = {"verdict": "passed", "msg": "", "results": [], "summary": []}
-    found = _report.trials({"a": said, "b": None, "c": {"skipped": True}})
+    found = rollout.trials({"a": said, "b": None, "c": {"skipped": True}})
     assert [trial.host for trial in found] == ["a"]
 
 
 def test_junit_counts_each_outcome_as_what_it_is():
     suite = ET.fromstring(
-        _report.as_junit(
+        rollout.as_junit(
             run(result(), result("failed", "500"), result("skipped"), result("inconclusive"))
         )
     ).find("testsuite")
@@ -82,19 +85,19 @@ def test_junit_counts_each_outcome_as_what_it_is():
 
 
 def test_json_has_all_that_the_gate_returned():
-    told = json.loads(_report.as_json(run(result(measured=MEASURED))))
+    told = json.loads(rollout.as_json(run(result(measured=MEASURED))))
     assert told["verdict"] == "passed"
     assert told["trials"][0]["results"][0]["measured"] == MEASURED
 
 
 def test_the_page_shows_both_releases_latencies():
-    page = _report.as_html(run(result(measured=MEASURED)))
+    page = rollout.as_html(run(result(measured=MEASURED)))
     assert len(re.findall("<polyline", page)) == 2
     assert 'points="62.2,120.0 124.4,60.0 560.0,0.0"' in page
 
 
 def test_a_first_release_is_shown_alone():
-    page = _report.as_html(run(result(measured={"/": {"quantiles_ms": [1.0, 2.0]}})))
+    page = rollout.as_html(run(result(measured={"/": {"quantiles_ms": [1.0, 2.0]}})))
     assert len(re.findall("<polyline", page)) == 1
 
 
@@ -103,7 +106,7 @@ def svg_of(page):
 
 
 def test_the_timeline_is_a_picture_and_a_text():
-    svg = svg_of(_report.as_html(run()))
+    svg = svg_of(rollout.as_html(run()))
     assert [rect.get("class") for rect in svg.iter("rect")] == ["gate", "failed"]
     assert svg.find("desc").text == (
         "app1 refused by its bake: gate, 5.0 s, passed; bake, 10.0 s, failed. "
@@ -113,32 +116,32 @@ def test_the_timeline_is_a_picture_and_a_text():
 
 
 def test_the_timeline_is_the_same_whenever_it_is_drawn():
-    assert _report.as_html(run()) == _report.as_html(run())
+    assert rollout.as_html(run()) == rollout.as_html(run())
 
 
 def test_a_host_s_name_is_text_and_no_markup():
-    svg = svg_of(_report.as_html(run(host="<b>&'\"")))
+    svg = svg_of(rollout.as_html(run(host="<b>&'\"")))
     assert next(svg.iter("text")).tag == "text"
     assert not list(svg.iter("b"))
 
 
 def test_json_has_the_timeline():
-    (row,) = json.loads(_report.as_json(run()))["timeline"]
+    (row,) = json.loads(rollout.as_json(run()))["timeline"]
     assert (row["host"], [span["step"] for span in row["spans"]]) == ("app1", ["gate", "bake"])
 
 
 def test_a_run_without_times_has_no_timeline():
-    page = _report.as_html(Run("shop", "1", "", [Trial("app1", "passed", "")]))
+    page = rollout.as_html(Run("shop", "1", "", [Trial("app1", "passed", "")]))
     assert "Timeline" not in page
 
 
 def test_the_page_needs_nothing_from_elsewhere():
-    page = _report.as_html(run(result(measured=MEASURED)))
+    page = rollout.as_html(run(result(measured=MEASURED)))
     assert not re.search(r"(?i)\b(src|href|url|@import)\s*[=(]|https?:", page)
 
 
 def test_what_an_app_answers_is_text_and_no_markup():
-    page = _report.as_html(run(result("failed", EVIL, warnings=[EVIL], title=EVIL), msg=EVIL))
+    page = rollout.as_html(run(result("failed", EVIL, warnings=[EVIL], title=EVIL), msg=EVIL))
     assert "<script" not in page
     assert "&lt;script&gt;" in page
 
@@ -148,6 +151,6 @@ def test_whatever_an_app_answers_the_files_can_be_read(text):
     evil = run(
         result("failed", text, warnings=[text], measured={text: {"quantiles_ms": [0.0]}}), msg=text
     )
-    ET.fromstring(_report.as_junit(evil))
-    json.loads(_report.as_json(evil))
-    assert _report.as_html(evil).endswith("</html>\n")
+    ET.fromstring(rollout.as_junit(evil))
+    json.loads(rollout.as_json(evil))
+    assert rollout.as_html(evil).endswith("</html>\n")

@@ -24,14 +24,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import IO, Any, cast
 
-from ..module_utils._artifact import archive
-from ..module_utils._artifact import venv as artifact_venv
-from ..module_utils._build import pipeline
-from ..module_utils._build import requirements as build_requirements
-from ..module_utils._gate.check import Failed, Inconclusive
-from ..module_utils._health import endpoints
-from ..module_utils._http import client as http
-from ._suite import Run
+from ...module_utils._artifact import archive
+from ...module_utils._artifact import venv as artifact_venv
+from ...module_utils._build import pipeline
+from ...module_utils._build import requirements as build_requirements
+from ...module_utils._gate.check import Failed, Inconclusive
+from ...module_utils._health import endpoints
+from ...module_utils._http import client as http
+from .evaluate import Run
 
 # Alone in its folder, as that is put on the tests' path.
 PYTEST_PLUGIN = os.path.join(os.path.dirname(__file__), "_pytest", "evenkeel_base_url.py")

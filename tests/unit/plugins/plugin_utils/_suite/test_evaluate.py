@@ -12,8 +12,12 @@ from ansible_collections.evenkeel.flask.plugins.module_utils._gate.check import 
     Inconclusive,
     Ruling,
 )
-from ansible_collections.evenkeel.flask.plugins.plugin_utils import _suite
-from ansible_collections.evenkeel.flask.plugins.plugin_utils._suite import Case, Policy, Run
+from ansible_collections.evenkeel.flask.plugins.plugin_utils._suite import evaluate
+from ansible_collections.evenkeel.flask.plugins.plugin_utils._suite.evaluate import (
+    Case,
+    Policy,
+    Run,
+)
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -62,11 +66,11 @@ def cases(**outcomes):
     ],
 )
 def test_each_test_is_read_as_it_ended(case, outcome):
-    assert [one.outcome for one in _suite.parse(report(case))] == [outcome]
+    assert [one.outcome for one in evaluate.parse(report(case))] == [outcome]
 
 
 def test_names_and_messages_are_read():
-    (case,) = _suite.parse(report(FAILING))
+    (case,) = evaluate.parse(report(FAILING))
     assert (case.id, case.name) == ("tests.test_shop::test_login", "test_login")
     assert case.message.startswith("assert 500 == 200")
 
@@ -87,7 +91,7 @@ def test_names_and_messages_are_read():
     ],
 )  # fmt: skip
 def test_a_failure_that_only_the_suite_tells_of_counts(text, failed):
-    names = [case.name[:11] for case in _suite.parse(text.encode()) if case.outcome == "failed"]
+    names = [case.name[:11] for case in evaluate.parse(text.encode()) if case.outcome == "failed"]
     assert names == failed
 
 
@@ -114,8 +118,8 @@ BOMB = (
     ],
 )
 def test_what_is_no_report_or_could_harm_is_refused(text, why):
-    with pytest.raises(_suite.Unreadable, match=why):
-        _suite.parse(text)
+    with pytest.raises(evaluate.Unreadable, match=why):
+        evaluate.parse(text)
 
 
 PIECES = st.sampled_from(
@@ -133,7 +137,7 @@ PIECES = st.sampled_from(
 @example("<?xml version='1.0' encoding='utf-16'?><testsuite/>".encode("utf-16"))
 @example(b"<testsuite>" * 2_000)
 def test_no_report_is_too_broken(text):
-    how, reason = ruling(_suite.judge_report, text, "r.xml", Policy())
+    how, reason = ruling(evaluate.judge_report, text, "r.xml", Policy())
     assert how in ("passed", "failed", "inconclusive")
     assert "\n" not in reason
 
@@ -176,11 +180,11 @@ def test_no_report_is_too_broken(text):
     ],
 )  # fmt: skip
 def test_the_policy_decides(outcomes, policy, outcome, reason):
-    assert ruling(_suite.judge, cases(**outcomes), Policy(**policy)) == (outcome, reason)
+    assert ruling(evaluate.judge, cases(**outcomes), Policy(**policy)) == (outcome, reason)
 
 
 def test_failures_that_are_let_through_are_warnings():
-    finding = _suite.judge(
+    finding = evaluate.judge(
         cases(a="passed", b="passed", c="failed", d="failed"),
         Policy(min_pass_rate=60, allowed_failures=["d"]),
     )
@@ -194,7 +198,7 @@ def test_failures_that_are_let_through_are_warnings():
 def test_names_are_few_and_on_one_line():
     many = [Case("", f"test_{number}\n{'x' * 300}", "failed") for number in range(9)]
     with pytest.raises(Failed) as how:
-        _suite.judge([*many, *many], Policy())
+        evaluate.judge([*many, *many], Policy())
     assert str(how.value).startswith("18 of 18 tests failed: test_0 xxx")
     assert str(how.value).endswith("…, and 4 more")
     assert len(str(how.value)) < 1000
@@ -228,7 +232,7 @@ COLLECTION = "E   ModuleNotFoundError: No module named 'requests'\n==== 1 error 
     ],
 )  # fmt: skip
 def test_pytest_passes_only_by_tests_that_were_run(run, outcome, reason):
-    how, said = ruling(_suite.judge_pytest, run, Policy(), 9)
+    how, said = ruling(evaluate.judge_pytest, run, Policy(), 9)
     assert how == outcome
     assert said.startswith(reason)
 
@@ -236,7 +240,7 @@ def test_pytest_passes_only_by_tests_that_were_run(run, outcome, reason):
 def test_a_failing_test_that_is_allowed_does_not_fail_pytest():
     allowed = Policy(allowed_failures=["test_login"])
     run = Run(1, "", report(PASSING, FAILING))
-    assert ruling(_suite.judge_pytest, run, allowed, 9) == ("passed", "1 test passed")
+    assert ruling(evaluate.judge_pytest, run, allowed, 9) == ("passed", "1 test passed")
 
 
 @pytest.mark.parametrize(
@@ -249,7 +253,7 @@ def test_a_failing_test_that_is_allowed_does_not_fail_pytest():
     ],
 )  # fmt: skip
 def test_a_command_passes_by_its_exit_status_alone(run, outcome, reason):
-    assert ruling(_suite.judge_command, "make", run, 9) == (outcome, reason)
+    assert ruling(evaluate.judge_command, "make", run, 9) == (outcome, reason)
 
 
 @pytest.mark.parametrize(
@@ -265,7 +269,7 @@ def test_a_command_passes_by_its_exit_status_alone(run, outcome, reason):
 )
 def test_a_report_made_elsewhere_is_judged_alike(text, outcome, reason):
     if outcome is Finding:
-        assert _suite.judge_report(text, "r.xml", Policy()).detail == "1 test passed"
+        assert evaluate.judge_report(text, "r.xml", Policy()).detail == "1 test passed"
     else:
         with pytest.raises(outcome, match=reason):
-            _suite.judge_report(text, "r.xml", Policy())
+            evaluate.judge_report(text, "r.xml", Policy())

@@ -10,7 +10,7 @@ import html.parser
 import json
 
 import pytest
-from ansible_collections.evenkeel.flask.plugins.plugin_utils import _profiles
+from ansible_collections.evenkeel.flask.plugins.plugin_utils._report import profile as profiles
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -45,7 +45,7 @@ def profile(*endpoints, pss=30.0, **more):
 
 
 def run(hosts, before=None):
-    return _profiles.Run("shop", "2026-11-26T08:00:00+00:00", hosts, before or {}, "2026-11-25")
+    return profiles.Run("shop", "2026-11-26T08:00:00+00:00", hosts, before or {}, "2026-11-25")
 
 
 @pytest.mark.parametrize(
@@ -60,18 +60,18 @@ def run(hosts, before=None):
     ],
 )
 def test_a_change_is_before_after_and_how_many_times_as_much(before, now, text):
-    assert _profiles.change(before, now, True) == text
+    assert profiles.change(before, now, True) == text
 
 
 def test_a_ratio_needs_something_to_divide_by():
-    assert (_profiles.ratio(4.0, 1.0), _profiles.ratio(4.0, 0.0)) == (0.25, 0.0)
-    assert (_profiles.ratio(0.0, 1.0), _profiles.ratio(None, 1.0), _profiles.ratio(1.0, None)) == (
+    assert (profiles.ratio(4.0, 1.0), profiles.ratio(4.0, 0.0)) == (0.25, 0.0)
+    assert (profiles.ratio(0.0, 1.0), profiles.ratio(None, 1.0), profiles.ratio(1.0, None)) == (
         None, None, None,
     )  # fmt: skip
 
 
 def test_a_run_on_its_own_is_a_table():
-    assert _profiles.table({"app1": profile(endpoint("/"))}, {}) == [
+    assert profiles.table({"app1": profile(endpoint("/"))}, {}) == [
         "host  endpoint  cache  p50 ms  p95 ms  p99 ms  req/s  errors  bytes  hits  cpu ms  waits for",
         "app1  /         cold   10      20      20      100    0       5000   -     2       database 75%, cpu 25%",
         "app1  /         warm   10      20      20      100    0       5000   50%   2       database 75%, cpu 25%",
@@ -81,7 +81,7 @@ def test_a_run_on_its_own_is_a_table():
 
 def test_a_run_beside_an_earlier_one_has_both():
     now = {"app1": profile(endpoint("/", 5.0, throughput=400.0), pss=50.0)}
-    head, cold, _warm, note = _profiles.table(now, {"app1": profile(endpoint("/"))})
+    head, cold, _warm, note = profiles.table(now, {"app1": profile(endpoint("/"))})
     assert "p95 ms" in head
     assert "10 -> 2.5 (0.25)  20 -> 5 (0.25)" in cold
     assert "100 -> 400 (4.00)" in cold
@@ -98,12 +98,12 @@ def test_what_cannot_be_compared_is_told():
     }
     now = {"app1": profile(endpoint("/new"), bad), "app2": profile(endpoint("/"))}
     gentle = {**SETTINGS, "concurrency": 2}
-    told = _profiles.notes(now, {"app1": profile(endpoint("/old"), settings=gentle)})
+    told = profiles.notes(now, {"app1": profile(endpoint("/old"), settings=gentle)})
     assert "app1: /bad not measured: it answers 500." in told
     assert "app1: /old was measured before, and is not now." in told
     assert any("with other settings before" in line and "concurrency 2" in line for line in told)
     assert "app2: was not measured before." in told
-    rows = list(_profiles.rows(now, {"app1": profile(endpoint("/old"))}))
+    rows = list(profiles.rows(now, {"app1": profile(endpoint("/old"))}))
     assert {row.endpoint: row.before for row in rows if row.host == "app1"} == {"/new": {}}
 
 
@@ -113,9 +113,9 @@ def test_an_endpoint_that_only_failed_has_a_line_without_latencies():
         one.update(
             latency_ms={}, quantiles_ms=[], wire_bytes=None, errors=300, looks=0, cpu_ms=None
         )
-    line = _profiles.table({"app1": profile(found)}, {})[1]
+    line = profiles.table({"app1": profile(found)}, {})[1]
     assert line.split()[3:] == ["-", "-", "-", "100", "600", "-", "-", "-", "?"]
-    assert _profiles.plots(profile(found), None) == []
+    assert profiles.plots(profile(found), None) == []
 
 
 def test_what_is_saved_is_what_is_read_and_no_more():
@@ -124,14 +124,14 @@ def test_what_is_saved_is_what_is_read_and_no_more():
         "invocation": {"module_args": {"headers": "s3cret"}},
         "changed": False,
     }
-    hosts = _profiles.kept(
+    hosts = profiles.kept(
         {"app1": said, "app2": {"failed": True}, "app3": None, "app4": {"measured": False}}
     )
     assert list(hosts) == ["app1"]
-    text = _profiles.as_json(run(hosts, {"app9": profile()}))
+    text = profiles.as_json(run(hosts, {"app9": profile()}))
     assert "s3cret" not in text
     assert "app9" not in text
-    assert _profiles.read(text) == (hosts, "2026-11-26T08:00:00+00:00")
+    assert profiles.read(text) == (hosts, "2026-11-26T08:00:00+00:00")
 
 
 @pytest.mark.parametrize(
@@ -140,8 +140,8 @@ def test_what_is_saved_is_what_is_read_and_no_more():
      '{"hosts": {"a": {"endpoints": [{"name": "/"}]}}, "at": ""}'],
 )  # fmt: skip
 def test_what_is_no_profile_is_refused(text):
-    with pytest.raises(_profiles.NoProfile, match=r"is no profile\.json"):
-        _profiles.read(text)
+    with pytest.raises(profiles.NoProfile, match=r"is no profile\.json"):
+        profiles.read(text)
 
 
 @given(st.data())
@@ -160,11 +160,11 @@ def test_a_profile_that_lacks_anything_is_refused_or_can_be_shown(data):
         data.draw(st.sampled_from(list(place) if isinstance(place, dict) else range(len(place))))
     ]
     try:
-        before, _at = _profiles.read(json.dumps(broken))
-    except _profiles.NoProfile:
+        before, _at = profiles.read(json.dumps(broken))
+    except profiles.NoProfile:
         return
-    _profiles.table(whole["hosts"], before)
-    _profiles.as_html(run(whole["hosts"], before))
+    profiles.table(whole["hosts"], before)
+    profiles.as_html(run(whole["hosts"], before))
 
 
 class Page(html.parser.HTMLParser):
@@ -189,7 +189,7 @@ def test_the_page_escapes_what_it_shows():
     found = endpoint(EVIL)
     found["loops"][0]["waits"] = {EVIL: 1.0}
     evil = profile(found, release=EVIL, msg=EVIL)
-    page = Page(_profiles.as_html(run({EVIL: evil}, {EVIL: evil})))
+    page = Page(profiles.as_html(run({EVIL: evil}, {EVIL: evil})))
     assert "script" not in page.tags
     assert EVIL in page.text
     assert not any(value.startswith(("http", "//")) for value in page.attributes)
@@ -197,18 +197,18 @@ def test_the_page_escapes_what_it_shows():
 
 def test_the_page_has_a_curve_for_before_and_one_for_after():
     now, before = {"app1": profile(endpoint("/", 5.0))}, {"app1": profile(endpoint("/", 20.0))}
-    (cold, warm) = _profiles.plots(now["app1"], before["app1"])
+    (cold, warm) = profiles.plots(now["app1"], before["app1"])
     assert (cold.path, warm.path) == ("/ cold", "/ warm")
     assert [(curve.name, curve.p95) for curve in cold.curves] == [("before", 20.0), ("after", 5.0)]
     assert cold.limit == 20.0
-    page = Page(_profiles.as_html(run(now, before)))
+    page = Page(profiles.as_html(run(now, before)))
     assert page.tags.count("polyline") == 4
-    alone = Page(_profiles.as_html(run(now)))
+    alone = Page(profiles.as_html(run(now)))
     assert alone.tags.count("polyline") == 2
 
 
 def test_a_bar_has_a_piece_for_each_wait_as_wide_as_its_share():
-    (shown,) = _profiles.bars(profile(endpoint("/")), None)
+    (shown,) = profiles.bars(profile(endpoint("/")), None)
     assert [(piece.kind, piece.x, piece.width) for piece in shown.pieces] == [
         ("cpu", 0.0, 140.0), ("database", 140.0, 420.0),
     ]  # fmt: skip

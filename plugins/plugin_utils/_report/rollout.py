@@ -17,9 +17,9 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from ..module_utils._printable import TAB, printable, printable_all
-from ..module_utils._statistics import percentile
-from . import _timeline
+from ...module_utils._printable import TAB, printable, printable_all
+from ...module_utils._statistics import percentile
+from . import timeline as report_timeline
 
 WIDTH, HEIGHT = 560, 120
 
@@ -72,7 +72,7 @@ class Run:
     release: str
     at: str
     trials: list[Trial] = field(default_factory=list)
-    timeline: list[_timeline.Row] = field(default_factory=list)
+    timeline: list[report_timeline.Row] = field(default_factory=list)
 
     @property
     def verdict(self) -> str:
@@ -155,7 +155,7 @@ def page(template: str, **content: Any) -> str:
 
 
 def as_html(run: Run) -> str:
-    return page("report.html.j2", run=run, picture=_timeline.picture(run.timeline))
+    return page("report.html.j2", run=run, picture=report_timeline.picture(run.timeline))
 
 
 FILES = {"report.html": as_html, "report.json": as_json, "junit.xml": as_junit}

@@ -10,7 +10,7 @@ import subprocess
 import sys
 
 import pytest
-from ansible_collections.evenkeel.flask.plugins.plugin_utils import _run
+from ansible_collections.evenkeel.flask.plugins.plugin_utils import _identity
 
 
 @pytest.fixture
@@ -21,41 +21,41 @@ def sleeper():
 
 
 def test_a_process_is_gone_when_it_has_ended(sleeper):
-    run = _run.identity({}, sleeper.pid)["run"]
-    assert not _run.is_gone(run)
+    run = _identity.identity({}, sleeper.pid)["run"]
+    assert not _identity.is_gone(run)
     sleeper.communicate(b"\n")
-    assert _run.is_gone(run)
+    assert _identity.is_gone(run)
 
 
 def test_another_process_with_its_number_is_not_it():
-    place, pid, started = _run.identity({}, os.getpid())["run"].split("/")
-    assert not _run.is_gone(f"{place}/{pid}/{started}")
-    assert _run.is_gone(f"{place}/{pid}/{int(started) + 1}")
+    place, pid, started = _identity.identity({}, os.getpid())["run"].split("/")
+    assert not _identity.is_gone(f"{place}/{pid}/{started}")
+    assert _identity.is_gone(f"{place}/{pid}/{int(started) + 1}")
 
 
 @pytest.mark.parametrize("run", ["elsewhere/1/1", "", "x", "//", "elsewhere/99999999/1"])
 def test_of_a_run_from_elsewhere_nothing_is_known(run):
-    assert not _run.is_gone(run)
+    assert not _identity.is_gone(run)
 
 
 def test_where_the_system_does_not_say_nothing_is_known(monkeypatch):
-    monkeypatch.setattr(_run, "_started", lambda _pid: _run.UNKNOWN)
-    assert not _run.is_gone(_run.identity({}, 99999999)["run"])
+    monkeypatch.setattr(_identity, "_started", lambda _pid: _identity.UNKNOWN)
+    assert not _identity.is_gone(_identity.identity({}, 99999999)["run"])
 
 
 def test_all_tasks_of_a_run_are_of_one_run():
-    assert _run.identity({})["run"] == _run.identity({}, os.getppid())["run"]
+    assert _identity.identity({})["run"] == _identity.identity({}, os.getppid())["run"]
 
 
 def test_the_user_of_awx_is_who_started_it(monkeypatch):
     monkeypatch.setenv("LOGNAME", "runner")
-    assert _run.identity({})["who"] == "runner"
-    assert _run.identity({"awx_user_name": "alice"})["who"] == "alice"
+    assert _identity.identity({})["who"] == "runner"
+    assert _identity.identity({"awx_user_name": "alice"})["who"] == "alice"
 
 
 def test_a_user_without_a_name_is_told_by_number(monkeypatch):
     def nobody():
         raise KeyError("getpwuid(): uid not found: 4711")
 
-    monkeypatch.setattr(_run.getpass, "getuser", nobody)
-    assert _run.identity({})["who"] == f"uid {os.getuid()}"
+    monkeypatch.setattr(_identity.getpass, "getuser", nobody)
+    assert _identity.identity({})["who"] == f"uid {os.getuid()}"

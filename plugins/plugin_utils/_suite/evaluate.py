@@ -18,8 +18,8 @@ from fnmatch import fnmatchcase
 from typing import Any
 from xml.parsers import expat
 
-from ..module_utils._artifact import venv
-from ..module_utils._gate.check import Failed, Finding, Inconclusive
+from ...module_utils._artifact import venv
+from ...module_utils._gate.check import Failed, Finding, Inconclusive
 
 SUITES = ("testsuites", "testsuite")
 SHOWN_NAMES = 5

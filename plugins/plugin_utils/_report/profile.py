@@ -15,10 +15,10 @@ from typing import Any
 
 from jinja2 import UndefinedError
 
-from ..module_utils._printable import printable_all, printable_line
-from ..module_utils._profile import measure
-from . import _report
-from ._table import lay_out
+from ...module_utils._printable import printable_all, printable_line
+from ...module_utils._profile import measure
+from .._table import lay_out
+from . import rollout
 
 Profile = Mapping[str, Any]
 Profiles = Mapping[str, Profile]
@@ -224,7 +224,7 @@ def table(hosts: Profiles, before: Profiles) -> list[str]:
     ]
 
 
-def plots(profile: Profile, earlier: Profile | None) -> list[_report.Plot]:
+def plots(profile: Profile, earlier: Profile | None) -> list[rollout.Plot]:
     """The open loop's latencies of each endpoint, cold and warm, now and before."""
     past = loops(earlier) if earlier else {}
     found = []
@@ -235,7 +235,7 @@ def plots(profile: Profile, earlier: Profile | None) -> list[_report.Plot]:
         }
         known = {side: values for side, values in sides.items() if values}
         if known:
-            found.append(_report.plot(" ".join(key), known))
+            found.append(rollout.plot(" ".join(key), known))
     return found
 
 
@@ -275,7 +275,7 @@ def as_html(run: Run) -> str:
         }
         for host, profile in run.hosts.items()
     ]
-    return _report.page(
+    return rollout.page(
         "profile.html.j2",
         run=run,
         hosts=hosts,

@@ -24,8 +24,9 @@ from ansible_collections.evenkeel.flask.plugins.module_utils._gate.check import 
     Ruling,
 )
 from ansible_collections.evenkeel.flask.plugins.module_utils._http.client import Url
-from ansible_collections.evenkeel.flask.plugins.plugin_utils import _suite, _suite_run
-from ansible_collections.evenkeel.flask.plugins.plugin_utils._suite import Policy
+from ansible_collections.evenkeel.flask.plugins.plugin_utils._suite import evaluate
+from ansible_collections.evenkeel.flask.plugins.plugin_utils._suite import run as suite_run
+from ansible_collections.evenkeel.flask.plugins.plugin_utils._suite.evaluate import Policy
 from ansible_collections.evenkeel.flask.tests.unit.plugins.wheels import make_wheel
 
 # It forwards as little as it has to: whoever asks the port is told what it was asked to forward to.
@@ -98,7 +99,7 @@ def ask(url):
 def test_the_tunnel_leads_to_the_candidate_and_is_taken_down(
     ssh, tmp_path, url, unix_socket, asked
 ):
-    with _suite_run.tunnel(ssh, Url.parse(url), unix_socket, str(tmp_path)) as base_url:
+    with suite_run.tunnel(ssh, Url.parse(url), unix_socket, str(tmp_path)) as base_url:
         assert ask(base_url + "/x") == asked
     with pytest.raises(OSError, match="refused"):
         ask(base_url)
@@ -111,7 +112,7 @@ def test_the_tunnel_is_taken_down_when_the_tests_break(ssh, tmp_path):
     url = Url.parse("http://127.0.0.1:8001")
     with (
         pytest.raises(ZeroDivisionError),
-        _suite_run.tunnel(ssh, url, None, str(tmp_path)) as base_url,
+        suite_run.tunnel(ssh, url, None, str(tmp_path)) as base_url,
     ):
         raise ZeroDivisionError
     with pytest.raises(OSError, match="refused"):
@@ -124,14 +125,14 @@ def test_what_ssh_says_is_the_reason(ssh, tmp_path, monkeypatch):
     url = Url.parse("http://127.0.0.1:8001")
     with (
         pytest.raises(Inconclusive, match=r"reached over SSH: .*Permission denied"),
-        _suite_run.tunnel(ssh, url, None, str(tmp_path)),
+        suite_run.tunnel(ssh, url, None, str(tmp_path)),
     ):
         pytest.fail("there is no tunnel")
 
 
 def test_a_port_that_somebody_else_took_is_no_failure(ssh, tmp_path, monkeypatch):
     monkeypatch.setenv("FAKE_SSH", "taken once")
-    with _suite_run.tunnel(ssh, Url.parse("http://h"), None, str(tmp_path)) as base_url:
+    with suite_run.tunnel(ssh, Url.parse("http://h"), None, str(tmp_path)) as base_url:
         assert ask(base_url + "/") == "h:80/"
 
 
@@ -146,7 +147,7 @@ def test_tests_that_fail_because_the_connection_broke_say_nothing(ssh, tmp_path,
             ask(base_url)
         raise Failed("1 of 1 test failed")
 
-    tunnel = _suite_run.tunnel(ssh, Url.parse("http://h"), None, str(tmp_path))
+    tunnel = suite_run.tunnel(ssh, Url.parse("http://h"), None, str(tmp_path))
     with pytest.raises(outcome), tunnel as base_url:
         judged(base_url)
 
@@ -160,7 +161,7 @@ def reach(kind, tmp_path, **params):
         "base_url": "http://127.0.0.1:8001/", "unix_socket": None, "health_path": "/health", "timeout": 5,
         "checks": {"suite": {"command": params.pop("command", None)}}, **params,
     }  # fmt: skip
-    return _suite_run.reach(kind, given, str(tmp_path))
+    return suite_run.reach(kind, given, str(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -240,7 +241,7 @@ def test_a_tunnel_that_nothing_comes_through_is_not_the_candidates_fault(
     assert ssh.said()[-1].startswith("-O cancel")
 
 
-PLUGINS = os.path.dirname(_suite_run.PYTEST_PLUGIN)
+PLUGINS = os.path.dirname(suite_run.PYTEST_PLUGIN)
 
 
 @pytest.mark.parametrize(
@@ -265,11 +266,11 @@ def test_the_environment_names_this_candidate_and_no_other(outer, base_url, expe
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONPATH": PLUGINS,
     }
-    assert _suite_run.environment(outer, "app1", base_url) == {**always, **expected}
+    assert suite_run.environment(outer, "app1", base_url) == {**always, **expected}
 
 
 def execute(command, tmp_path, timeout=30, **env):
-    return _suite_run.execute(command, str(tmp_path), {**os.environ, **env}, timeout, str(tmp_path))
+    return suite_run.execute(command, str(tmp_path), {**os.environ, **env}, timeout, str(tmp_path))
 
 
 def test_a_command_runs_in_its_folder_and_all_it_says_is_kept(tmp_path):
@@ -288,7 +289,7 @@ def test_a_program_that_is_not_there_is_named(tmp_path):
 
 @pytest.mark.parametrize("deaf", ["", "trap '' TERM; "])
 def test_what_takes_too_long_is_ended_with_all_it_started(tmp_path, monkeypatch, deaf):
-    monkeypatch.setattr(_suite_run, "GRACE_SECONDS", 0.1)
+    monkeypatch.setattr(suite_run, "GRACE_SECONDS", 0.1)
     script = f"{deaf}sleep 60 & echo $! >child; echo begun; sleep 60"
     run = execute(["sh", "-c", script], tmp_path, timeout=0.5)
     assert (run.status, run.output) == (None, "begun\n")
@@ -304,15 +305,15 @@ def test_what_a_command_leaves_running_is_ended(tmp_path):
 
 INTERRUPTED = """\
 import os, pathlib, subprocess, sys
-from ansible_collections.evenkeel.flask.plugins.plugin_utils import _suite_run
+from ansible_collections.evenkeel.flask.plugins.plugin_utils import suite_run
 folder = sys.argv[1]
 class Popen(subprocess.Popen):
     def wait(self, *args):
         pathlib.Path(folder, "child").write_text(str(self.pid))
         return super().wait(*args)
 subprocess.Popen = Popen
-with _suite_run.ending_cleanly():
-    _suite_run.execute(["sleep", "60"], folder, os.environ, 60, folder)
+with suite_run.ending_cleanly():
+    suite_run.execute(["sleep", "60"], folder, os.environ, 60, folder)
 """
 
 
@@ -330,7 +331,7 @@ def test_the_tests_end_with_the_worker_that_runs_them(tmp_path, number):
 
 def test_the_former_handlers_of_signals_come_back():
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-    with _suite_run.ending_cleanly():
+    with suite_run.ending_cleanly():
         assert signal.getsignal(signal.SIGTERM) != before[1]
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
 
@@ -344,7 +345,7 @@ def venvs(tmp_path, monkeypatch):
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
     make_wheel(tmp_path, "tool", files={"tool.py": "print('tool runs')"})
-    return lambda *wanted: _suite_run.python_with(wanted, str(tmp_path / "cache"), str(tmp_path))
+    return lambda *wanted: suite_run.python_with(wanted, str(tmp_path / "cache"), str(tmp_path))
 
 
 def _mark(venv):
@@ -367,7 +368,7 @@ def test_the_venv_has_what_the_tests_need_and_is_made_once(venvs, tmp_path):
 
 
 def test_other_needs_are_another_venv(venvs, tmp_path, monkeypatch):
-    monkeypatch.setattr(_suite_run, "_make", lambda venv, *_args: _mark(venv))
+    monkeypatch.setattr(suite_run, "_make", lambda venv, *_args: _mark(venv))
     (tmp_path / "more.txt").write_text("tool\n")
     (tmp_path / "needs.txt").write_text("-r more.txt\n")
     first, second = venvs("tool"), venvs("needs.txt")
@@ -379,7 +380,7 @@ def test_other_needs_are_another_venv(venvs, tmp_path, monkeypatch):
 
 def test_a_requirement_is_not_taken_for_the_digest_of_a_file(venvs, tmp_path, monkeypatch):
     """A digest is a name that an index can have."""
-    monkeypatch.setattr(_suite_run, "_make", lambda venv, *_args: _mark(venv))
+    monkeypatch.setattr(suite_run, "_make", lambda venv, *_args: _mark(venv))
     (tmp_path / "more.txt").write_text("tool\n")
     (tmp_path / "needs.txt").write_text("-r more.txt\n")
     digest = archive.file_digest(str(tmp_path / "needs.txt"))
@@ -397,8 +398,8 @@ def test_requirements_in_an_unknown_encoding_are_named(venvs, tmp_path):
 @pytest.mark.slow
 def test_hosts_that_come_at_once_make_one_venv(venvs, tmp_path, monkeypatch):
     making = []
-    make = _suite_run._make
-    monkeypatch.setattr(_suite_run, "_make", lambda *args: making.append(args) or make(*args))
+    make = suite_run._make
+    monkeypatch.setattr(suite_run, "_make", lambda *args: making.append(args) or make(*args))
     together = threading.Barrier(2, timeout=5)
     found = []
 
@@ -435,7 +436,7 @@ def test_what_cannot_be_installed_is_named_and_nothing_half_made_stays(
 @pytest.fixture
 def run_pytest(tmp_path, monkeypatch):
     """Runs pytest on one file of tests; its own venv is this one."""
-    monkeypatch.setattr(_suite_run, "python_with", lambda *needs: sys.executable)
+    monkeypatch.setattr(suite_run, "python_with", lambda *needs: sys.executable)
     work, shop = tmp_path / "work", tmp_path / "shop"
     work.mkdir()
     (shop / "tests").mkdir(parents=True)
@@ -448,11 +449,11 @@ def run_pytest(tmp_path, monkeypatch):
         outer = {name: os.environ[name] for name in os.environ if not name.startswith("PYTEST_")}
         # Nor would a venv of its own have the plugins of this one, which take a second to load.
         outer["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
-        environment = _suite_run.environment(outer, "app1", "http://127.0.0.1:1")
+        environment = suite_run.environment(outer, "app1", "http://127.0.0.1:1")
         path = str(shop / "tests")
-        done = _suite_run.pytest(path, str(tmp_path), environment, settings, str(work))
+        done = suite_run.pytest(path, str(tmp_path), environment, settings, str(work))
         assert sorted(shop.rglob("*")) == before
-        return _suite.judge_pytest(done, Policy(), timeout)
+        return evaluate.judge_pytest(done, Policy(), timeout)
 
     return run
 
@@ -505,10 +506,10 @@ def test_tests_that_take_too_long_are_inconclusive(run_pytest):
 
 def test_a_folder_that_is_not_there_is_named(tmp_path):
     with pytest.raises(Inconclusive, match=r"/nosuch is not there; mend checks.suite.path"):
-        _suite_run.pytest(str(tmp_path / "nosuch"), "", {}, {}, str(tmp_path))
+        suite_run.pytest(str(tmp_path / "nosuch"), "", {}, {}, str(tmp_path))
 
 
 def test_a_file_that_cannot_be_read_is_no_missing_one(tmp_path):
-    assert _suite_run.read(str(tmp_path / "nosuch")) is None
+    assert suite_run.read(str(tmp_path / "nosuch")) is None
     with pytest.raises(Inconclusive, match="cannot be read: Is a directory"):
-        _suite_run.read(str(tmp_path))
+        suite_run.read(str(tmp_path))

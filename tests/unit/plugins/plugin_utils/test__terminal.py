@@ -11,8 +11,8 @@ import threading
 from types import SimpleNamespace
 
 import pytest
-from ansible_collections.evenkeel.flask.plugins.plugin_utils import _live
-from ansible_collections.evenkeel.flask.plugins.plugin_utils._live import Host
+from ansible_collections.evenkeel.flask.plugins.plugin_utils import _terminal
+from ansible_collections.evenkeel.flask.plugins.plugin_utils._terminal import Host
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,7 +23,7 @@ WAITING = Host(0.0, "Stage the release", 5.0, 9.0, "staged")
 
 
 def lines(hosts, width=100, height=20, **more):
-    return [line for line, _color in _live.table(hosts, 70.0, width, height, **more)]
+    return [line for line, _color in _terminal.table(hosts, 70.0, width, height, **more)]
 
 
 def test_a_row_says_the_step_how_long_it_takes_and_the_verdict():
@@ -39,7 +39,7 @@ def test_in_the_end_the_time_is_that_of_the_whole_run():
 
 
 def test_a_row_has_the_colour_of_its_verdict():
-    shown = _live.table({"app1": BAKING, "app2": REFUSED, "app3": WAITING}, 70.0, 100, 20)
+    shown = _terminal.table({"app1": BAKING, "app2": REFUSED, "app3": WAITING}, 70.0, 100, 20)
     assert [color for _line, color in shown] == [None, "green", "red", None]
 
 
@@ -59,7 +59,7 @@ def test_as_many_rows_as_fit_are_shown_in_the_order_of_the_fleet():
 
 @given(
     st.dictionaries(st.text(max_size=90), st.sampled_from([BAKING, REFUSED, DONE, WAITING])),
-    st.integers(_live.NARROWEST - 1, 200),
+    st.integers(_terminal.NARROWEST - 1, 200),
     st.integers(3, 30),
 )
 def test_the_table_is_never_larger_than_it_may_be(hosts, width, height):
@@ -91,7 +91,7 @@ def test_no_host_is_no_row():
     ],
 )
 def test_what_a_result_says_of_a_release_is_a_word(action, state, outcome, word):
-    assert _live.verdict(action, state, outcome, {"verdict": "passed"}) == word
+    assert _terminal.verdict(action, state, outcome, {"verdict": "passed"}) == word
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_what_came_of_a_host_stays(words, last):
 )
 def test_only_a_terminal_that_can_move_is_drawn_in(is_tty, term, can):
     environment = {} if term is None else {"TERM": term}
-    assert _live.is_terminal(SimpleNamespace(isatty=lambda: is_tty), environment) is can
+    assert _terminal.is_terminal(SimpleNamespace(isatty=lambda: is_tty), environment) is can
 
 
 class Display:
@@ -146,8 +146,8 @@ def _screen(monkeypatch):
     out = io.StringIO()
     monkeypatch.setattr(out, "fileno", lambda: 1)
     monkeypatch.setattr(os, "get_terminal_size", lambda _fd: os.terminal_size((80, 24)))
-    monkeypatch.setattr(_live, "LEAST_SECONDS", 0.0)
-    screen = _live.Screen(Display(out), lambda _width, _height: ["table"], out)
+    monkeypatch.setattr(_terminal, "LEAST_SECONDS", 0.0)
+    screen = _terminal.Screen(Display(out), lambda _width, _height: ["table"], out)
     yield screen, out
     screen.close()
 
@@ -157,7 +157,7 @@ def after(out):
     text = out.getvalue()
     out.seek(0)
     out.truncate()
-    return text.replace(_live.UP_AND_CLEAR.format(1), "<clear>")
+    return text.replace(_terminal.UP_AND_CLEAR.format(1), "<clear>")
 
 
 def test_a_text_stands_above_the_table(screen):
