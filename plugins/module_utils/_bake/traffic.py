@@ -5,10 +5,10 @@
 
 Clients are counted, not requests: whatever one client does, it does not have a good release taken
 back. Each judgement is therefore made so that it still holds without any one client, and it asks
-for three affected clients. Where clients cannot be told apart (C(_clients.find_shared)), each
+for three affected clients. Where clients cannot be told apart (C(clients.find_shared)), each
 request counts by itself.
 
-Everything here is pure; C(_bake/watch.py) reads the logs and asks. This file is
+Everything here is pure; C(watch.py) reads the logs and asks. This file is
 private to the collection.
 """
 
@@ -84,7 +84,7 @@ UNKNOWN = "?"
 class Asked:
     """A request that a release answered.
 
-    @param client: as C(_clients.client_of) names it
+    @param client: as C(clients.client_of) names it
     @param limited: whether the collection's own limit refused it
     """
 

@@ -89,8 +89,8 @@ class Watch:
     """A release that has just gone live, and the one that it came after.
 
     @param health: asks the health endpoint; returns what is wrong with the answer, or V(None)
-    @param unit: what systemd says of the slot, as C(_slots.unit_state)
-    @param workers: what the slot's workers hold by their ids, as C(_proc.workers), and what those of the
+    @param unit: what systemd says of the slot, as C(slots.unit_state)
+    @param workers: what the slot's workers hold by their ids, as C(procfs.workers), and what those of the
         predecessor do, whose slot is still warm
     """
 

@@ -284,7 +284,7 @@ def _copy_source(source: str, folder: str, rules: build_source.Rules | None = No
 
 
 def _entries(top: str) -> Iterator[tuple[str, str, str]]:
-    """Yield what C(artifact_archive.judge) takes, of all that is below a directory."""
+    """Yield what C(archive.judge) takes, of all that is below a directory."""
     for place, folders, files in os.walk(top):
         for name in folders + files:
             full = os.path.join(place, name)

@@ -21,7 +21,7 @@ from .checks import api, concurrency, errors, health, main_page, response_times,
 
 
 class Check(Protocol):
-    """What a file in C(_checks) offers."""
+    """What a file in C(checks) offers."""
 
     TITLE: str
     SPEC: dict[str, Any]

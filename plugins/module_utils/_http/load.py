@@ -4,7 +4,7 @@
 """Ask one thing many times, within bounds, and note what each answer took.
 
 One thread and one selector drive all connections: threads would wait for each other's turn in
-Python, and that would be measured. Each request has a connection of its own, as in C(_http/client.py),
+Python, and that would be measured. Each request has a connection of its own, as in C(client.py),
 and an answer is read as strictly as there.
 
 In a closed loop so many users each ask again when they are answered, so a slow answer delays the

@@ -4,7 +4,7 @@
 """What a release is, where it lies on a host, and which steps take a host from one state to another.
 
 Everything here is pure: a host is described by a C(Host) value and a plan is a
-list of steps. C(_release/slots.py) observes hosts and carries steps out.
+list of steps. C(slots.py) observes hosts and carries steps out.
 
 This file is private to the collection.
 """
@@ -78,7 +78,7 @@ class Layout:
 
     @property
     def left(self) -> str:
-        """What the last run left, see C(_release/drift.py)."""
+        """What the last run left, see C(drift.py)."""
         return self.path("left.json")
 
     def slot_of_socket(self, target: str | None) -> str | None:

@@ -55,7 +55,7 @@ def test_a_lock_whose_run_has_died_here_is_taken_over(lock, monkeypatch):
 
 
 def test_a_lock_whose_run_is_there_is_respected(lock, monkeypatch):
-    monkeypatch.setattr(_identity, "is_gone", lambda _identity: False)
+    monkeypatch.setattr(_identity, "is_gone", lambda _run: False)
     said, told = lock(HELD)
     assert said["failed"] is True
     assert len(told) == 1

@@ -386,7 +386,7 @@ class TestLock:
     BOB = {"run": "b/2/2", "who": "bob", "controller": "laptop"}  # noqa: RUF012
 
     @pytest.fixture(name="lock", autouse=True)
-    def release_lock(self, tmp_path, monkeypatch):
+    def _lock(self, tmp_path, monkeypatch):
         path = tmp_path / "lock"
         monkeypatch.setattr(release_lock, "path", lambda _app: str(path))
         return path

@@ -305,7 +305,7 @@ def test_what_a_command_leaves_running_is_ended(tmp_path):
 
 INTERRUPTED = """\
 import os, pathlib, subprocess, sys
-from ansible_collections.evenkeel.flask.plugins.plugin_utils import suite_run
+from ansible_collections.evenkeel.flask.plugins.plugin_utils._suite import run as suite_run
 folder = sys.argv[1]
 class Popen(subprocess.Popen):
     def wait(self, *args):
