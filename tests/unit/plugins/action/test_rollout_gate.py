@@ -123,9 +123,9 @@ def test_pytest_runs_what_lies_beside_the_inventory(gate, tmp_path, monkeypatch)
 
     def fake(path, folder, environment, settings, work):
         seen.append((path, folder, settings["requirements"]))
-        return rollout_gate._suite.Run(0, "", GREEN.encode())
+        return rollout_gate.evaluate.Run(0, "", GREEN.encode())
 
-    monkeypatch.setattr(rollout_gate._suite_run, "pytest", fake)
+    monkeypatch.setattr(rollout_gate.suite_run, "pytest", fake)
     assert gate({"path": "tests"})["verdict"] == "passed"
     assert seen == [(str(tmp_path / "tests"), str(tmp_path), ["pytest"])]
 

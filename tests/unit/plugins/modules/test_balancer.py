@@ -77,7 +77,7 @@ def test_a_file_keeps_its_mode_and_a_link_to_it_stays_one(tmp_path, monkeypatch)
     path.write_text("upstream shop {\n  server app1:8000;\n  server app2:8000;\n}\n")
     path.chmod(0o640)
     link.symlink_to(path)
-    nginx = balancer._balancer_nginx
+    nginx = balancer.balancer_nginx
     monkeypatch.setattr(nginx, "_nginx", lambda *_args: None)
     monkeypatch.setattr(nginx, "answers", lambda _address: True)
     monkeypatch.setattr(nginx, "is_reloaded", lambda _before, _after: True)
@@ -92,7 +92,7 @@ def test_boto3_that_is_missing_is_named(monkeypatch):
     def missing(_arn):
         raise ImportError
 
-    monkeypatch.setattr(balancer._balancer_target_group, "connect", missing)
+    monkeypatch.setattr(balancer.target_group, "connect", missing)
     group = {"arn": "arn", "port": 80}
     said = run_module(balancer, server="i-1", state="drained", target_group=group)
     assert "boto3" in said["msg"]
