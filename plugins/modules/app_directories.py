@@ -63,6 +63,7 @@ changes:
 
 from typing import Any
 
+from ..module_utils import _errors
 from ..module_utils._module import AnsibleModule
 from ..module_utils._system import app_directories
 
@@ -76,14 +77,14 @@ ARGUMENT_SPEC = {
 def make(params: dict[str, Any], check_mode: bool) -> app_directories.Outcome:
     path, user = params["path"], params["user"]
     if not path.startswith("/"):
-        raise app_directories.PathProblem(f"{path} is not absolute; write it from the root on")
+        raise _errors.PathProblem(f"{path} is not absolute; write it from the root on")
     owner = app_directories.Owner.find(user)
     if owner is not None:
         return app_directories.make(path, params["below"], owner, check_mode)
     if check_mode:
         # An earlier task would have made the user, and so nothing is there yet.
         return app_directories.Outcome([f"create {path}"])
-    raise app_directories.PathProblem(
+    raise _errors.PathProblem(
         f"user: this host has no user {user} with a group of that name; run the playbook "
         "evenkeel.flask.site, which makes both"
     )
@@ -93,7 +94,7 @@ def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     try:
         outcome = make(module.params, module.check_mode)
-    except app_directories.PathProblem as problem:
+    except _errors.PathProblem as problem:
         module.fail_json(msg=f"{problem}.")
     except OSError as error:
         module.fail_json(msg=f"{error}")

@@ -138,6 +138,7 @@ from typing import Any
 
 from ansible.module_utils.basic import missing_required_lib
 
+from ..module_utils import _errors
 from ..module_utils._balancer import haproxy as balancer_haproxy
 from ..module_utils._balancer import nginx as balancer_nginx
 from ..module_utils._balancer import plan, target_group
@@ -209,7 +210,7 @@ def main() -> None:
             healthy_timeout=params["healthy_timeout"],
             check_mode=module.check_mode,
         )
-    except plan.BalancerError as error:
+    except _errors.BalancerError as error:
         module.fail_json(msg=str(error))
     if outcome.plan.warning:
         module.warn(outcome.plan.warning)

@@ -297,9 +297,8 @@ import os
 from dataclasses import asdict
 from typing import Any
 
-from ..module_utils import _timing
-from ..module_utils._artifact.archive import ArchiveError
-from ..module_utils._http import client
+from ..module_utils import _errors, _timing
+from ..module_utils._errors import ArchiveError
 from ..module_utils._module import AnsibleModule
 from ..module_utils._profile import connections, measure, syscalls, workers
 from ..module_utils._release import plan as release
@@ -345,7 +344,7 @@ def watch(layout: release.Layout, slot: str) -> workers.Watch:
 def profile(params: dict[str, Any], layout: release.Layout) -> dict[str, Any]:
     slot = slots.live_slot(layout)
     if slot is None:
-        raise client.ArgumentError(
+        raise _errors.ArgumentError(
             f"{layout.live} leads to no slot: this host serves nothing of {layout.name}. Run the playbook "
             "evenkeel.flask.site first."
         )
@@ -390,7 +389,12 @@ def main() -> None:
                 msg="Nothing is measured in check mode: users would feel the load.",
             )
         found = profile(params, layout)
-    except (client.ArgumentError, release.ReleaseError, ArchiveError, OSError) as error:
+    except (
+        _errors.ArgumentError,
+        _errors.ReleaseError,
+        ArchiveError,
+        OSError,
+    ) as error:
         module.fail_json(msg=str(error), measured=False)
     for warning in found.pop("warnings"):
         module.warn(warning)

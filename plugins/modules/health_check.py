@@ -236,6 +236,7 @@ msg:
 from dataclasses import asdict
 from typing import Any
 
+from ..module_utils import _errors
 from ..module_utils._health import endpoints as health_endpoints
 from ..module_utils._health import poll
 from ..module_utils._http import client
@@ -280,7 +281,7 @@ def main() -> None:
         module.no_log_values |= health_endpoints.secrets(endpoint["headers"])
     try:
         endpoints, policy = health_endpoints.read(params)
-    except client.ArgumentError as error:
+    except _errors.ArgumentError as error:
         module.fail_json(msg=str(error))
     deadline = client.Deadline(params["deadline"]) if params["deadline"] else None
     results = poll.check_all(endpoints, policy, client.fetch, params["concurrency"], deadline)

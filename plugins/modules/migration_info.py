@@ -130,11 +130,10 @@ missing:
 import os
 from collections.abc import Sequence
 
-from ..module_utils._artifact.archive import ArchiveError
+from ..module_utils._errors import ArchiveError, Doubt, Problem
 from ..module_utils._migrations import alembic, pg_catalog, rules
 from ..module_utils._migrations import scripts as migrations
 from ..module_utils._module import AnsibleModule
-from ..module_utils._preflight.host import Doubt, Problem
 from ..module_utils._release import plan, stage
 from ..module_utils._services import postgres
 

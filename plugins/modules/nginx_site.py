@@ -101,6 +101,7 @@ import grp
 import os
 from typing import Any
 
+from ..module_utils import _errors
 from ..module_utils._front import config
 from ..module_utils._front import site as nginx_site
 from ..module_utils._module import AnsibleModule
@@ -156,7 +157,7 @@ def main() -> None:
         try:
             make_logs(params["logs"])
             site.bring(text, digest)
-        except (OSError, nginx_site.SiteError) as error:
+        except (OSError, _errors.SiteError) as error:
             module.fail_json(
                 msg=f"{path}: nginx refuses it: {error}. The previous configuration is still active; correct "
                 "the variables of the role nginx, or what the message names."

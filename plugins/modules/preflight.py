@@ -255,6 +255,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from ..module_utils import _errors
 from ..module_utils._front import config
 from ..module_utils._migrations import lock_timeout
 from ..module_utils._module import AnsibleModule
@@ -395,19 +396,19 @@ def try_lock_timeout(url: str, timeout: float, seconds: int) -> None:
     """
     driver = url.partition(":")[0].partition("+")[2]
     if driver in lock_timeout.DEAF_DRIVERS:
-        raise host.Doubt(
+        raise _errors.Doubt(
             f"the driver {driver} does not read PGOPTIONS, so a migration waits for a lock without limit, and "
             "users wait behind it; use psycopg for migrations, or have the app set lock_timeout itself."
         )
     try:
         applied = postgres.lock_timeout_ms(url, timeout, lock_timeout.options(seconds) or "")
     except postgres.Refused as error:
-        raise host.Doubt(
+        raise _errors.Doubt(
             f"the server does not take PGOPTIONS ({error.said}), so migrations run without a lock timeout; have "
             "the pooler ignore it (ignore_startup_parameters = options), or migrate past the pooler."
         ) from error
     if applied == 0:
-        raise host.Doubt(
+        raise _errors.Doubt(
             "the server ignores PGOPTIONS, as poolers may, so a migration waits for a lock without limit; "
             "migrate past the pooler, or set lock_timeout for the database's user."
         )
@@ -420,7 +421,7 @@ def main() -> None:
         path, seconds = release_lock.path(module.params["name"]), module.params["lock_seconds"]
         try:
             _found, lock = release_lock.ask(path, module.params, seconds, module.check_mode)
-        except release_lock.LockError as error:
+        except _errors.LockError as error:
             module.fail_json(msg=str(error), problems=[str(error)], holder=error.holder)
         report.facts["holder"] = lock.told() if lock else None
     look_at_host(module.params, report)

@@ -236,8 +236,8 @@ import errno
 import os
 from typing import Any
 
-from ..module_utils import _timing
-from ..module_utils._artifact.archive import ArchiveError
+from ..module_utils import _errors, _timing
+from ..module_utils._errors import ArchiveError
 from ..module_utils._module import AnsibleModule
 from ..module_utils._release import drift, environment, plan
 from ..module_utils._release import guards as release_guards
@@ -419,7 +419,7 @@ def main() -> None:
         is_over = params["state"] == "settled" or done.get("settled")
         if params["lock_seconds"] is not None and is_over:
             release_lock.give_back(lock, params["run"], module.check_mode)
-    except (plan.ReleaseError, release_lock.LockError, ArchiveError, OSError) as exc:
+    except (_errors.ReleaseError, _errors.LockError, ArchiveError, OSError) as exc:
         module.no_log_values = secrets
         replaced = isinstance(exc, release_stage.ReplacedError)
         module.fail_json(msg=explained(str(exc), layout), replaced=replaced, **timing.told())

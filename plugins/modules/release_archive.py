@@ -189,8 +189,8 @@ version:
 import os
 
 from ..module_utils._artifact import archive
-from ..module_utils._artifact.archive import ArchiveError
 from ..module_utils._build import pipeline
+from ..module_utils._errors import ArchiveError
 from ..module_utils._module import AnsibleModule
 from ..module_utils._release import environment as release_environment
 

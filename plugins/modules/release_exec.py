@@ -104,7 +104,7 @@ import time
 from collections.abc import Sequence
 
 from ..module_utils._artifact import venv
-from ..module_utils._artifact.archive import ArchiveError
+from ..module_utils._errors import ArchiveError
 from ..module_utils._migrations import lock_timeout, pg_catalog
 from ..module_utils._module import AnsibleModule
 from ..module_utils._release import plan, stage

@@ -152,7 +152,7 @@ msg:
 
 from typing import Any
 
-from ..module_utils import _timing
+from ..module_utils import _errors, _timing
 from ..module_utils._bake import watch as bake_watch
 from ..module_utils._health import endpoints, poll
 from ..module_utils._http import client
@@ -191,7 +191,7 @@ def watch(params: dict[str, Any]) -> bake_watch.Watch:
         answered = response.headers.get("X-Release")
         # nginx tells it to the host itself; one that an older version of the role set up does not.
         if answered and answered != params["release"]:
-            raise client.HttpError(
+            raise _errors.HttpError(
                 f"release {answered} answers instead of {params['release']}; another app may have this port of "
                 "nginx (flask_app_port)"
             )
@@ -224,7 +224,7 @@ def main() -> None:
     module.no_log_values |= endpoints.secrets(params["headers"])
     try:
         watched = watch(params)
-    except client.ArgumentError as error:
+    except _errors.ArgumentError as error:
         module.fail_json(msg=str(error))
     timing = _timing.Timing()
     problems = watched.problems(params["seconds"])

@@ -237,7 +237,7 @@ msg:
 from collections.abc import Mapping
 from typing import Any
 
-from ..module_utils import _timing
+from ..module_utils import _errors, _timing
 from ..module_utils._gate import verdict
 from ..module_utils._gate.check import Site, Trial
 from ..module_utils._health import endpoints
@@ -266,7 +266,7 @@ def trial(params: Mapping[str, Any], may_write: bool) -> Trial:
     """Read the parameters; ArgumentError names what makes no sense."""
     for name, least in (("timeout", 0), ("deadline", 0), ("max_slowdown", 1)):
         if not params[name] > least:
-            raise client.ArgumentError(f"{name} must be greater than {least}, not {params[name]}.")
+            raise _errors.ArgumentError(f"{name} must be greater than {least}, not {params[name]}.")
     deadline = client.Deadline(params["deadline"])
     headers = endpoints.headers_of(params["headers"])
 
@@ -313,7 +313,7 @@ def main() -> None:
         if params["name"]:
             layout = plan.Layout(params["name"], params["root"])
             results = verdict.with_warnings(results, schedulers(layout))
-    except client.ArgumentError as error:
+    except _errors.ArgumentError as error:
         module.fail_json(msg=str(error))
     told = {**verdict.told(results), **timing.told()}
     if told["verdict"] != "passed":

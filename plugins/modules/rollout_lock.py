@@ -78,6 +78,7 @@ holder:
 
 from typing import Any
 
+from ..module_utils import _errors
 from ..module_utils._module import AnsibleModule
 from ..module_utils._release import lock as release_lock
 
@@ -99,7 +100,7 @@ def main() -> None:
             found, lock = release_lock.give_back(path, params["run"], module.check_mode)
         else:
             found, lock = release_lock.ask(path, params, params["seconds"], module.check_mode)
-    except release_lock.LockError as error:
+    except _errors.LockError as error:
         module.fail_json(msg=str(error), holder=error.holder)
     module.exit_json(changed=lock != found, holder=lock.told() if lock else None)
 

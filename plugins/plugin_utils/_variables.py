@@ -20,9 +20,10 @@ from urllib.parse import urlsplit
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.yaml import yaml_load
 
+from ..module_utils import _errors
+from ..module_utils._errors import ArgumentError
 from ..module_utils._gate import suite as suite_check
 from ..module_utils._gate.verdict import CHECKS_SPEC
-from ..module_utils._http.client import ArgumentError
 from ..module_utils._migrations.rules import IGNORE, REFUSE, RULES, WARN
 from ..module_utils._profile.measure import MOST_CONCURRENCY
 from ..module_utils._system import app_directories
@@ -264,7 +265,7 @@ def _shared_paths(value: Sequence[str]) -> None:
     for path in value:
         try:
             app_directories.relative(path)
-        except app_directories.PathProblem as problem:
+        except _errors.PathProblem as problem:
             raise ValueProblem(f"{problem}.") from problem
 
 

@@ -30,14 +30,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Callable
 
+from .._errors import ArchiveError
 from .._system import untrusted
 
 MANIFEST = "archive.json"
 LOCK = "requirements.lock"
-
-
-class ArchiveError(Exception):
-    """An archive cannot be trusted or read; the message says why."""
 
 
 @dataclass(frozen=True)

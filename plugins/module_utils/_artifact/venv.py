@@ -20,6 +20,7 @@ import tempfile
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 
+from .. import _errors
 from .._system import untrusted
 from . import archive, wheel
 
@@ -121,7 +122,7 @@ def make(python: str, venv: str, fill: Callable[[], None]) -> None:
 
 def _check(done: subprocess.CompletedProcess[str], what: str) -> None:
     if done.returncode != 0:
-        raise archive.ArchiveError(f"{what}: {last_line(done.stdout)}")
+        raise _errors.ArchiveError(f"{what}: {last_line(done.stdout)}")
 
 
 def last_line(output: str) -> str:

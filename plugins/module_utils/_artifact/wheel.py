@@ -28,9 +28,9 @@ import zlib
 from collections.abc import Iterable, Mapping
 from typing import IO
 
+from .._errors import ArchiveError
 from .._system import untrusted
 from . import archive as artifact_archive
-from .archive import ArchiveError
 
 SCHEMES = ("purelib", "platlib", "scripts", "headers", "data")
 INSTALLER = "evenkeel.flask\n"

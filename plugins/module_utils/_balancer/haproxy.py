@@ -12,7 +12,8 @@ import csv
 import socket
 from collections.abc import Iterator
 
-from .plan import DOWN, DRAINED, MAINTENANCE, SERVING, BalancerError, Server
+from .._errors import BalancerError
+from .plan import DOWN, DRAINED, MAINTENANCE, SERVING, Server
 
 TIMEOUT = 10.0
 # Bits of srv_admin_state (HAProxy's management guide, "show servers state"): by

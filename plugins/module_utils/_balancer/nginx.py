@@ -17,8 +17,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Callable
 
+from .._errors import BalancerError
 from .._front import config
-from .plan import DOWN, DRAINED, MAINTENANCE, SERVING, BalancerError, Server
+from .plan import DOWN, DRAINED, MAINTENANCE, SERVING, Server
 
 # Tells what a rollout took out from what a person did.
 MARK = "# taken out by evenkeel.flask"

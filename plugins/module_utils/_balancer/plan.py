@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Callable, Protocol
 
+from .._errors import BalancerError
 from .._system import untrusted
 
 SERVING = "serving"
@@ -36,10 +37,6 @@ class Server:
 
     state: str
     busy: int = 0
-
-
-class BalancerError(Exception):
-    """The balancer cannot be brought to what is wanted; the message says why and what to do."""
 
 
 class Balancer(Protocol):

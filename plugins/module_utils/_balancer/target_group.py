@@ -11,7 +11,8 @@ from __future__ import annotations
 import re
 from typing import Any, Callable
 
-from .plan import DOWN, DRAINED, SERVING, BalancerError, Server
+from .._errors import BalancerError
+from .plan import DOWN, DRAINED, SERVING, Server
 
 ARN_FORM = "arn:aws:elasticloadbalancing:REGION:ACCOUNT:targetgroup/NAME/ID"
 ARN = re.compile(

@@ -31,7 +31,8 @@ from . import requirements as build_requirements, source as build_source
 from .._artifact import archive as artifact_archive
 from .._artifact import venv as artifact_venv
 from .._artifact import wheel as artifact_wheel
-from .._artifact.archive import ArchiveError, Manifest
+from .._errors import ArchiveError
+from .._artifact.archive import Manifest
 from .._system import untrusted
 
 # Part of every digest: raise it when the same input makes another archive.

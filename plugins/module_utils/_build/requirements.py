@@ -28,6 +28,7 @@ if sys.version_info >= (3, 11):
     import tomllib
 
 from .._artifact import archive
+from .. import _errors
 
 # As pip reads a file (pip._internal.req.req_file).
 COMMENT = re.compile(r"(^|\s+)#.*$")
@@ -347,7 +348,7 @@ class Reader:
                 text, encoding = decode(stream.read())
         except LookupError as exc:
             # pip itself ends with a traceback.
-            raise archive.ArchiveError(
+            raise _errors.ArchiveError(
                 f"{path}: its first lines name an encoding that Python does not have ({exc}); write it as UTF-8."
             ) from exc
         found = File(path, encoding, text.splitlines(), [*lines(text, self.environ)])

@@ -26,7 +26,7 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from .._artifact.archive import ArchiveError
+from .._errors import ArchiveError
 
 # What a work tree holds that is not the app: history, environments, caches.
 EXCLUDED = (

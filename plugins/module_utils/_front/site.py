@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from typing import Callable
 
 from .._balancer import nginx
+from .._errors import SiteError
 from . import config
 
 # nginx itself tries for 2.5 s to bind; a large configuration takes seconds to load.
@@ -37,10 +38,6 @@ MARKER_HOST = "front.evenkeel.invalid"
 OLD = ".evenkeel-old"
 # What stands before nginx' own words: "2026/11/28 05:30:30 [emerg] 12400#12400: ", or "nginx: [emerg] ".
 EMERGENCY = re.compile(r"^.*?\[(?:emerg|alert|crit)\] (?:\d+#\d+: )?")
-
-
-class SiteError(Exception):
-    """Why nginx does not serve the app by this file; the message says what to do."""
 
 
 def marked(text: str, name: str, port: int) -> tuple[str, str]:

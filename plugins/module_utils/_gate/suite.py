@@ -14,7 +14,7 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
-from .._http.client import ArgumentError
+from .._errors import ArgumentError
 from .check import Finding, Inconclusive, Settings, Skipped, Trial
 
 NAME = "suite"

@@ -14,7 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
-from .._http.client import Clock, HttpError
+from .._errors import HttpError
+from .._http.client import Clock
 from . import suite
 from .check import Failed, Finding, Inconclusive, Ruling, Settings, Trial
 from .checks import api, concurrency, errors, health, main_page, response_times, session, upload

@@ -14,7 +14,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from .._http.client import ArgumentError, Request, Tls, Url
+from .._errors import ArgumentError
+from .._http.client import Request, Tls, Url
 from .poll import Endpoint, Policy, Wanted
 
 Params = Mapping[str, Any]

@@ -15,8 +15,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from .._errors import HttpError
 from .._http import json_shape
-from .._http.client import Clock, Deadline, HttpError, Request, Response
+from .._http.client import Clock, Deadline, Request, Response
 
 DAY = 86400
 Ask = Callable[[Request], Response]

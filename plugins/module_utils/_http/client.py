@@ -17,16 +17,15 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from .connection import DEFAULT_TLS, Clock, Deadline, HttpError, Stream, Tls, connect
+from .._errors import ArgumentError, HttpError
+from .connection import DEFAULT_TLS, Clock, Deadline, Stream, Tls, connect
 from .response import Answer, Headers, read_answer
-from .url import ArgumentError, Url
+from .url import Url
 
 __all__ = [
-    "ArgumentError",
     "Clock",
     "Deadline",
     "Headers",
-    "HttpError",
     "Request",
     "Response",
     "Tls",

@@ -19,13 +19,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from .url import ArgumentError, Url
+from .._errors import ArgumentError, HttpError
+from .url import Url
 
 Clock = Callable[[], float]
-
-
-class HttpError(Exception):
-    """No complete answer came; the message is the reason, fit for a report."""
 
 
 class Disconnected(HttpError):

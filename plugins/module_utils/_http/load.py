@@ -26,7 +26,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from .connection import Clock, HttpError, explain
+from .._errors import HttpError
+from .connection import Clock, explain
 from .response import Answer, read_answer
 
 # What an open loop has under way at once. What is due beyond it waits, and its wait counts.

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from .connection import HttpError
+from .._errors import HttpError
 
 HEAD_LIMIT = 64 * 1024
 BODY_LIMIT = 1024 * 1024

@@ -13,13 +13,11 @@ import re
 from dataclasses import dataclass
 from urllib.parse import quote, urljoin, urlsplit
 
+from .._errors import ArgumentError
+
 PORTS = {"http": 80, "https": 443}
 _CONTROL = re.compile(r"[\x00-\x20\x7f]")
 _KEEP = "%/:=&?~#+!$,;'@()*[]"
-
-
-class ArgumentError(Exception):
-    """What was asked for makes no sense, whatever the server says; the message says why."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from .._preflight.host import Doubt, Problem
+from .._errors import Doubt, Problem
 from .._services import postgres
 from . import sql
 from .rules import Catalog, Column, Table

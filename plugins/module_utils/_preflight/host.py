@@ -25,6 +25,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
+from .._errors import Doubt, Problem
 from .._front import config
 
 LISTEN = "0A"
@@ -54,14 +55,6 @@ print(json.dumps({
     "lacks": [name for name in wanted if lacks(name)],
 }))
 """
-
-
-class Problem(Exception):
-    """Why the host cannot take a release; the message says what to do next, and no secret."""
-
-
-class Doubt(Exception):
-    """What could not be proven, or may go wrong later; told, and no reason to stop."""
 
 
 @dataclass

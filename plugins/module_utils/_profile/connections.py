@@ -14,6 +14,7 @@ import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from .. import _errors
 from .._preflight import host as preflight
 from .._services import postgres
 from .._system import procfs
@@ -56,7 +57,7 @@ def _place(url: str) -> Address | None:
             target = postgres.Target.parse(url)
             return None if target.local else (target.host, target.port)
         parts, query = preflight.split(url)
-    except preflight.Problem:
+    except _errors.Problem:
         return None
     kind = parts.scheme.partition("+")[0]
     known = {**preflight.DATABASE_PORTS, "redis": REDIS_PORT, "rediss": REDIS_PORT}

@@ -14,11 +14,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .. import _statistics
+from .. import _errors, _statistics
+from .._errors import ArgumentError
 from .._health import endpoints as health_endpoints
 from .._http import client, connection, json_shape
 from .._http import load as http_load
-from .._http.client import ArgumentError
 from . import syscalls, workers
 
 Params = Mapping[str, Any]
@@ -204,7 +204,7 @@ def address(request: client.Request) -> tuple[int, Any]:
                 tried.settimeout(request.timeout)
                 tried.connect(where)
             return family, where
-    raise client.HttpError(f"cannot connect to {request.url.netloc}")
+    raise _errors.HttpError(f"cannot connect to {request.url.netloc}")
 
 
 def measure(
@@ -217,7 +217,7 @@ def measure(
         try:
             told.update(_first(endpoint.request))
             place = address(endpoint.request)
-        except client.HttpError as error:
+        except _errors.HttpError as error:
             budget.spend(1, LOOPS_EACH)
             yield {**told, "error": f"not measured: {error}", "loops": []}
         else:
@@ -228,7 +228,7 @@ def measure(
 def _first(request: client.Request) -> dict[str, Any]:
     answer = client.fetch(request)
     if answer.status >= 400:
-        raise client.HttpError(f"it answers {answer.status}")
+        raise _errors.HttpError(f"it answers {answer.status}")
     # As a client has it, unpacked; what is on the wire is counted in the loops.
     size = None if answer.truncated else len(answer.body)
     return {"status": answer.status, "body_bytes": size}

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Callable
 
 from .. import _timing
+from .._errors import LockError
 from .._system import untrusted
 
 MAX_BYTES = 1 << 16
@@ -66,17 +67,6 @@ class Lock:
             "since": _timing.iso(self.since),
             "until": _timing.iso(self.until),
         }
-
-
-class LockError(Exception):
-    """The lock cannot be had.
-
-    @param holder: who has it, as people read it
-    """
-
-    def __init__(self, message: str, holder: dict[str, str] | None = None) -> None:
-        super().__init__(message)
-        self.holder = holder
 
 
 class HeldError(LockError):

@@ -19,6 +19,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from .._errors import ReleaseError
+
 SLOTS = ("blue", "green")
 
 # What a Layout is made of, documented in plugins/doc_fragments/app.py.
@@ -30,10 +32,6 @@ APP_SPEC: dict[str, Any] = {
 
 def other(slot: str | None) -> str:
     return SLOTS[1] if slot == SLOTS[0] else SLOTS[0]
-
-
-class ReleaseError(Exception):
-    """A release cannot be brought into the wanted state; the message says why and what to do."""
 
 
 @dataclass(frozen=True)

@@ -19,13 +19,14 @@ import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Callable, NoReturn
 
-from .. import _timing
+from .. import _errors, _timing
 from .._artifact import venv
+from .._errors import ReleaseError
 from .._http import client, json_shape
 from .._system import procfs, untrusted
 from . import drift, static
 from . import guards as release_guards
-from .plan import SLOTS, Host, Layout, ReleaseError, Step, Switch
+from .plan import SLOTS, Host, Layout, Step, Switch
 
 POLL_SECONDS = 0.05
 # So long a new worker may take to load the app and what its predecessor in the other slot held.
@@ -172,7 +173,7 @@ def ask(path: str, url: str, timeout: float) -> tuple[int, str | None]:
     try:
         target = client.Url.parse(f"http://localhost/{url.lstrip('/')}")
         answer = client.fetch(client.Request(target, unix_socket=path, timeout=timeout))
-    except (client.HttpError, client.ArgumentError) as exc:
+    except (_errors.HttpError, _errors.ArgumentError) as exc:
         raise OSError(f"no HTTP answer: {exc}") from exc
     release = answer.headers.get("X-Release")
     return answer.status, release and untrusted.printable(release)

@@ -23,9 +23,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from .. import _errors
 from .._artifact import archive as artifact_archive
 from .._artifact import venv as artifact_venv
-from .._artifact.archive import ArchiveError
+from .._errors import ArchiveError
 from .._http import json_shape
 from .._system import app_directories, untrusted
 from . import drift, plan, sandbox, static
@@ -209,7 +210,7 @@ def _share(wanted: Wanted, folder: str) -> None:
     places = [place for place in ("app", "lib") if os.path.isdir(os.path.join(folder, place))]
     try:
         shared = app_directories.outermost(map(app_directories.relative, wanted.shared))
-    except app_directories.PathProblem as problem:
+    except _errors.PathProblem as problem:
         raise ArchiveError(f"flask_app_shared_paths: {problem}.") from problem
     for place, path in itertools.product(places, shared):
         above = os.path.join(folder, place)
@@ -358,7 +359,7 @@ def run_in(
     """
     try:
         inherited = release_unit.properties(release_unit.read(layout), layout, folder)
-    except release_unit.UnitError as exc:
+    except _errors.UnitError as exc:
         raise ArchiveError(str(exc)) from exc
     except OSError as exc:
         raise ArchiveError(f"systemctl cannot be run: {exc.strerror or exc}.") from exc

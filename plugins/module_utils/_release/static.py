@@ -21,7 +21,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from .._artifact.archive import ArchiveError
+from .._errors import ArchiveError
 from .._system import untrusted
 from .plan import Layout
 

@@ -16,6 +16,7 @@ import socket
 from collections.abc import Iterator, Mapping
 
 from .._artifact import venv
+from .._errors import UnitError
 from . import plan
 
 # The slot of a command. The app finds it in EVENKEEL_SLOT.
@@ -68,10 +69,6 @@ _SPECIFIERS = {
     **{"T": "/tmp", "V": "/var/tmp", "u": "root", "U": "0", "g": "root", "G": "0", "h": "/root"},
     "%": "%",
 }
-
-
-class UnitError(Exception):
-    """The slot's unit cannot be followed; the message says why and what to do."""
 
 
 def read(layout: plan.Layout) -> str:

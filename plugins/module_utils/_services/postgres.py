@@ -27,8 +27,8 @@ from io import BufferedRWPair
 from typing import TypeVar
 from urllib.parse import unquote
 
+from .._errors import Doubt, Problem
 from .._preflight import host as preflight
-from .._preflight.host import Doubt, Problem
 
 Answer = TypeVar("Answer")
 PROTOCOL = 3 << 16

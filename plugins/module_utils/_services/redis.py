@@ -20,8 +20,8 @@ from io import BufferedRWPair
 from typing import Union
 from urllib.parse import SplitResult, unquote
 
+from .._errors import Doubt, Problem
 from .._preflight import host as preflight
-from .._preflight.host import Doubt, Problem
 
 Reply = Union[bytes, int, None]
 

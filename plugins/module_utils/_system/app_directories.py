@@ -23,6 +23,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from .._errors import PathProblem
 from . import untrusted
 from .untrusted import UntrustedError
 
@@ -30,10 +31,6 @@ MODE = 0o750
 # Making directories takes milliseconds; a file system in user space may never answer.
 CHILD_SECONDS = 30.0
 MAX_ANSWER_BYTES = 1 << 20
-
-
-class PathProblem(Exception):
-    """A path that cannot be shared; the message says why and what to do."""
 
 
 @dataclass(frozen=True)

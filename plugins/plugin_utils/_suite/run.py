@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import IO, Any, cast
 
+from ...module_utils import _errors
 from ...module_utils._artifact import archive
 from ...module_utils._artifact import venv as artifact_venv
 from ...module_utils._build import pipeline
@@ -60,7 +61,7 @@ def python_with(requirements: Sequence[str], cache: str, folder: str) -> str:
         raise Inconclusive(
             f"checks.suite.requirements: {error.filename} cannot be read: {error.strerror}"
         ) from None
-    except archive.ArchiveError as error:
+    except _errors.ArchiveError as error:
         raise Inconclusive(f"checks.suite.requirements: {error}") from None
     content = [sys.executable, sys.version, [*requirements], digests]
     key = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
@@ -232,7 +233,7 @@ def _ask_once(base_url: str, params: Mapping[str, Any], unix_socket: str | None)
     timeout = params["timeout"]
     try:
         http.fetch(http.Request(url, timeout=timeout, tls=http.Tls(validate=False)))
-    except http.HttpError as error:
+    except _errors.HttpError as error:
         wanted = (
             f"sshd must have AllowStreamLocalForwarding, and the user who logs in must be let to {unix_socket}"
             if unix_socket

@@ -13,7 +13,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from ..._http.client import HttpError, Response, open_exchange
+from ..._errors import HttpError
+from ..._http.client import Response, open_exchange
 from ..check import Failed, Finding, Settings, Trial
 
 TITLE = "Concurrent Connections"

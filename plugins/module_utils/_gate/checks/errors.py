@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..._errors import HttpError
 from ..._health.poll import Wanted
-from ..._http.client import HttpError
 from ..check import SAFE_METHODS, Failed, Finding, Settings, Trial, demand
 from ..disclosure import leak
 

@@ -13,8 +13,9 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
+from ..._errors import ArgumentError, HttpError
 from ..._health.poll import Wanted
-from ..._http.client import ArgumentError, HttpError, Response, Url
+from ..._http.client import Response, Url
 from ..check import Failed, Finding, Inconclusive, Settings, Site, Trial, demand
 from ..disclosure import leak
 from ..html import Page

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ... import _statistics
-from ..._http.client import Deadline, HttpError
+from ..._errors import HttpError
+from ..._http.client import Deadline
 from ..check import Failed, Finding, Inconclusive, Settings, Site, Trial
 
 TITLE = "Response Times"

@@ -12,8 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import urlencode
 
+from ..._errors import HttpError
 from ..._health.poll import Wanted, judge
-from ..._http.client import HttpError, Response
+from ..._http.client import Response
 from ..check import Failed, Finding, Settings, Site, Skipped, Trial, demand
 from ..cookies import Cookie, Jar
 from ..html import Page

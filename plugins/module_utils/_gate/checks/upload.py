@@ -11,9 +11,10 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
+from ..._errors import ArgumentError, HttpError
 from ..._health.poll import Wanted
 from ..._http import json_shape
-from ..._http.client import ArgumentError, HttpError, Response, Url
+from ..._http.client import Response, Url
 from ..check import Failed, Finding, Settings, Site, Skipped, Trial, demand
 
 TITLE = "File Upload"

@@ -10,9 +10,10 @@ import os
 
 import pytest
 import yaml
+from ansible_collections.evenkeel.flask.plugins.module_utils import _errors
 from ansible_collections.evenkeel.flask.plugins.module_utils._artifact import archive
 from ansible_collections.evenkeel.flask.plugins.module_utils._profile import measure
-from ansible_collections.evenkeel.flask.plugins.module_utils._release import plan, slots, stage
+from ansible_collections.evenkeel.flask.plugins.module_utils._release import slots, stage
 from ansible_collections.evenkeel.flask.plugins.modules import endpoint_profile
 from ansible_collections.evenkeel.flask.tests.unit.plugins.loopback import ok, serving
 from ansible_collections.evenkeel.flask.tests.unit.plugins.run_module import run_module
@@ -138,8 +139,8 @@ def test_every_value_that_is_returned_is_documented(profile):
 @pytest.mark.parametrize(
     "error",
     [
-        archive.ArchiveError("systemd-run cannot be run: No such file or directory."),
-        plan.ReleaseError("systemctl show did not end within 60 s."),
+        _errors.ArchiveError("systemd-run cannot be run: No such file or directory."),
+        _errors.ReleaseError("systemctl show did not end within 60 s."),
         TimeoutError("systemctl did not end within 7200 s."),
     ],
 )

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import pytest
 import yaml
-from ansible_collections.evenkeel.flask.plugins.module_utils._artifact.archive import ArchiveError
+from ansible_collections.evenkeel.flask.plugins.module_utils._errors import ArchiveError, Problem
 from ansible_collections.evenkeel.flask.plugins.module_utils._migrations import pg_catalog
 from ansible_collections.evenkeel.flask.plugins.module_utils._migrations.rules import Catalog, Table
-from ansible_collections.evenkeel.flask.plugins.module_utils._preflight.host import Problem
 from ansible_collections.evenkeel.flask.plugins.module_utils._release import stage
 from ansible_collections.evenkeel.flask.plugins.modules import migration_info
 from ansible_collections.evenkeel.flask.tests.unit.plugins.run_module import run_module

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 import yaml
-from ansible_collections.evenkeel.flask.plugins.module_utils._preflight.host import Doubt, Problem
+from ansible_collections.evenkeel.flask.plugins.module_utils._errors import Doubt, Problem
 from ansible_collections.evenkeel.flask.plugins.module_utils._release import lock
 from ansible_collections.evenkeel.flask.plugins.module_utils._services import (
     postgres as services_postgres,

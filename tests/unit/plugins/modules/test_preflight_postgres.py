@@ -9,8 +9,8 @@ import contextlib
 import sys
 
 import pytest
+from ansible_collections.evenkeel.flask.plugins.module_utils._errors import Problem
 from ansible_collections.evenkeel.flask.plugins.module_utils._migrations import pg_catalog
-from ansible_collections.evenkeel.flask.plugins.module_utils._preflight.host import Problem
 from ansible_collections.evenkeel.flask.plugins.modules import preflight
 from ansible_collections.evenkeel.flask.tests.unit.plugins import postgresql
 from ansible_collections.evenkeel.flask.tests.unit.plugins.run_module import run_module

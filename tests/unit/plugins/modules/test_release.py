@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.evenkeel.flask.plugins.module_utils._artifact.archive import ArchiveError
+from ansible_collections.evenkeel.flask.plugins.module_utils._errors import ArchiveError
 from ansible_collections.evenkeel.flask.plugins.module_utils._release import lock as release_lock
 from ansible_collections.evenkeel.flask.plugins.module_utils._release import plan
 from ansible_collections.evenkeel.flask.plugins.module_utils._release import slots as release_slots

@@ -8,11 +8,9 @@ from __future__ import annotations
 import pytest
 import yaml
 from ansible_collections.evenkeel.flask.plugins.module_utils._artifact import archive
-from ansible_collections.evenkeel.flask.plugins.module_utils._artifact.archive import (
-    ArchiveError,
-    Manifest,
-)
+from ansible_collections.evenkeel.flask.plugins.module_utils._artifact.archive import Manifest
 from ansible_collections.evenkeel.flask.plugins.module_utils._build import pipeline
+from ansible_collections.evenkeel.flask.plugins.module_utils._errors import ArchiveError
 from ansible_collections.evenkeel.flask.plugins.modules import release_archive
 from ansible_collections.evenkeel.flask.tests.unit.plugins.run_module import run_module
 

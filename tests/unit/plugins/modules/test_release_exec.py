@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.evenkeel.flask.plugins.module_utils._artifact.archive import ArchiveError
+from ansible_collections.evenkeel.flask.plugins.module_utils._errors import ArchiveError
 from ansible_collections.evenkeel.flask.plugins.module_utils._release import stage
 from ansible_collections.evenkeel.flask.plugins.modules import release_exec
 from ansible_collections.evenkeel.flask.tests.unit.plugins.run_module import run_module

@@ -11,6 +11,7 @@ import resource
 import socket
 
 import pytest
+from ansible_collections.evenkeel.flask.plugins.module_utils import _errors
 from ansible_collections.evenkeel.flask.plugins.module_utils._front import config
 from ansible_collections.evenkeel.flask.plugins.module_utils._front import site as front_site
 from ansible_collections.evenkeel.flask.plugins.modules import nginx_site
@@ -97,7 +98,7 @@ def test_a_candidates_port_that_becomes_the_apps_is_refused_with_nginx_own_error
         flask_app_port=moved, nginx_candidate_port=candidate, nginx_listen_addresses=["0.0.0.0"]
     )
     later = made(front, listens(front, ["0.0.0.0"], moved), candidate)
-    with pytest.raises(front_site.SiteError, match=rf"bind\(\) to 0.0.0.0:{moved} failed \(98"):
+    with pytest.raises(_errors.SiteError, match=rf"bind\(\) to 0.0.0.0:{moved} failed \(98"):
         bring(front, later)
     assert front.site.read_text() == text
     assert site.serves(digest)
@@ -110,7 +111,7 @@ def test_a_port_that_another_program_has_is_refused_with_nginx_own_error(front):
         taken.bind(("127.0.0.1", front.port))
         taken.listen()
         site = made(front)
-        with pytest.raises(front_site.SiteError, match=r"Address already in use"):
+        with pytest.raises(_errors.SiteError, match=r"Address already in use"):
             bring(front, site)
     assert names(front) == {"other.conf"}
     assert others_reload_works(front, "other-2")
@@ -134,7 +135,7 @@ def test_a_file_that_nginx_refuses_leaves_all_as_it_was(front, variables, is_fir
     text = digest = None
     if not is_first:
         text, digest = bring(front, site)
-    with pytest.raises(front_site.SiteError, match=r"\w"):
+    with pytest.raises(_errors.SiteError, match=r"\w"):
         bring(front, site, **variables)
     assert front_site.read(str(front.site)) == text
     assert names(front) == {"other.conf"} | ({"shop.conf"} if text else set())
@@ -237,7 +238,7 @@ def test_a_link_that_has_to_go_comes_back_where_the_file_is_refused(front):
     link.symlink_to(front.folder / "nowhere")
     site = made(front)
     site.links = [str(link)]
-    with pytest.raises(front_site.SiteError):
+    with pytest.raises(_errors.SiteError):
         bring(front, site, nginx_client_max_body_size="lots")
     assert os.readlink(link) == str(front.folder / "nowhere")
     bring(front, site)

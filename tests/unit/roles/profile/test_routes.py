@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 import pytest
-from ansible_collections.evenkeel.flask.plugins.module_utils._http.client import ArgumentError
+from ansible_collections.evenkeel.flask.plugins.module_utils._errors import ArgumentError
 from ansible_collections.evenkeel.flask.plugins.module_utils._profile import measure
 
 CONFIG = """

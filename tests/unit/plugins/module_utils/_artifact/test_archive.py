@@ -13,10 +13,8 @@ import pytest
 from ansible_collections.evenkeel.flask.plugins.module_utils._artifact import (
     archive as artifact_archive,
 )
-from ansible_collections.evenkeel.flask.plugins.module_utils._artifact.archive import (
-    ArchiveError,
-    Manifest,
-)
+from ansible_collections.evenkeel.flask.plugins.module_utils._artifact.archive import Manifest
+from ansible_collections.evenkeel.flask.plugins.module_utils._errors import ArchiveError
 from hypothesis import given
 from hypothesis import strategies as st
 

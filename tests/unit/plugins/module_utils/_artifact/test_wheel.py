@@ -20,7 +20,7 @@ from ansible_collections.evenkeel.flask.plugins.module_utils._artifact import (
 from ansible_collections.evenkeel.flask.plugins.module_utils._artifact import (
     wheel as artifact_wheel,
 )
-from ansible_collections.evenkeel.flask.plugins.module_utils._artifact.archive import ArchiveError
+from ansible_collections.evenkeel.flask.plugins.module_utils._errors import ArchiveError
 from ansible_collections.evenkeel.flask.tests.unit.plugins.wheels import make_wheel
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.evenkeel.flask.plugins.module_utils._balancer.haproxy import HAProxy, parse
-from ansible_collections.evenkeel.flask.plugins.module_utils._balancer.plan import (
-    BalancerError,
-    Server,
-)
+from ansible_collections.evenkeel.flask.plugins.module_utils._balancer.plan import Server
+from ansible_collections.evenkeel.flask.plugins.module_utils._errors import BalancerError
 from ansible_collections.evenkeel.flask.tests.unit.plugins.haproxy import serving
 
 DRAIN, MAINT, BY_CONFIGURATION, NO_ADDRESS = 0x08, 0x01, 0x05, 0x20

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.evenkeel.flask.plugins.module_utils._balancer import nginx
-from ansible_collections.evenkeel.flask.plugins.module_utils._balancer.plan import BalancerError
+from ansible_collections.evenkeel.flask.plugins.module_utils._errors import BalancerError
 from ansible_collections.evenkeel.flask.tests.unit.plugins.loopback import serving
 
 ONE = """\

@@ -9,6 +9,7 @@ import threading
 import time
 
 import pytest
+from ansible_collections.evenkeel.flask.plugins.module_utils import _errors
 from ansible_collections.evenkeel.flask.plugins.module_utils._balancer import plan as balancer
 from ansible_collections.evenkeel.flask.plugins.module_utils._balancer.plan import Server
 
@@ -121,12 +122,12 @@ def test_what_an_earlier_run_drained_is_waited_for_too():
 
 
 def test_a_server_that_gets_users_all_the_same_is_a_failure():
-    with pytest.raises(balancer.BalancerError, match=r"is sent users all the same 30 s later"):
+    with pytest.raises(_errors.BalancerError, match=r"is sent users all the same 30 s later"):
         Pool({"app1": "serving", "app2": "serving"}, obeys=False).move("drained")
 
 
 def test_a_server_that_is_not_well_when_it_is_put_back_is_a_failure():
-    with pytest.raises(balancer.BalancerError, match=r"is drained there 300 s later"):
+    with pytest.raises(_errors.BalancerError, match=r"is drained there 300 s later"):
         Pool({"app1": "drained", "app2": "serving"}, obeys=False).move("serving")
 
 

@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.evenkeel.flask.plugins.module_utils._balancer import plan
-from ansible_collections.evenkeel.flask.plugins.module_utils._balancer.plan import (
-    BalancerError,
-    Server,
-)
+from ansible_collections.evenkeel.flask.plugins.module_utils._balancer.plan import Server
 from ansible_collections.evenkeel.flask.plugins.module_utils._balancer.target_group import (
     TargetGroup,
     connect,
 )
+from ansible_collections.evenkeel.flask.plugins.module_utils._errors import BalancerError
 
 boto3 = pytest.importorskip("boto3")
 moto_server = pytest.importorskip("moto.server")

@@ -21,7 +21,7 @@ import pytest
 from ansible_collections.evenkeel.flask.plugins.module_utils._build import pipeline
 from ansible_collections.evenkeel.flask.plugins.module_utils._artifact import archive as artifact_archive
 from ansible_collections.evenkeel.flask.plugins.module_utils._artifact import venv as artifact_venv
-from ansible_collections.evenkeel.flask.plugins.module_utils._artifact.archive import ArchiveError
+from ansible_collections.evenkeel.flask.plugins.module_utils._errors import ArchiveError
 from ansible_collections.evenkeel.flask.plugins.module_utils._build.pipeline import Recipe, Target
 from ansible_collections.evenkeel.flask.plugins.module_utils._preflight import host
 from ansible_collections.evenkeel.flask.tests.unit.plugins.wheels import make_wheel

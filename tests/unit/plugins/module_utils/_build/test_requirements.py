@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.evenkeel.flask.plugins.module_utils._build import requirements
-from ansible_collections.evenkeel.flask.plugins.module_utils._artifact.archive import ArchiveError
+from ansible_collections.evenkeel.flask.plugins.module_utils._errors import ArchiveError
 from ansible_collections.evenkeel.flask.plugins.module_utils._build.requirements import Reader
 from hypothesis import given, settings
 from hypothesis import strategies as st

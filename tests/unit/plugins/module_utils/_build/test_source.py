@@ -12,7 +12,7 @@ import sys
 
 import pytest
 from ansible_collections.evenkeel.flask.plugins.module_utils._build import source as build_source
-from ansible_collections.evenkeel.flask.plugins.module_utils._artifact.archive import ArchiveError
+from ansible_collections.evenkeel.flask.plugins.module_utils._errors import ArchiveError
 from ansible_collections.evenkeel.flask.plugins.module_utils._build.source import Rules
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -8,12 +8,12 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
+from ansible_collections.evenkeel.flask.plugins.module_utils._errors import ArgumentError
 from ansible_collections.evenkeel.flask.plugins.module_utils._gate import suite
 from ansible_collections.evenkeel.flask.plugins.module_utils._gate.check import (
     Inconclusive,
     Skipped,
 )
-from ansible_collections.evenkeel.flask.plugins.module_utils._http.client import ArgumentError
 
 
 def settings(**given):

@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 import pytest
+from ansible_collections.evenkeel.flask.plugins.module_utils._errors import ArgumentError
 from ansible_collections.evenkeel.flask.plugins.module_utils._health import (
     endpoints as health_endpoints,
 )
-from ansible_collections.evenkeel.flask.plugins.module_utils._http.client import ArgumentError
 from hypothesis import given
 from hypothesis import strategies as st
 

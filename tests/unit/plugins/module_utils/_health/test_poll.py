@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import pytest
+from ansible_collections.evenkeel.flask.plugins.module_utils._errors import HttpError
 from ansible_collections.evenkeel.flask.plugins.module_utils._health import poll
 from ansible_collections.evenkeel.flask.plugins.module_utils._health.poll import (
     DAY,
@@ -16,7 +17,6 @@ from ansible_collections.evenkeel.flask.plugins.module_utils._health.poll import
 from ansible_collections.evenkeel.flask.plugins.module_utils._http.client import (
     Deadline,
     Headers,
-    HttpError,
     Request,
     Response,
     Url,

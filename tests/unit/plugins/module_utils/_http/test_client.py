@@ -8,10 +8,9 @@ from __future__ import annotations
 import socket
 
 import pytest
+from ansible_collections.evenkeel.flask.plugins.module_utils._errors import ArgumentError, HttpError
 from ansible_collections.evenkeel.flask.plugins.module_utils._http import client
 from ansible_collections.evenkeel.flask.plugins.module_utils._http.client import (
-    ArgumentError,
-    HttpError,
     Request,
     Response,
     Tls,

@@ -9,11 +9,11 @@ import socket
 import threading
 
 import pytest
+from ansible_collections.evenkeel.flask.plugins.module_utils._errors import HttpError
 from ansible_collections.evenkeel.flask.plugins.module_utils._http import connection
 from ansible_collections.evenkeel.flask.plugins.module_utils._http.connection import (
     Deadline,
     Disconnected,
-    HttpError,
     Stream,
     resolve,
 )

@@ -9,8 +9,8 @@ import gzip
 import zlib
 
 import pytest
+from ansible_collections.evenkeel.flask.plugins.module_utils._errors import HttpError
 from ansible_collections.evenkeel.flask.plugins.module_utils._http import response
-from ansible_collections.evenkeel.flask.plugins.module_utils._http.connection import HttpError
 from ansible_collections.evenkeel.flask.plugins.module_utils._http.response import read_answer
 from hypothesis import example, given
 from hypothesis import strategies as st

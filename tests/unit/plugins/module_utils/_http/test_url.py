@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.evenkeel.flask.plugins.module_utils._http.url import ArgumentError, Url
+from ansible_collections.evenkeel.flask.plugins.module_utils._errors import ArgumentError
+from ansible_collections.evenkeel.flask.plugins.module_utils._http.url import Url
 from hypothesis import given
 from hypothesis import strategies as st
 

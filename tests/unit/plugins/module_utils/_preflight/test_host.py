@@ -13,13 +13,11 @@ import sys
 from dataclasses import replace
 
 import pytest
+from ansible_collections.evenkeel.flask.plugins.module_utils import _errors
+from ansible_collections.evenkeel.flask.plugins.module_utils._errors import Doubt, Problem
 from ansible_collections.evenkeel.flask.plugins.module_utils._front import config
 from ansible_collections.evenkeel.flask.plugins.module_utils._preflight import host as preflight
-from ansible_collections.evenkeel.flask.plugins.module_utils._preflight.host import (
-    Budget,
-    Doubt,
-    Problem,
-)
+from ansible_collections.evenkeel.flask.plugins.module_utils._preflight.host import Budget
 from ansible_collections.evenkeel.flask.tests.unit.plugins.loopback import serving
 from hypothesis import given
 from hypothesis import strategies as st
@@ -346,7 +344,7 @@ def test_a_port_of_another_file_of_nginx_is_refused_with_that_file():
     listens = [config.Listen("0.0.0.0", 8000, 8000)]
     servers = [config.Server("/etc/nginx/conf.d/blog.conf", tuple(listens))]
     own = "/etc/nginx/conf.d/shop.conf"
-    with pytest.raises(preflight.Problem) as problem:
+    with pytest.raises(_errors.Problem) as problem:
         preflight.judge_listens(listens, servers, [], own, "auto")
     assert str(problem.value) == "port 8000 belongs to /etc/nginx/conf.d/blog.conf; choose another."
     preflight.judge_listens(listens, [config.Server(own, tuple(listens))], listens, own, "auto")
@@ -356,7 +354,7 @@ def test_a_socket_of_nginx_that_a_reload_could_not_bind_is_refused_before():
     listens = [config.Listen("0.0.0.0", 8061, 8061)]
     running = [config.Listen("127.0.0.1", 8061, 8061)]
     with pytest.raises(
-        preflight.Problem,
+        _errors.Problem,
         match=r"nginx listens on 127\.0\.0\.1:8061 and cannot also bind 0\.0\.0\.0:8061",
     ):
         preflight.judge_listens(listens, [], running, "/own", "auto")

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
+from ansible_collections.evenkeel.flask.plugins.module_utils._errors import ArgumentError
 from ansible_collections.evenkeel.flask.plugins.module_utils._http import load as http_load
-from ansible_collections.evenkeel.flask.plugins.module_utils._http.client import ArgumentError
 from ansible_collections.evenkeel.flask.plugins.module_utils._profile import connections, workers
 from ansible_collections.evenkeel.flask.plugins.module_utils._profile import measure as profile
 from ansible_collections.evenkeel.flask.tests.unit.plugins.loopback import ok, serving

@@ -8,11 +8,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from ansible_collections.evenkeel.flask.plugins.module_utils._errors import ReleaseError
 from ansible_collections.evenkeel.flask.plugins.module_utils._release import plan
 from ansible_collections.evenkeel.flask.plugins.module_utils._release.plan import (
     Host,
     Layout,
-    ReleaseError,
     Switch,
     foresee,
     foresee_before,

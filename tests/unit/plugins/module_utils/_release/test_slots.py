@@ -14,6 +14,7 @@ import subprocess
 import threading
 
 import pytest
+from ansible_collections.evenkeel.flask.plugins.module_utils import _errors
 from ansible_collections.evenkeel.flask.plugins.module_utils._release import plan
 from ansible_collections.evenkeel.flask.plugins.module_utils._release import slots as release_slots
 from ansible_collections.evenkeel.flask.plugins.module_utils._release.guards import Guard
@@ -195,7 +196,7 @@ def test_an_app_that_never_stops_is_killed(slots, monkeypatch):
 )
 def test_a_systemd_that_does_not_answer_is_named(slots, monkeypatch, verb, ask):
     monkeypatch.setattr(release_slots.venv, "run", Systemd(verb))
-    with pytest.raises(plan.ReleaseError, match=rf"systemctl {verb} .*did not end within 60 s"):
+    with pytest.raises(_errors.ReleaseError, match=rf"systemctl {verb} .*did not end within 60 s"):
         ask(slots.layout)
 
 
@@ -265,7 +266,7 @@ def test_a_release_whose_answer_is_in_the_log_is_up(slots, tmp_path, rotated):
 def test_a_release_that_logs_nothing_does_not_come_up(slots, tmp_path, monkeypatch):
     monkeypatch.setattr(slots, "_last_error", lambda *_about: "")
     monkeypatch.setattr(slots, "stop", lambda *_step, drain: None)
-    with pytest.raises(plan.ReleaseError, match=r"it answers, and .*access\.log has no line"):
+    with pytest.raises(_errors.ReleaseError, match=r"it answers, and .*access\.log has no line"):
         slots._await_line("green", slots._log_size())
 
 

@@ -25,7 +25,7 @@ from ansible_collections.evenkeel.flask.plugins.module_utils._artifact import (
     archive as artifact_archive,
 )
 from ansible_collections.evenkeel.flask.plugins.module_utils._artifact import venv
-from ansible_collections.evenkeel.flask.plugins.module_utils._artifact.archive import ArchiveError
+from ansible_collections.evenkeel.flask.plugins.module_utils._errors import ArchiveError
 from ansible_collections.evenkeel.flask.plugins.module_utils._release import plan, stage
 from ansible_collections.evenkeel.flask.tests.unit.plugins.wheels import make_wheel
 

@@ -11,7 +11,7 @@ import json
 import os
 
 import pytest
-from ansible_collections.evenkeel.flask.plugins.module_utils._artifact.archive import ArchiveError
+from ansible_collections.evenkeel.flask.plugins.module_utils._errors import ArchiveError
 from ansible_collections.evenkeel.flask.plugins.module_utils._release import plan, static
 
 CSS = b"body { color: navy }\n" * 100

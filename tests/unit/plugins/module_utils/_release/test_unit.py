@@ -13,8 +13,9 @@ from pathlib import Path
 
 import jinja2
 import pytest
+from ansible_collections.evenkeel.flask.plugins.module_utils import _errors
 from ansible_collections.evenkeel.flask.plugins.module_utils._artifact import venv
-from ansible_collections.evenkeel.flask.plugins.module_utils._artifact.archive import ArchiveError
+from ansible_collections.evenkeel.flask.plugins.module_utils._errors import ArchiveError
 from ansible_collections.evenkeel.flask.plugins.module_utils._release import plan, stage
 from ansible_collections.evenkeel.flask.plugins.module_utils._release import unit as release_unit
 from hypothesis import given
@@ -135,9 +136,7 @@ def test_a_line_that_systemd_run_does_not_know_is_named(monkeypatch):
 
 def test_a_specifier_that_only_systemd_knows_is_refused_by_name():
     text = "[Service]\nEnvironment=WHERE=%m\n"
-    with pytest.raises(
-        release_unit.UnitError, match=r"%m in 'Environment=WHERE=%m'.*write its value"
-    ):
+    with pytest.raises(_errors.UnitError, match=r"%m in 'Environment=WHERE=%m'.*write its value"):
         release_unit.properties(text, LAYOUT, FOLDER)
 
 

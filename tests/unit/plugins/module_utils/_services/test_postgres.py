@@ -15,7 +15,7 @@ import struct
 from dataclasses import dataclass, field
 
 import pytest
-from ansible_collections.evenkeel.flask.plugins.module_utils._preflight.host import Doubt, Problem
+from ansible_collections.evenkeel.flask.plugins.module_utils._errors import Doubt, Problem
 from ansible_collections.evenkeel.flask.plugins.module_utils._services import (
     postgres as services_postgres,
 )

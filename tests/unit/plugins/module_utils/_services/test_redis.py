@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 
 import pytest
-from ansible_collections.evenkeel.flask.plugins.module_utils._preflight.host import Doubt, Problem
+from ansible_collections.evenkeel.flask.plugins.module_utils._errors import Doubt, Problem
 from ansible_collections.evenkeel.flask.plugins.module_utils._services import (
     redis as services_redis,
 )

@@ -10,6 +10,7 @@ import itertools
 import random
 
 import pytest
+from ansible_collections.evenkeel.flask.plugins.module_utils._errors import HttpError
 from ansible_collections.evenkeel.flask.plugins.module_utils._gate.check import (
     Failed,
     Inconclusive,
@@ -19,7 +20,6 @@ from ansible_collections.evenkeel.flask.plugins.module_utils._gate.checks import
 from ansible_collections.evenkeel.flask.plugins.module_utils._http.client import (
     Deadline,
     Headers,
-    HttpError,
     Response,
     Url,
 )
