@@ -259,10 +259,13 @@ from ..module_utils import _errors
 from ..module_utils._front import config
 from ..module_utils._migrations import lock_timeout
 from ..module_utils._module import AnsibleModule
-from ..module_utils._preflight import host
+from ..module_utils._preflight import budget, host
+from ..module_utils._preflight import report as preflight_report
 from ..module_utils._release import lock as release_lock
+from ..module_utils._services import address as services_address
 from ..module_utils._services import postgres
 from ..module_utils._services import redis as services_redis
+from ..module_utils._system import procfs
 
 FIGURES: tuple[str, ...] = ("workers", "threads", "pool_size", "max_overflow")
 BUDGET_SPEC: dict[str, Any] = {
@@ -303,7 +306,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
 }
 
 
-def look_at_host(params: Mapping[str, Any], report: host.Report) -> None:
+def look_at_host(params: Mapping[str, Any], report: preflight_report.Report) -> None:
     facts = report.facts
     with report.about("flask_app_python"):
         found = host.describe_python(params["python"])
@@ -322,12 +325,12 @@ def look_at_host(params: Mapping[str, Any], report: host.Report) -> None:
     look_at_ports(params, report)
 
 
-def look_at_ports(params: Mapping[str, Any], report: host.Report) -> None:
+def look_at_ports(params: Mapping[str, Any], report: preflight_report.Report) -> None:
     ports: dict[str, int] = {}
     for variable, value in params["ports"].items():
         with report.about(variable):
             ports[variable] = host.port_number(value)
-    holders = host.holders(ports.values())
+    holders = procfs.holders(ports.values())
     for variable, port in ports.items():
         with report.about(variable):
             host.judge_port(port, holders.get(port, []), params["port_owners"])
@@ -342,7 +345,7 @@ def look_at_ports(params: Mapping[str, Any], report: host.Report) -> None:
     servers = disk.config().servers
     running = [
         config.Listen(address, port, port)
-        for port, address in host.addresses(
+        for port, address in procfs.addresses(
             port
             for port in ports.values()
             if any(holder.startswith("nginx ") for holder in holders.get(port, []))
@@ -353,7 +356,7 @@ def look_at_ports(params: Mapping[str, Any], report: host.Report) -> None:
             host.judge_listens(wanted, servers, running, own, params["default_site"])
 
 
-def prove_services(params: Mapping[str, Any], report: host.Report) -> None:
+def prove_services(params: Mapping[str, Any], report: preflight_report.Report) -> None:
     facts, timeout = report.facts, params["timeout"]
     if params["redis_url"]:
         prefix = params["redis_key_prefix"]
@@ -368,13 +371,13 @@ def prove_services(params: Mapping[str, Any], report: host.Report) -> None:
         return
     with report.about("flask_app_database_url"):
         if not postgres.speaks(params["database_url"]):
-            return host.reach(params["database_url"], timeout)
+            return services_address.reach(params["database_url"], timeout)
         server = postgres.prove(params["database_url"], timeout)
         facts["database_version"] = server.version
         facts["database_max_connections"] = server.max_connections
         if params["connections"]:
             with report.about("gunicorn_workers"):
-                host.judge_budget(budgets(params["connections"]), *server.allowed())
+                budget.judge_budget(budgets(params["connections"]), *server.allowed())
         if params["lock_timeout"] > 0:
             with report.about("flask_app_migrate_lock_timeout"):
                 facts["lock_timeout_applies"] = False
@@ -382,11 +385,11 @@ def prove_services(params: Mapping[str, Any], report: host.Report) -> None:
                 facts["lock_timeout_applies"] = True
 
 
-def budgets(connections: Mapping[str, Any]) -> list[host.Budget]:
+def budgets(connections: Mapping[str, Any]) -> list[budget.Budget]:
     """What each part of the fleet may ask of the database."""
     own = {name: connections[name] for name in FIGURES}
     fleet = connections["fleet"] or [own] * connections["hosts"]
-    return host.shares(fleet, connections["slots"])
+    return budget.shares(fleet, connections["slots"])
 
 
 def try_lock_timeout(url: str, timeout: float, seconds: int) -> None:
@@ -416,7 +419,7 @@ def try_lock_timeout(url: str, timeout: float, seconds: int) -> None:
 
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
-    report = host.Report()
+    report = preflight_report.Report()
     if module.params["lock_seconds"] is not None:
         path, seconds = release_lock.path(module.params["name"]), module.params["lock_seconds"]
         try:

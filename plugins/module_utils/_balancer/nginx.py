@@ -8,17 +8,14 @@ This file is private to the collection.
 
 from __future__ import annotations
 
-import contextlib
-import os
 import re
 import socket
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Callable
 
 from .._errors import BalancerError
-from .._front import config
+from .._front import config, processes
 from .plan import DOWN, DRAINED, MAINTENANCE, SERVING, Server
 
 # Tells what a rollout took out from what a person did.
@@ -29,8 +26,6 @@ PORT = re.compile(r":\d+$")
 CONNECT_SECONDS = 1.0
 RELOAD_SECONDS = 30.0
 RELOAD_POLL_SECONDS = 0.05
-# Longer than the title of a worker. Any process may give itself a title of megabytes.
-TITLE_BYTES = 64
 
 
 @dataclass(frozen=True)
@@ -93,30 +88,6 @@ def edited(text: str, entry: Entry, is_down: bool) -> str:
     else:
         lines[entry.line] = line.replace(f" down; {MARK}", ";", 1)
     return "".join(lines)
-
-
-def is_reloaded(before: Mapping[int, int], after: Mapping[int, int]) -> bool:
-    """Whether a master has new workers, and none that accepts connections by its old configuration.
-
-    @param before: the masters of the workers that accepted connections then
-    @param after: and of those that do now
-    """
-    masters = {master for worker, master in after.items() if worker not in before}
-    return bool(masters - {master for worker, master in after.items() if worker in before})
-
-
-def workers() -> dict[int, int]:
-    """The master of each worker of nginx that accepts connections; one that is leaving has another title."""
-    found = {}
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        # What ends while it is looked at is none.
-        with contextlib.suppress(OSError):
-            with open(f"/proc/{pid}/cmdline", "rb") as stream:
-                title = stream.read(TITLE_BYTES).rstrip(b"\0")
-            if title == b"nginx: worker process":
-                with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as stream:
-                    found[int(pid)] = int(stream.read().rpartition(")")[2].split()[1])
-    return found
 
 
 def answers(address: str) -> bool:
@@ -190,10 +161,10 @@ class Nginx:
             raise
 
     def _reload(self) -> None:
-        old = workers()
+        old = processes.workers()
         _nginx("-s", "reload")
         deadline = time.monotonic() + RELOAD_SECONDS
-        while not is_reloaded(old, workers()):
+        while not processes.is_reloaded(old, processes.workers()):
             if time.monotonic() > deadline:
                 raise BalancerError(
                     f"nginx did not take {self.path} within {RELOAD_SECONDS:g} s. Its error log says why."

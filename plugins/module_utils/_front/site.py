@@ -22,9 +22,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Callable
 
-from .._balancer import nginx
 from .._errors import SiteError
-from . import config
+from . import config, processes
 
 # nginx itself tries for 2.5 s to bind; a large configuration takes seconds to load.
 RELOAD_SECONDS = 30.0
@@ -92,7 +91,7 @@ class Program:
     def workers(self) -> dict[int, int]:
         """Those that accept connections, each with its master."""
         own = self.master()
-        found = nginx.workers()
+        found = processes.workers()
         return {worker: master for worker, master in found.items() if master == own}
 
     def reload(self) -> None:
@@ -236,7 +235,7 @@ class Site:
         program = self.program
         deadline = program.clock() + RELOAD_SECONDS
         # For a moment the former workers accept connections beside the new ones.
-        while not self.serves(digest) or not nginx.is_reloaded(former, program.workers()):
+        while not self.serves(digest) or not processes.is_reloaded(former, program.workers()):
             refusals = program.refusals(since)
             # It tries to bind again for a while, and then says that it could not.
             final = [line for line in refusals if "bind() to" not in line]

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from .. import _errors
-from .._preflight import host as preflight
+from .._services import address as service_address
 from .._services import postgres
 from .._system import procfs
 from . import syscalls
@@ -56,11 +56,11 @@ def _place(url: str) -> Address | None:
         if postgres.speaks(url):
             target = postgres.Target.parse(url)
             return None if target.local else (target.host, target.port)
-        parts, query = preflight.split(url)
+        parts, query = service_address.split(url)
     except _errors.Problem:
         return None
     kind = parts.scheme.partition("+")[0]
-    known = {**preflight.DATABASE_PORTS, "redis": REDIS_PORT, "rediss": REDIS_PORT}
+    known = {**service_address.DATABASE_PORTS, "redis": REDIS_PORT, "rediss": REDIS_PORT}
     host, port = parts.hostname or query.get("host"), parts.port or known.get(kind)
     return (host, port) if kind in known and host and port else None
 

@@ -28,7 +28,7 @@ from typing import TypeVar
 from urllib.parse import unquote
 
 from .._errors import Doubt, Problem
-from .._preflight import host as preflight
+from . import address as service_address
 
 Answer = TypeVar("Answer")
 PROTOCOL = 3 << 16
@@ -91,7 +91,7 @@ class Target:
 
     @classmethod
     def parse(cls, url: str) -> Target:
-        parts, options = preflight.split(url)
+        parts, options = service_address.split(url)
         user = unquote(parts.username or options.get("user", "")) or getpass.getuser()
         host = options.get("host") or unquote(parts.hostname or "") or "/var/run/postgresql"
         target = cls(
@@ -128,7 +128,7 @@ class Target:
 
     @property
     def where(self) -> str:
-        return self.place if self.local else preflight.address(self.host, self.port)
+        return self.place if self.local else service_address.address(self.host, self.port)
 
 
 @dataclass(frozen=True)
@@ -380,7 +380,7 @@ def _session(
     target: Target, tls: bool, timeout: float, use: Callable[[Connection], Answer]
 ) -> Answer:
     try:
-        with preflight.connect(target.place, target.port, timeout) as plain:
+        with service_address.connect(target.place, target.port, timeout) as plain:
             sock = _secured(plain, target) if tls else plain
             with sock, sock.makefile("rwb") as stream:
                 connection = Connection(stream, target)
@@ -431,7 +431,7 @@ def _secured(sock: socket.socket, target: Target) -> socket.socket:
         )
     own, authorities = target.options.get("sslcert"), target.options.get("sslrootcert")
     try:
-        return preflight.secure(
+        return service_address.secure(
             sock,
             target.host,
             # An authority that is named is asked, even where libpq would do without one.

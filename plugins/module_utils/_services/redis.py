@@ -21,7 +21,7 @@ from typing import Union
 from urllib.parse import SplitResult, unquote
 
 from .._errors import Doubt, Problem
-from .._preflight import host as preflight
+from . import address as service_address
 
 Reply = Union[bytes, int, None]
 
@@ -120,12 +120,12 @@ def prove(url: str, prefix: str, timeout: float) -> Server:
     @param prefix: what the key begins with that is written
     @raises Problem: when any of it fails
     """
-    parts, query = preflight.split(url)
+    parts, query = service_address.split(url)
     host = unquote(parts.path) if parts.scheme == "unix" else unquote(parts.hostname or "localhost")
     port = parts.port or 6379
-    where = host if parts.scheme == "unix" else preflight.address(host, port)
+    where = host if parts.scheme == "unix" else service_address.address(host, port)
     try:
-        with preflight.connect(host, port, timeout) as plain:
+        with service_address.connect(host, port, timeout) as plain:
             sock = _secured(plain, host, query) if parts.scheme == "rediss" else plain
             with sock, sock.makefile("rwb") as stream:
                 redis = Connection(stream, where, prefix)
@@ -146,7 +146,7 @@ def prove(url: str, prefix: str, timeout: float) -> Server:
 
 def _secured(sock: socket.socket, host: str, query: Mapping[str, str]) -> socket.socket:
     own = query.get("ssl_certfile")
-    return preflight.secure(
+    return service_address.secure(
         sock,
         host,
         verify=query.get("ssl_cert_reqs", "required") != "none",

@@ -9,11 +9,13 @@ This file is private to the collection.
 from __future__ import annotations
 
 import contextlib
+import glob
 import ipaddress
 import os
 import struct
+import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 PROC = "/proc"
 
@@ -109,3 +111,57 @@ def address(digits: str) -> str:
     words = [int(digits[at : at + 8], 16) for at in range(0, len(digits), 8)]
     address = ipaddress.ip_address(struct.pack(f"={len(words)}I", *words))
     return str(getattr(address, "ipv4_mapped", None) or address)
+
+
+LISTEN = "0A"
+
+
+def listening(table: str) -> Iterator[tuple[int, str]]:
+    """Read port and inode of the sockets that listen, from the text of /proc/net/tcp or tcp6."""
+    for line in table.splitlines()[1:]:
+        row = line.split()
+        if len(row) > 9 and row[3] == LISTEN:
+            yield int(row[1].rpartition(":")[2], 16), row[9]
+
+
+def addresses(ports: Iterable[int], proc: str = "/proc") -> Iterator[tuple[int, str]]:
+    """Yield port and address of the sockets that listen on these ports."""
+    wanted = set(ports)
+    for name in ("tcp", "tcp6"):
+        with contextlib.suppress(OSError), open(f"{proc}/net/{name}", encoding="ascii") as table:
+            for line in table.read().splitlines()[1:]:
+                row = line.split()
+                host, _colon, port = row[1].rpartition(":")
+                if row[3] == LISTEN and int(port, 16) in wanted:
+                    yield int(port, 16), _address_of(host)
+
+
+def _address_of(digits: str) -> str:
+    """An address as the kernel prints it: words of 32 bits in the host's byte order."""
+    words = [int(digits[start : start + 8], 16) for start in range(0, len(digits), 8)]
+    packed = b"".join(word.to_bytes(4, sys.byteorder) for word in words)
+    parsed = ipaddress.ip_address(packed)
+    return str(getattr(parsed, "ipv4_mapped", None) or parsed)
+
+
+def holders(ports: Iterable[int], proc: str = "/proc") -> dict[int, list[str]]:
+    """Name the programs that listen on these ports; only root sees those of other users."""
+    wanted = set(ports)
+    inodes: dict[str, int] = {}
+    for name in ("tcp", "tcp6"):
+        with contextlib.suppress(OSError), open(f"{proc}/net/{name}", encoding="ascii") as table:
+            inodes.update(
+                (inode, port) for port, inode in listening(table.read()) if port in wanted
+            )
+    found: dict[int, list[str]] = {}
+    for link in glob.iglob(f"{proc}/[0-9]*/fd/*") if inodes else ():
+        # Processes end while we look, and some are not ours to look at.
+        with contextlib.suppress(OSError):
+            port = inodes.get(os.readlink(link)[len("socket:[") : -1])
+            if port is not None:
+                process = os.path.dirname(os.path.dirname(link))
+                with open(f"{process}/comm", encoding="utf-8") as comm:
+                    holder = f"{comm.read().strip()} (pid {os.path.basename(process)})"
+                found.setdefault(port, []).append(holder)
+    unseen = "a program that only root may see (use become)"
+    return {port: found.get(port, [unseen]) for port in set(inodes.values())}

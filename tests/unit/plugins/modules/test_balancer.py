@@ -80,7 +80,7 @@ def test_a_file_keeps_its_mode_and_a_link_to_it_stays_one(tmp_path, monkeypatch)
     nginx = balancer.balancer_nginx
     monkeypatch.setattr(nginx, "_nginx", lambda *_args: None)
     monkeypatch.setattr(nginx, "answers", lambda _address: True)
-    monkeypatch.setattr(nginx, "is_reloaded", lambda _before, _after: True)
+    monkeypatch.setattr(nginx.processes, "is_reloaded", lambda _before, _after: True)
     said = run_module(balancer, server="app1", state="drained", nginx={"file": str(link)})
     assert (said["changed"], said["after"]) == (True, "drained")
     assert "server app1:8000 down;" in path.read_text()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import pytest
 from ansible_collections.evenkeel.flask.plugins.module_utils._balancer import nginx
 from ansible_collections.evenkeel.flask.plugins.module_utils._errors import BalancerError
+from ansible_collections.evenkeel.flask.plugins.module_utils._front import processes
 from ansible_collections.evenkeel.flask.tests.unit.plugins.loopback import serving
 
 ONE = """\
@@ -102,7 +103,7 @@ def test_one_of_several_upstreams_is_named():
     ],
 )
 def test_a_reload_is_through_when_no_old_worker_takes_connections(after, reloaded):
-    assert nginx.is_reloaded({11: 1, 12: 1, 21: 2}, after) is reloaded
+    assert processes.is_reloaded({11: 1, 12: 1, 21: 2}, after) is reloaded
 
 
 def test_a_server_is_asked_for_a_connection(tmp_path):

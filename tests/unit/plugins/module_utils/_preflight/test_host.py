@@ -16,8 +16,18 @@ import pytest
 from ansible_collections.evenkeel.flask.plugins.module_utils import _errors
 from ansible_collections.evenkeel.flask.plugins.module_utils._errors import Doubt, Problem
 from ansible_collections.evenkeel.flask.plugins.module_utils._front import config
+from ansible_collections.evenkeel.flask.plugins.module_utils._preflight import (
+    budget as preflight_budget,
+)
 from ansible_collections.evenkeel.flask.plugins.module_utils._preflight import host as preflight
-from ansible_collections.evenkeel.flask.plugins.module_utils._preflight.host import Budget
+from ansible_collections.evenkeel.flask.plugins.module_utils._preflight import (
+    report as preflight_report,
+)
+from ansible_collections.evenkeel.flask.plugins.module_utils._preflight.budget import Budget
+from ansible_collections.evenkeel.flask.plugins.module_utils._services import (
+    address as services_address,
+)
+from ansible_collections.evenkeel.flask.plugins.module_utils._system import procfs
 from ansible_collections.evenkeel.flask.tests.unit.plugins.loopback import serving
 from hypothesis import given
 from hypothesis import strategies as st
@@ -35,7 +45,7 @@ PROC_NET_TCP6 = """\
 
 
 def test_a_report_gathers_all_under_the_variables_to_change():
-    report = preflight.Report()
+    report = preflight_report.Report()
     with report.about("a"):
         raise Problem("is wrong.")
     with report.about("b"):
@@ -66,7 +76,7 @@ def test_a_worker_holds_no_more_than_its_threads_and_its_pool(budget, wanted, po
 def test_a_budget_that_is_too_big_is_told_with_the_arithmetic(allowed, fits):
     budget = Budget(workers=5, threads=1, pool_size=20, max_overflow=40, hosts=8)
     with pytest.raises(Problem) as problem:
-        preflight.judge_budget([budget], allowed, "max_connections")
+        preflight_budget.judge_budget([budget], allowed, "max_connections")
     assert "5 workers x 1 connection x 8 hosts x 2 slots = 80" in str(problem.value)
     assert f"the database allows {allowed} (max_connections); {fits}" in str(problem.value)
 
@@ -76,23 +86,25 @@ def test_pools_that_could_hold_too_much_are_a_doubt():
     with pytest.raises(
         Doubt, match=r"5 workers x \(20 \+ 40\) x 8 hosts x 2 slots = 4800"
     ) as doubt:
-        preflight.judge_budget([budget], 170, "max_connections")
+        preflight_budget.judge_budget([budget], 170, "max_connections")
     assert "flask_app_pool_size: 2 with flask_app_pool_max_overflow: 0" in str(doubt.value)
-    preflight.judge_budget([replace(budget, pool_size=2, max_overflow=0)], 170, "max_connections")
+    preflight_budget.judge_budget(
+        [replace(budget, pool_size=2, max_overflow=0)], 170, "max_connections"
+    )
 
 
 def test_each_host_counts_with_its_own_figures():
     """So a fleet is refused when one host of it asks for too much, and is told which part does."""
     own = {"workers": 5, "threads": 1, "pool_size": 5, "max_overflow": 0}
-    budgets = preflight.shares([own, {**own, "workers": 9}, own], 2)
+    budgets = preflight_budget.shares([own, {**own, "workers": 9}, own], 2)
     assert [budget.wanted for budget in budgets] == [20, 18]
-    preflight.judge_budget(budgets, 190, "max_connections")
+    preflight_budget.judge_budget(budgets, 190, "max_connections")
     with pytest.raises(
         Problem,
         match=r"5 workers x 1 connection x 2 hosts x 2 slots \+ 9 workers x 1 connection x 1 host x 2 slots = 38, "
         r"and the database allows 37 \(max_connections\); lower gunicorn_workers",
     ):
-        preflight.judge_budget(budgets, 37, "max_connections")
+        preflight_budget.judge_budget(budgets, 37, "max_connections")
 
 
 @given(st.lists(st.tuples(st.integers(1, 20), st.integers(1, 8)), min_size=1), st.integers(1, 3))
@@ -102,15 +114,15 @@ def test_no_host_of_a_fleet_is_forgotten(hosts, slots):
         for workers, threads in hosts
     ]
     wanted = sum(workers * threads * slots for workers, threads in hosts)
-    budgets = preflight.shares(figures, slots)
+    budgets = preflight_budget.shares(figures, slots)
     assert sum(budget.wanted for budget in budgets) == wanted
     with pytest.raises(Problem, match=f"= {wanted}, and the database allows {wanted - 1} "):
-        preflight.judge_budget(budgets, wanted - 1, "max_connections")
+        preflight_budget.judge_budget(budgets, wanted - 1, "max_connections")
 
 
 def test_a_budget_that_fits_in_every_case_is_silent():
     budget = Budget(workers=1, threads=1, pool_size=1, max_overflow=0, hosts=1)
-    preflight.judge_budget([budget], 2, "max_connections")
+    preflight_budget.judge_budget([budget], 2, "max_connections")
 
 
 @pytest.mark.parametrize("version", ["3.9.2", "3.10.0", "3.14.0rc1", "4.0"])
@@ -212,7 +224,7 @@ def test_a_port_of_somebody_else_is_refused(holders):
     ],
 )
 def test_only_sockets_that_listen_are_read(table, found):
-    assert list(preflight.listening(table)) == found
+    assert list(procfs.listening(table)) == found
 
 
 @pytest.fixture(name="proc")
@@ -229,14 +241,14 @@ def _proc(tmp_path):
 
 
 def test_who_listens_is_named_by_program_and_pid(proc):
-    found = preflight.holders([8000, 8002, 9999], str(proc))
+    found = procfs.holders([8000, 8002, 9999], str(proc))
     assert {port: sorted(names) for port, names in found.items()} == {
         8000: ["nginx (pid 77)", "nginx (pid 78)"]
     }
 
 
 def test_who_listens_unseen_is_still_in_the_way(proc):
-    (holder,) = preflight.holders([8001], str(proc))[8001]
+    (holder,) = procfs.holders([8001], str(proc))[8001]
     with pytest.raises(Problem, match="taken by a program that only root may see"):
         preflight.judge_port(8001, [holder], ["nginx"])
 
@@ -244,14 +256,14 @@ def test_who_listens_unseen_is_still_in_the_way(proc):
 def test_our_own_socket_is_found_in_the_real_proc():
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        (holder,) = preflight.holders([port])[port]
+        (holder,) = procfs.holders([port])[port]
     assert holder.endswith(f"(pid {os.getpid()})")
 
 
 @pytest.mark.parametrize("url", ["redis://u:hunter2/@h", "redis://[hunter2", "redis://h:99999"])
 def test_a_broken_url_shows_nothing_of_itself(url):
     with pytest.raises(Problem, match="is no URL") as problem:
-        preflight.split(url)
+        services_address.split(url)
     assert "hunter2" not in str(problem.value)
     assert problem.value.__cause__ is None
 
@@ -269,7 +281,7 @@ def test_who_does_not_answer_is_named(monkeypatch, host, said):
 
     monkeypatch.setattr(socket, "create_connection", refuse)
     with pytest.raises(Problem, match=said):
-        preflight.connect(host, 9, 1)
+        services_address.connect(host, 9, 1)
 
 
 def test_a_name_that_is_not_known_is_named(monkeypatch):
@@ -278,7 +290,7 @@ def test_a_name_that_is_not_known_is_named(monkeypatch):
 
     monkeypatch.setattr(socket, "create_connection", unknown)
     with pytest.raises(Problem, match="the name data is not known to this host"):
-        preflight.connect("data", 6379, 1)
+        services_address.connect("data", 6379, 1)
 
 
 def test_packets_that_vanish_are_told_with_the_time_waited(monkeypatch):
@@ -287,12 +299,12 @@ def test_packets_that_vanish_are_told_with_the_time_waited(monkeypatch):
 
     monkeypatch.setattr(socket, "create_connection", vanish)
     with pytest.raises(Problem, match="data:6379 does not answer within 5 s"):
-        preflight.connect("data", 6379, 5)
+        services_address.connect("data", 6379, 5)
 
 
 def test_a_name_that_cannot_be_one_is_no_crash():
     with pytest.raises(Problem, match="is not known"):
-        preflight.connect("a" * 70 + ".example", 1, 1)
+        services_address.connect("a" * 70 + ".example", 1, 1)
 
 
 def test_a_database_of_another_kind_is_only_reached():
@@ -300,16 +312,16 @@ def test_a_database_of_another_kind_is_only_reached():
         serving(b"") as server,
         pytest.raises(Doubt, match="answers; whether mysql takes the login"),
     ):
-        preflight.reach(server.url.replace("http://", "mysql+pymysql://u:p@"), 5)
+        services_address.reach(server.url.replace("http://", "mysql+pymysql://u:p@"), 5)
 
 
 def test_a_file_is_no_server():
-    preflight.reach("sqlite:////srv/shop/shared/shop.db", 5)
+    services_address.reach("sqlite:////srv/shop/shared/shop.db", 5)
 
 
 def test_a_database_without_an_address_is_a_doubt():
     with pytest.raises(Doubt, match="nothing was proven"):
-        preflight.reach("oracle:///?service=x", 5)
+        services_address.reach("oracle:///?service=x", 5)
 
 
 @pytest.mark.parametrize("uid", [None, 100, 998, 1000])
@@ -337,7 +349,7 @@ def test_the_addresses_that_listen_are_read_as_the_kernel_has_them():
             listener.bind((address, 0))
             listener.listen()
             ports[listener.getsockname()[1]] = address
-        assert dict(preflight.addresses(ports)) == ports
+        assert dict(procfs.addresses(ports)) == ports
 
 
 def test_a_port_of_another_file_of_nginx_is_refused_with_that_file():

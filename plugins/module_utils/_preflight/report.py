@@ -1,0 +1,32 @@
+# Copyright (c) 2026, the evenkeel.flask authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""All that preflight finds on a host, as problems, warnings and facts."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from .._errors import Doubt, Problem
+
+
+@dataclass
+class Report:
+    """All that is found, so that people mend it in one go."""
+
+    problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @contextlib.contextmanager
+    def about(self, variable: str) -> Iterator[None]:
+        """Note what is said in the block under the variable that can be changed about it."""
+        try:
+            yield
+        except Problem as problem:
+            self.problems.append(f"{variable}: {problem}")
+        except Doubt as doubt:
+            self.warnings.append(f"{variable}: {doubt}")
