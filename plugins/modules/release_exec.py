@@ -103,12 +103,12 @@ import random
 import time
 from collections.abc import Sequence
 
-from ..module_utils._artifact import venv
 from ..module_utils._errors import ArchiveError
 from ..module_utils._migrations import lock_timeout, pg_catalog
 from ..module_utils._module import AnsibleModule
 from ..module_utils._release import plan, stage
 from ..module_utils._services import postgres
+from ..module_utils._system import process
 
 ASK_SECONDS = 5
 # Characters. A command may print without end.
@@ -184,7 +184,7 @@ def main() -> None:
         module.exit_json(changed=True, **result)
     said = (
         f"{params['command']!r} ended with status {outcome.status} in release {params['release']}: "
-        f"{venv.last_line(output)}"
+        f"{process.last_line(output)}"
     )
     if outcome.is_locked_out and settings:
         said = locked_out(params["lock_timeout"], outcome, url)

@@ -276,27 +276,3 @@ def _kind(member: tarfile.TarInfo) -> str:
         ("link", member.issym),
     ]
     return next((kind for kind, test in tests if test()), "other")
-
-
-def environment_file(environment: Mapping[str, str]) -> str:
-    """Render variables as systemd reads them (systemd.exec, EnvironmentFile=): any value comes through as it is."""
-    lines = []
-    for name, value in sorted(environment.items()):
-        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-            raise ArchiveError(
-                f"{name!r} in flask_app_env or flask_app_secrets is no name for an environment "
-                "variable: letters, digits and underscores only, not starting with a digit."
-            )
-        if "\0" in value:
-            raise ArchiveError(f"The value of {name} holds a NUL byte, which no environment can.")
-        escaped = re.sub(r'([\\"`$])', r"\\\1", value)
-        lines.append(f'{name}="{escaped}"\n')
-    return "".join(lines)
-
-
-def read_environment(text: str) -> dict[str, str]:
-    """Read what C(environment_file) has rendered."""
-    lines = re.finditer(r'^(\w+)="((?:[^"\\]|\\.)*)"$', text, re.MULTILINE | re.DOTALL)
-    return {
-        line.group(1): re.sub(r"\\(.)", r"\1", line.group(2), flags=re.DOTALL) for line in lines
-    }

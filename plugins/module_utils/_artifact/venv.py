@@ -10,74 +10,16 @@ This file is private to the collection.
 
 from __future__ import annotations
 
-import contextlib
-import glob
 import os
 import shutil
-import signal
 import subprocess
-import tempfile
-import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 
 from .. import _errors
-from .._system import untrusted
+from .._system import process
 from . import archive, wheel
 
 DONE = ".complete"
-
-
-def run(
-    command: Sequence[str],
-    environment: Mapping[str, str] | None = None,
-    folder: str | None = None,
-    timeout: float | None = None,
-    stderr: int = subprocess.STDOUT,
-) -> subprocess.CompletedProcess[str]:
-    """Run a command as C(untrusted.run) does."""
-    return untrusted.run(command, environment, folder, timeout, stderr)
-
-
-def run_and_clean_up(
-    command: Sequence[str], environment: Mapping[str, str], folder: str, timeout: float
-) -> subprocess.CompletedProcess[str]:
-    """As C(run), for a command that can leave processes behind: its own end counts, and they are killed.
-
-    Such a process holds a pipe open, so the output goes to a file. Most stay in the group of the
-    command. On Linux one that left the group is found by a variable that it inherited.
-
-    @raises TimeoutExpired: when the command took longer, and was killed
-    """
-    mark = uuid.uuid4().hex
-    variables = {"EVENKEEL_RUN": mark, **environment}
-    with tempfile.TemporaryFile() as output:
-        process = subprocess.Popen(
-            command,
-            env=variables,
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        try:
-            process.wait(timeout)
-        finally:
-            _kill_all(process.pid, mark)
-            process.wait()
-        output.seek(0)
-        said = output.read().decode("utf-8", "replace")
-    return subprocess.CompletedProcess(command, process.returncode, said)
-
-
-def _kill_all(group: int, mark: str) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(group, signal.SIGKILL)
-    for path in glob.glob("/proc/[0-9]*/environ"):
-        # Others' processes may not be read, and some end meanwhile.
-        with contextlib.suppress(OSError), open(path, "rb") as stream:
-            if f"EVENKEEL_RUN={mark}".encode() in stream.read().split(b"\0"):
-                os.kill(int(path.split("/")[2]), signal.SIGKILL)
 
 
 def is_complete(venv: str) -> bool:
@@ -95,7 +37,7 @@ def create(python: str, venv: str, unpacked: str) -> None:
         wheel.install(wheels, venv)
         # Not with the venv's own Python, which would read the .pth files of packages. A file for another
         # version of Python than this does not compile, and is no failure.
-        run([python, "-I", "-m", "compileall", "-q", os.path.join(venv, "lib")])
+        process.run([python, "-I", "-m", "compileall", "-q", os.path.join(venv, "lib")])
 
     make(python, venv, fill)
 
@@ -109,7 +51,8 @@ def make(python: str, venv: str, fill: Callable[[], None]) -> None:
         shutil.rmtree(venv)
     try:
         _check(
-            run([python, "-I", "-m", "venv", "--without-pip", venv]), f"{python} cannot make a venv"
+            process.run([python, "-I", "-m", "venv", "--without-pip", venv]),
+            f"{python} cannot make a venv",
         )
         fill()
         with open(os.path.join(venv, DONE), "w", encoding="utf-8"):
@@ -122,10 +65,4 @@ def make(python: str, venv: str, fill: Callable[[], None]) -> None:
 
 def _check(done: subprocess.CompletedProcess[str], what: str) -> None:
     if done.returncode != 0:
-        raise _errors.ArchiveError(f"{what}: {last_line(done.stdout)}")
-
-
-def last_line(output: str) -> str:
-    """The last line that says something: for a Python traceback, the error itself."""
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
-    return lines[-1] if lines else "it said nothing"
+        raise _errors.ArchiveError(f"{what}: {process.last_line(done.stdout)}")

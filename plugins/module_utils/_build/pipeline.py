@@ -29,6 +29,7 @@ if sys.version_info >= (3, 11):
 
 from . import requirements as build_requirements, source as build_source
 from .._artifact import archive as artifact_archive
+from .._system import process
 from .._artifact import venv as artifact_venv
 from .._artifact import wheel as artifact_wheel
 from .._errors import ArchiveError
@@ -384,7 +385,7 @@ def _pin(
 
 def _git(words: Sequence[str]) -> str | None:
     try:
-        done = artifact_venv.run(["git", *words], build_source.environment(), timeout=GIT_SECONDS)
+        done = process.run(["git", *words], build_source.environment(), timeout=GIT_SECONDS)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout if done.returncode == 0 else None
@@ -842,7 +843,7 @@ def _pip(
         command += ["--python", os.path.join(programs, "python")]
         environment["PATH"] = f"{programs}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     arguments = recipe.pip_args if pip_args is None else pip_args
-    done = artifact_venv.run([*command, *args, *arguments], environment, folder)
+    done = process.run([*command, *args, *arguments], environment, folder)
     if done.returncode != 0:
         raise ArchiveError(f"{about}: {pip_reason(done.stdout)}")
 
@@ -862,7 +863,7 @@ def pip_reason(output: str) -> str:
     if not telling and errors and causes:
         reason = f"{errors[0]} ({causes[0].strip()})"
     else:
-        reason = (telling or causes or errors or [artifact_venv.last_line(rest)])[0]
+        reason = (telling or causes or errors or [process.last_line(rest)])[0]
     sentence = _listed(reason)
     conflict = CONFLICT.search(output)
     if telling and conflict:
@@ -928,10 +929,10 @@ def _prove_entry(
     }
     python = os.path.join(venv, "bin", "python")
     try:
-        done = artifact_venv.run_and_clean_up(
+        done = process.run_and_clean_up(
             [python, "-c", code], variables, place, IMPORT_SECONDS
         )
-        problem = artifact_venv.last_line(done.stdout) if done.returncode != 0 else None
+        problem = process.last_line(done.stdout) if done.returncode != 0 else None
     except subprocess.TimeoutExpired:
         problem = f"it was not done within {IMPORT_SECONDS:g} s"
     if problem:
@@ -950,11 +951,11 @@ def commit(source: str | None) -> str:
     try:
         git, environment = ["git", *build_source.TRUSTING], build_source.environment()
         # A copy of the app inside another project's work tree is of none of its commits.
-        listed = artifact_venv.run([*git, "ls-files"], environment, folder)
+        listed = process.run([*git, "ls-files"], environment, folder)
         if listed.returncode != 0 or not listed.stdout.strip():
             return ""
         described = ["describe", "--always", "--abbrev=12", "--exclude=*", "--dirty=+"]
-        done = artifact_venv.run([*git, *described], environment, folder)
+        done = process.run([*git, *described], environment, folder)
     except OSError:
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""

@@ -34,7 +34,7 @@ Address = tuple[str, int]
 
 
 def environment(text: str) -> dict[str, str]:
-    """Read what C(archive.environment_file) wrote."""
+    """Read what C(envfile.environment_file) wrote."""
     return {name: re.sub(r"\\(.)", r"\1", value) for name, value in _LINE.findall(text)}
 
 

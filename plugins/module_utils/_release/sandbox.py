@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from .._artifact import venv
+from .._system import process
 
 READ_ONLY = re.compile(r"Read-only file system(?:: '(?P<path>[^']*)')?")
 IN_RELEASE = re.compile(r"/releases/[^/]+/(?:app|lib)/(?P<path>.+)")
@@ -43,7 +43,7 @@ def remedy(output: str, app: str) -> str | None:
     @param output: what a command in a release printed before it failed
     @param app: the app's name
     """
-    error = venv.last_line(output)
+    error = process.last_line(output)
     read_only = READ_ONLY.search(error)
     if read_only:
         path = read_only["path"] or ""

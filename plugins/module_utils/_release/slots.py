@@ -20,10 +20,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Callable, NoReturn
 
 from .. import _errors, _timing
-from .._artifact import venv
 from .._errors import ReleaseError
 from .._http import client, json_shape
-from .._system import procfs, untrusted
+from .._system import process, procfs, untrusted
 from . import drift, static
 from . import guards as release_guards
 from .plan import SLOTS, Host, Layout, Step, Switch
@@ -117,7 +116,7 @@ def _systemctl(*args: str, timeout: float | None = None) -> subprocess.Completed
     @raises ReleaseError: when systemd does not answer at all
     """
     try:
-        return venv.run(
+        return process.run(
             ["systemctl", "--no-ask-password", *args],
             {"PATH": os.defpath, "LC_ALL": "C.UTF-8"},
             timeout=SYSTEMD_SECONDS if timeout is None else timeout,
@@ -338,7 +337,7 @@ class Slots:
         unit = self.layout.unit(slot)
         command = ["journalctl", "-u", unit, "-n", "20", "-o", "json", "--no-pager"]
         try:
-            journal = venv.run(command, timeout=SYSTEMD_SECONDS).stdout.splitlines()
+            journal = process.run(command, timeout=SYSTEMD_SECONDS).stdout.splitlines()
         except (OSError, subprocess.TimeoutExpired):
             return f"{said}Its journal cannot be read. "
         return f"{said}Its journal says: {journal_error(journal)}. "
@@ -514,7 +513,7 @@ def last_error(lines: list[str], slot: str, release: str | None) -> str | None:
         ):
             continue
         if record.get("exception"):
-            return venv.last_line(str(record["exception"]))
+            return process.last_line(str(record["exception"]))
         if record.get("level") in ("ERROR", "CRITICAL"):
-            return venv.last_line(str(record.get("message")))
+            return process.last_line(str(record.get("message")))
     return None

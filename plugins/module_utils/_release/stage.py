@@ -28,7 +28,7 @@ from .._artifact import archive as artifact_archive
 from .._artifact import venv as artifact_venv
 from .._errors import ArchiveError
 from .._http import json_shape
-from .._system import app_directories, untrusted
+from .._system import app_directories, envfile, process, untrusted
 from . import drift, plan, sandbox, static
 from . import unit as release_unit
 
@@ -149,7 +149,7 @@ def stage(wanted: Wanted) -> None:
         os.symlink(os.path.relpath(venv, folder), os.path.join(folder, "venv"))
         _write_configuration(wanted, folder)
         places = [os.path.join(folder, place) for place in drift.CODE]
-        artifact_venv.run([wanted.python, "-I", "-m", "compileall", "-q", *places])
+        process.run([wanted.python, "-I", "-m", "compileall", "-q", *places])
         # From here on a path in the release may lead to what the app controls.
         _share(wanted, folder)
         _own(folder, wanted.user)
@@ -163,12 +163,12 @@ def stage(wanted: Wanted) -> None:
 def venv_name(python: str, folder: str) -> str:
     """Name a venv after all that decides what is in it: the lock and the interpreter."""
     try:
-        described = artifact_venv.run([python, "-I", "-c", DESCRIBE])
+        described = process.run([python, "-I", "-c", DESCRIBE])
     except OSError as exc:
         raise ArchiveError(f"flask_app_python: {python} does not run: {exc.strerror}") from exc
     if described.returncode != 0:
         raise ArchiveError(
-            f"flask_app_python: {python} does not run: {artifact_venv.last_line(described.stdout)}"
+            f"flask_app_python: {python} does not run: {process.last_line(described.stdout)}"
         )
     with open(os.path.join(folder, artifact_archive.LOCK), encoding="utf-8") as stream:
         content = described.stdout + stream.read()
@@ -187,7 +187,7 @@ def _write_configuration(wanted: Wanted, folder: str) -> None:
     files = {
         **{os.path.join("config", name): text for name, text in wanted.files.items()},
         "release.json": json.dumps(record, indent=2, sort_keys=True) + "\n",
-        "env": artifact_archive.environment_file(wanted.environment),
+        "env": envfile.environment_file(wanted.environment),
     }
     os.mkdir(os.path.join(folder, "config"))
     for name, text in files.items():
@@ -260,7 +260,7 @@ def _prove(wanted: Wanted, folder: str) -> None:
     )
     told = report(output)
     if told is None:
-        said = artifact_venv.last_line(output)[:MOST_REASON]
+        said = process.last_line(output)[:MOST_REASON]
         remedy = sandbox.remedy(output, wanted.layout.name) or (
             "mend the app or its environment (flask_app_env, flask_app_secrets)."
         )
@@ -324,7 +324,7 @@ def environment(folder: str) -> dict[str, str]:
     """The environment that the app has in a release; it holds secrets."""
     try:
         with open(os.path.join(folder, "env"), encoding="utf-8") as stream:
-            return artifact_archive.read_environment(stream.read())
+            return envfile.read_environment(stream.read())
     except FileNotFoundError:
         return {}
 
@@ -393,7 +393,7 @@ def run_in(
     if done.returncode == 1 and said.startswith("Unknown assignment: "):
         raise ArchiveError(
             f"{layout.name}@.service: systemd-run does not support a line of this unit or of its drop-ins "
-            f"({artifact_venv.last_line(said)}); correct the line, or remove it."
+            f"({process.last_line(said)}); correct the line, or remove it."
         )
     if status is None:
         status = done.returncode
@@ -411,10 +411,10 @@ def _run_unit(
     """
     limit = (untrusted.MAX_RUN_SECONDS if timeout is None else timeout) + END_SECONDS
     try:
-        return artifact_venv.run(line, timeout=limit, stderr=stderr)
+        return process.run(line, timeout=limit, stderr=stderr)
     except subprocess.TimeoutExpired as exc:
         with contextlib.suppress(subprocess.TimeoutExpired):
-            artifact_venv.run(["systemctl", "kill", "--signal=SIGKILL", unit], timeout=END_SECONDS)
+            process.run(["systemctl", "kill", "--signal=SIGKILL", unit], timeout=END_SECONDS)
         raise ArchiveError(
             f"{unit}: systemd did not end this command within {limit:g} s, and it was killed; see what holds it: "
             f"systemctl status {unit}"
@@ -429,10 +429,10 @@ def _main_status(unit: str) -> int | None:
     The unit itself also fails where systemd does not learn that the rest was killed, as with version 1
     of cgroups in a container.
     """
-    shown = artifact_venv.run(
+    shown = process.run(
         ["systemctl", "show", "--property=ExecMainCode,ExecMainStatus", unit]
     ).stdout
-    artifact_venv.run(["systemctl", "reset-failed", unit])
+    process.run(["systemctl", "reset-failed", unit])
     found = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
     exited = found.get("ExecMainCode") == str(os.CLD_EXITED)
     return int(found["ExecMainStatus"]) if exited else None

@@ -15,8 +15,8 @@ import re
 import socket
 from collections.abc import Iterator, Mapping
 
-from .._artifact import venv
 from .._errors import UnitError
+from .._system import process
 from . import plan
 
 # The slot of a command. The app finds it in EVENKEEL_SLOT.
@@ -77,13 +77,13 @@ def read(layout: plan.Layout) -> str:
     @raises UnitError: on a host without it
     """
     unit = layout.unit(NO_SLOT)
-    shown = venv.run(
+    shown = process.run(
         ["systemctl", "--no-ask-password", "--no-pager", "cat", unit],
         {"PATH": os.defpath, "LC_ALL": "C.UTF-8"},
     )
     if shown.returncode != 0:
         raise UnitError(
-            f"{layout.name}@.service: systemctl cannot show this unit ({venv.last_line(shown.stdout)}); "
+            f"{layout.name}@.service: systemctl cannot show this unit ({process.last_line(shown.stdout)}); "
             "run the playbook evenkeel.flask.site first."
         )
     return shown.stdout

@@ -18,8 +18,8 @@ from fnmatch import fnmatchcase
 from typing import Any
 from xml.parsers import expat
 
-from ...module_utils._artifact import venv
 from ...module_utils._gate.check import Failed, Finding, Inconclusive
+from ...module_utils._system import process
 
 SUITES = ("testsuites", "testsuite")
 SHOWN_NAMES = 5
@@ -240,7 +240,7 @@ def judge_pytest(run: Run, policy: Policy, timeout: float) -> Finding:
         raise Inconclusive(f"pytest's report cannot be read: {error}") from None
     if run.status != 0 and not finding.measured["tests"]["failed"]:
         # Such as a plugin that wants a coverage.
-        said = _one_line(venv.last_line(run.output))
+        said = _one_line(process.last_line(run.output))
         raise Failed(
             f"{finding.detail}, and pytest ended with status {run.status}: {said}",
             finding.measured,
@@ -252,7 +252,7 @@ def judge_command(program: str, run: Run, timeout: float) -> Finding:
     """Judge a command by its exit status. Its arguments may be secret, so they are not told."""
     _demand_an_end(program, run, timeout)
     if run.status != 0:
-        said = _one_line(venv.last_line(run.output))
+        said = _one_line(process.last_line(run.output))
         raise Failed(f"{program} ended with status {run.status}: {said}")
     return Finding(f"{program} ended with status 0")
 
@@ -271,7 +271,7 @@ def _why(output: str) -> str:
     lines = [line.strip() for line in output.splitlines()]
     telling = [line[1:] for line in lines if line.startswith("E  ")]
     telling += [line for line in lines if line.startswith("ERROR: ")]
-    said = _one_line(telling[0] if telling else venv.last_line(output))
+    said = _one_line(telling[0] if telling else process.last_line(output))
     if "No module named" in said:
         said += "; list what the tests need in checks.suite.requirements, pytest among it"
     return said

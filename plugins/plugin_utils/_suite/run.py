@@ -32,6 +32,7 @@ from ...module_utils._build import requirements as build_requirements
 from ...module_utils._gate.check import Failed, Inconclusive
 from ...module_utils._health import endpoints
 from ...module_utils._http import client as http
+from ...module_utils._system import process as system_process
 from .evaluate import Run
 
 # Alone in its folder, as that is put on the tests' path.
@@ -79,13 +80,13 @@ def python_with(requirements: Sequence[str], cache: str, folder: str) -> str:
 
 def _make(venv: str, python: str, requirements: Sequence[str], folder: str) -> None:
     # Debian's Python comes without ensurepip; pip itself can be told of another venv.
-    done = artifact_venv.run([sys.executable, "-m", "venv", "--without-pip", venv])
+    done = system_process.run([sys.executable, "-m", "venv", "--without-pip", venv])
     if done.returncode != 0:
-        reason = artifact_venv.last_line(done.stdout)
+        reason = system_process.last_line(done.stdout)
         raise Inconclusive(f"{sys.executable} cannot make a venv for the suite: {reason}")
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input"]
     wanted = [f"--requirement={name}" if name.endswith(".txt") else name for name in requirements]
-    done = artifact_venv.run(
+    done = system_process.run(
         [*pip, "--python", python, "install", "--quiet", *wanted], folder=folder
     )
     if done.returncode != 0:
@@ -284,9 +285,11 @@ def tunnel(command: Command, url: http.Url, unix_socket: str | None, work: str) 
             finally:
                 _close(client)
                 # The forward belongs to the connection that Ansible keeps, and would stay with it.
-                artifact_venv.run([os.fsdecode(word) for word in command("-O", "cancel", *forward)])
+                system_process.run(
+                    [os.fsdecode(word) for word in command("-O", "cancel", *forward)]
+                )
             said.seek(0)
-            reason = artifact_venv.last_line(said.read().decode(errors="replace"))
+            reason = system_process.last_line(said.read().decode(errors="replace"))
         # Somebody else may have been quicker to take the port.
         if attempt == PORTS_TRIED:
             raise Inconclusive(f"the candidate cannot be reached over SSH: {reason}")

@@ -283,6 +283,7 @@ OWN = {
     "_front/config.py": "the configuration of nginx, root's alone",
     "_front/processes.py": "/proc, 64 bytes of a title",
     "_front/site.py": "the configuration and the error log of nginx, root's alone",
+    "_system/process.py": "/proc, a variable of the processes that a command left",
     "_system/procfs.py": "/proc, sizes are the kernel's; names of processes of 15 characters",
     "_build/requirements.py": "the controller",
     "_release/sandbox.py": "units",

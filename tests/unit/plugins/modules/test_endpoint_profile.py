@@ -11,9 +11,9 @@ import os
 import pytest
 import yaml
 from ansible_collections.evenkeel.flask.plugins.module_utils import _errors
-from ansible_collections.evenkeel.flask.plugins.module_utils._artifact import archive
 from ansible_collections.evenkeel.flask.plugins.module_utils._profile import measure
 from ansible_collections.evenkeel.flask.plugins.module_utils._release import slots, stage
+from ansible_collections.evenkeel.flask.plugins.module_utils._system import envfile
 from ansible_collections.evenkeel.flask.plugins.modules import endpoint_profile
 from ansible_collections.evenkeel.flask.tests.unit.plugins.loopback import ok, serving
 from ansible_collections.evenkeel.flask.tests.unit.plugins.run_module import run_module
@@ -26,7 +26,7 @@ ENVIRONMENT = {"DATABASE_URL": "postgresql://shop:hunter2@127.0.0.1:1/shop", "KE
 def _profile_of(tmp_path, monkeypatch):
     release = tmp_path / "shop" / "releases" / RELEASE
     release.mkdir(parents=True)
-    (release / "env").write_text(archive.environment_file(ENVIRONMENT))
+    (release / "env").write_text(envfile.environment_file(ENVIRONMENT))
     (tmp_path / "shop" / "slots").mkdir()
     (tmp_path / "shop" / "slots" / "blue").symlink_to(release)
     (tmp_path / "shop" / "live.sock").symlink_to("/run/shop/blue.sock")

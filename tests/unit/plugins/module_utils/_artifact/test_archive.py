@@ -15,6 +15,7 @@ from ansible_collections.evenkeel.flask.plugins.module_utils._artifact import (
 )
 from ansible_collections.evenkeel.flask.plugins.module_utils._artifact.archive import Manifest
 from ansible_collections.evenkeel.flask.plugins.module_utils._errors import ArchiveError
+from ansible_collections.evenkeel.flask.plugins.module_utils._system import envfile
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -230,7 +231,7 @@ def test_lock_names_the_very_wheel(wheel, line):
 
 def test_environment_values_come_through_systemd_as_they_are():
     values = {"A": 'say "hi"', "B": r"back\slash", "C": "$HOME `id`"}
-    assert artifact_archive.environment_file(values) == (
+    assert envfile.environment_file(values) == (
         'A="say \\"hi\\""\nB="back\\\\slash"\nC="\\$HOME \\`id\\`"\n'
     )
 
@@ -238,4 +239,4 @@ def test_environment_values_come_through_systemd_as_they_are():
 @pytest.mark.parametrize("name", ["1A", "A-B", "", "A=B"])
 def test_a_name_no_environment_takes_is_refused(name):
     with pytest.raises(ArchiveError, match="is no name for an environment variable"):
-        artifact_archive.environment_file({name: "x"})
+        envfile.environment_file({name: "x"})

@@ -14,6 +14,7 @@ import pytest
 from ansible_collections.evenkeel.flask.plugins.module_utils._artifact import archive
 from ansible_collections.evenkeel.flask.plugins.module_utils._artifact import venv as artifact_venv
 from ansible_collections.evenkeel.flask.plugins.module_utils._errors import ArchiveError
+from ansible_collections.evenkeel.flask.plugins.module_utils._system import process
 from ansible_collections.evenkeel.flask.tests.unit.plugins.wheels import make_wheel
 
 
@@ -66,7 +67,7 @@ class TestRunAndCleanUp:
     @pytest.mark.parametrize("what", LEFT.values(), ids=LEFT)
     def test_the_end_of_the_command_counts_and_not_that_of_what_it_leaves(self, tmp_path, what):
         command = [sys.executable, "-c", f"{LEAVES}{what}{WAITS}"]
-        done = artifact_venv.run_and_clean_up(command, os.environ, str(tmp_path), 60)
+        done = process.run_and_clean_up(command, os.environ, str(tmp_path), 60)
         assert (done.returncode, done.stdout) == (0, "done\n")
         pid = int((tmp_path / "pid").read_text())
         deadline = time.monotonic() + 60
@@ -77,7 +78,7 @@ class TestRunAndCleanUp:
     def test_a_command_that_takes_too_long_is_killed_with_what_it_left(self, tmp_path):
         command = [sys.executable, "-c", f"{LEAVES}{LEFT['child']}{WAITS}\ntime.sleep(999)"]
         with pytest.raises(subprocess.TimeoutExpired):
-            artifact_venv.run_and_clean_up(command, os.environ, str(tmp_path), 1)
+            process.run_and_clean_up(command, os.environ, str(tmp_path), 1)
         assert not (tmp_path / "pid").exists() or not is_alive(
             (tmp_path / "pid").read_text().strip()
         )
@@ -85,7 +86,7 @@ class TestRunAndCleanUp:
 
 class TestRun:
     def test_all_that_a_command_says_is_kept_in_its_order(self):
-        done = artifact_venv.run(["sh", "-c", "echo one; echo two >&2; echo three; exit 3"])
+        done = process.run(["sh", "-c", "echo one; echo two >&2; echo three; exit 3"])
         assert (done.returncode, done.stdout) == (3, "one\ntwo\nthree\n")
 
     def test_a_command_can_ask_nobody(self):
@@ -95,7 +96,7 @@ class TestRun:
             os.write(writer, b"y")
             os.close(writer)
             os.dup2(reader, 0)
-            assert artifact_venv.run(["cat"]).stdout == ""
+            assert process.run(["cat"]).stdout == ""
         finally:
             os.dup2(ours, 0)
             os.close(ours)
@@ -103,16 +104,13 @@ class TestRun:
 
     def test_a_command_has_the_environment_it_was_given_and_no_other(self, monkeypatch):
         monkeypatch.setenv("OUTER", "1")
-        assert artifact_venv.run(["/usr/bin/env"], {"INNER": "2"}).stdout == "INNER=2\n"
+        assert process.run(["/usr/bin/env"], {"INNER": "2"}).stdout == "INNER=2\n"
 
     def test_a_command_runs_in_its_folder(self, tmp_path):
-        assert (
-            artifact_venv.run(["pwd", "-P"], folder=str(tmp_path)).stdout
-            == f"{tmp_path.resolve()}\n"
-        )
+        assert process.run(["pwd", "-P"], folder=str(tmp_path)).stdout == f"{tmp_path.resolve()}\n"
 
     def test_bytes_that_are_no_text_are_no_crash(self):
-        assert artifact_venv.run(["printf", r"caf\351 au lait"]).stdout == "caf\ufffd au lait"
+        assert process.run(["printf", r"caf\351 au lait"]).stdout == "caf\ufffd au lait"
 
 
 @pytest.mark.parametrize(
@@ -125,7 +123,7 @@ class TestRun:
     ],
 )
 def test_the_last_line_is_the_one_that_says_something(output, line):
-    assert artifact_venv.last_line(output) == line
+    assert process.last_line(output) == line
 
 
 class TestCreate:

@@ -20,14 +20,14 @@ from pathlib import Path
 import pytest
 from ansible_collections.evenkeel.flask.plugins.module_utils._build import pipeline
 from ansible_collections.evenkeel.flask.plugins.module_utils._artifact import archive as artifact_archive
-from ansible_collections.evenkeel.flask.plugins.module_utils._artifact import venv as artifact_venv
+from ansible_collections.evenkeel.flask.plugins.module_utils._system import process
 from ansible_collections.evenkeel.flask.plugins.module_utils._errors import ArchiveError
 from ansible_collections.evenkeel.flask.plugins.module_utils._build.pipeline import Recipe, Target
 from ansible_collections.evenkeel.flask.plugins.module_utils._preflight import host
 from ansible_collections.evenkeel.flask.tests.unit.plugins.wheels import make_wheel
 
 ELSEWHERE = Target("3.9.2", "cp39", "x86_64", "glibc-2.31")
-run = artifact_venv.run
+run = process.run
 # A project that says what it is built with, and what pip is asked for then.
 NAMED = 'requires = ["setuptools>=68"]'
 INSTALL = ["--python", "install", "setuptools>=68"]
@@ -75,7 +75,7 @@ class Pip:
 @pytest.fixture(name="pip", autouse=True)
 def _pip(tmp_path, monkeypatch):
     pip = Pip(tmp_path / "shelf")
-    monkeypatch.setattr(artifact_venv, "run", pip)
+    monkeypatch.setattr(process, "run", pip)
     return pip
 
 

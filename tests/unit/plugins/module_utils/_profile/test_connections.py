@@ -9,8 +9,8 @@ import os
 import socket
 
 import pytest
-from ansible_collections.evenkeel.flask.plugins.module_utils._artifact import archive
 from ansible_collections.evenkeel.flask.plugins.module_utils._profile import connections as servers
+from ansible_collections.evenkeel.flask.plugins.module_utils._system import envfile
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -30,7 +30,7 @@ def lookup(host, port, type):
     )
 )
 def test_an_environment_is_read_as_it_was_written(variables):
-    assert servers.environment(archive.environment_file(variables)) == variables
+    assert servers.environment(envfile.environment_file(variables)) == variables
 
 
 @pytest.mark.parametrize(

@@ -180,7 +180,7 @@ class Systemd:
 def test_an_app_that_never_stops_is_killed(slots, monkeypatch):
     """It may have its time extended again and again (sd_notify(3))."""
     systemd = Systemd("stop")
-    monkeypatch.setattr(release_slots.venv, "run", systemd)
+    monkeypatch.setattr(release_slots.process, "run", systemd)
     slots.stop(plan.Step("stop", "green"), drain=False)
     assert systemd.asked == ["show", "stop", "kill", "stop"]
     assert systemd.limits[1] == 240
@@ -195,14 +195,14 @@ def test_an_app_that_never_stops_is_killed(slots, monkeypatch):
     ],
 )
 def test_a_systemd_that_does_not_answer_is_named(slots, monkeypatch, verb, ask):
-    monkeypatch.setattr(release_slots.venv, "run", Systemd(verb))
+    monkeypatch.setattr(release_slots.process, "run", Systemd(verb))
     with pytest.raises(_errors.ReleaseError, match=rf"systemctl {verb} .*did not end within 60 s"):
         ask(slots.layout)
 
 
 def test_a_log_that_is_none_is_told_before_anything_is_started(slots, tmp_path, monkeypatch):
     systemd = Systemd()
-    monkeypatch.setattr(release_slots.venv, "run", systemd)
+    monkeypatch.setattr(release_slots.process, "run", systemd)
     (tmp_path / "access.log").unlink()
     os.mkfifo(tmp_path / "access.log")
     with pytest.raises(OSError, match=r"access\.log is a FIFO"):

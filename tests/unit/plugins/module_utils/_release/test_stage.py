@@ -24,9 +24,9 @@ import pytest
 from ansible_collections.evenkeel.flask.plugins.module_utils._artifact import (
     archive as artifact_archive,
 )
-from ansible_collections.evenkeel.flask.plugins.module_utils._artifact import venv
 from ansible_collections.evenkeel.flask.plugins.module_utils._errors import ArchiveError
 from ansible_collections.evenkeel.flask.plugins.module_utils._release import plan, stage
+from ansible_collections.evenkeel.flask.plugins.module_utils._system import process
 from ansible_collections.evenkeel.flask.tests.unit.plugins.wheels import make_wheel
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files to another user")
@@ -479,7 +479,7 @@ class TestRunIn:
             ran.append(command)
             return subprocess.CompletedProcess(command, 3, "it said no\n")
 
-        monkeypatch.setattr(venv, "run", run)
+        monkeypatch.setattr(process, "run", run)
         return ran
 
     def test_systemd_ends_a_command_that_takes_too_long(self, ran):
@@ -524,7 +524,7 @@ class TestRunIn:
                 raise raised
             return subprocess.CompletedProcess(command, 0, UNIT)
 
-        monkeypatch.setattr(venv, "run", run)
+        monkeypatch.setattr(process, "run", run)
         layout = plan.Layout("shop")
         with pytest.raises(ArchiveError, match=message):
             stage.run_in("/srv/shop/releases/a", "web", layout, ["flask"], timeout=10.0)
@@ -540,7 +540,7 @@ class TestRunIn:
             seen.append(options.get("timeout") or 0)
             return subprocess.CompletedProcess(command, 0, UNIT)
 
-        monkeypatch.setattr(venv, "run", run)
+        monkeypatch.setattr(process, "run", run)
         stage.run_in("/srv/shop/releases/a", "web", plan.Layout("shop"), ["x"], 10_000.0)
         assert max(seen) > 10_000
 

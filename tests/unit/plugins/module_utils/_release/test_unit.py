@@ -14,10 +14,10 @@ from pathlib import Path
 import jinja2
 import pytest
 from ansible_collections.evenkeel.flask.plugins.module_utils import _errors
-from ansible_collections.evenkeel.flask.plugins.module_utils._artifact import venv
 from ansible_collections.evenkeel.flask.plugins.module_utils._errors import ArchiveError
 from ansible_collections.evenkeel.flask.plugins.module_utils._release import plan, stage
 from ansible_collections.evenkeel.flask.plugins.module_utils._release import unit as release_unit
+from ansible_collections.evenkeel.flask.plugins.module_utils._system import process
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -56,7 +56,7 @@ def _command(monkeypatch):
         return subprocess.CompletedProcess(command, 0, unit["text"] if shows else "")
 
     unit = {}
-    monkeypatch.setattr(venv, "run", run)
+    monkeypatch.setattr(process, "run", run)
 
     def command(text, **options):
         unit["text"] = text
@@ -119,7 +119,7 @@ def test_a_host_without_the_unit_is_told_so(monkeypatch):
     def run(command, *_args, **_options):
         return subprocess.CompletedProcess(command, 1, "No files found for shop@none.service.\n")
 
-    monkeypatch.setattr(venv, "run", run)
+    monkeypatch.setattr(process, "run", run)
     with pytest.raises(ArchiveError, match=r"^shop@\.service: .*run the playbook evenkeel"):
         stage.run_in(FOLDER, "web", LAYOUT, ["flask"])
 
@@ -129,7 +129,7 @@ def test_a_line_that_systemd_run_does_not_know_is_named(monkeypatch):
         line = "" if "cat" in command else "Unknown assignment: MemoryMx=1G\n"
         return subprocess.CompletedProcess(command, 1 if line else 0, line)
 
-    monkeypatch.setattr(venv, "run", run)
+    monkeypatch.setattr(process, "run", run)
     with pytest.raises(ArchiveError, match=r"^shop@\.service: .*MemoryMx=1G.*correct the line"):
         stage.run_in(FOLDER, "web", LAYOUT, ["flask"])
 
