@@ -18,7 +18,7 @@ from ansible.utils.vars import merge_hash
 
 from ..module_utils._gate import suite, verdict
 from ..module_utils._gate.check import Finding, Skipped
-from ..module_utils._health import endpoints
+from ..module_utils._http import params as http_params
 from ..module_utils._printable import printable, printable_all
 from ..modules.rollout_gate import ARGUMENT_SPEC
 from ..plugin_utils import _variables
@@ -62,8 +62,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         params = valid.validated_parameters
         secrets = {
             *valid._no_log_values,
-            *endpoints.secrets(params["headers"]),
-            *verdict.secret_headers(params["checks"], endpoints.secrets),
+            *http_params.secrets(params["headers"]),
+            *verdict.secret_headers(params["checks"], http_params.secrets),
         }
 
         def judged() -> Finding:

@@ -240,6 +240,7 @@ from ..module_utils import _errors
 from ..module_utils._health import endpoints as health_endpoints
 from ..module_utils._health import poll
 from ..module_utils._http import client
+from ..module_utils._http import params as http_params
 from ..module_utils._module import AnsibleModule
 
 ENDPOINT_SPEC: dict[str, Any] = {
@@ -278,7 +279,7 @@ def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params = module.params
     for endpoint in params["endpoints"]:
-        module.no_log_values |= health_endpoints.secrets(endpoint["headers"])
+        module.no_log_values |= http_params.secrets(endpoint["headers"])
     try:
         endpoints, policy = health_endpoints.read(params)
     except _errors.ArgumentError as error:

@@ -154,8 +154,9 @@ from typing import Any
 
 from ..module_utils import _errors, _timing
 from ..module_utils._bake import watch as bake_watch
-from ..module_utils._health import endpoints, poll
-from ..module_utils._http import client
+from ..module_utils._health import poll
+from ..module_utils._http import client, expect
+from ..module_utils._http import params as http_params
 from ..module_utils._module import AnsibleModule
 from ..module_utils._release import plan, slots
 from ..module_utils._system import procfs
@@ -179,12 +180,12 @@ def watch(params: dict[str, Any]) -> bake_watch.Watch:
     layout = plan.Layout(params["name"], params["root"])
     slot = slots.live_slot(layout) or plan.SLOTS[0]
     request = client.Request(
-        client.Url.parse(endpoints.join(params["base_url"], params["health_path"])),
-        headers=endpoints.headers_of(params["headers"]),
+        client.Url.parse(http_params.join(params["base_url"], params["health_path"])),
+        headers=http_params.headers_of(params["headers"]),
         unix_socket=params["unix_socket"],
         timeout=params["timeout"],
     )
-    endpoint = poll.Endpoint(params["health_path"], request, poll.Wanted())
+    endpoint = poll.Endpoint(params["health_path"], request, expect.Wanted())
 
     def fetch(asked: client.Request) -> client.Response:
         response = client.fetch(asked)
@@ -221,7 +222,7 @@ def watch(params: dict[str, Any]) -> bake_watch.Watch:
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params = module.params
-    module.no_log_values |= endpoints.secrets(params["headers"])
+    module.no_log_values |= http_params.secrets(params["headers"])
     try:
         watched = watch(params)
     except _errors.ArgumentError as error:

@@ -240,8 +240,8 @@ from typing import Any
 from ..module_utils import _errors, _timing
 from ..module_utils._gate import verdict
 from ..module_utils._gate.check import Site, Trial
-from ..module_utils._health import endpoints
 from ..module_utils._http import client
+from ..module_utils._http import params as http_params
 from ..module_utils._module import AnsibleModule
 from ..module_utils._release import guards, plan, slots, stage
 
@@ -268,7 +268,7 @@ def trial(params: Mapping[str, Any], may_write: bool) -> Trial:
         if not params[name] > least:
             raise _errors.ArgumentError(f"{name} must be greater than {least}, not {params[name]}.")
     deadline = client.Deadline(params["deadline"])
-    headers = endpoints.headers_of(params["headers"])
+    headers = http_params.headers_of(params["headers"])
 
     def site(url: str, unix_socket: str | None) -> Site:
         return Site(client.Url.parse(url), deadline, unix_socket, headers, params["timeout"])
@@ -305,8 +305,8 @@ def schedulers(layout: plan.Layout) -> list[str]:
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params = module.params
-    module.no_log_values |= endpoints.secrets(params["headers"])
-    module.no_log_values |= verdict.secret_headers(params["checks"], endpoints.secrets)
+    module.no_log_values |= http_params.secrets(params["headers"])
+    module.no_log_values |= verdict.secret_headers(params["checks"], http_params.secrets)
     timing = _timing.Timing()
     try:
         results = verdict.run(trial(params, not module.check_mode), params["checks"])

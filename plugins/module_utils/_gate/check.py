@@ -19,9 +19,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from .._health.endpoints import join
-from .._health.poll import Wanted, judge
 from .._http.client import Clock, Deadline, Request, Response, Url, fetch
+from .._http.expect import Wanted, judge
+from .._http.params import join
 
 Settings = Mapping[str, Any]
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")

@@ -8,29 +8,20 @@ This file is private to the collection.
 
 from __future__ import annotations
 
-import json
 import os.path
 import re
-from collections.abc import Mapping
-from typing import Any
 
 from .._errors import ArgumentError
+from .._http import params as http_params
 from .._http.client import Request, Tls, Url
-from .poll import Endpoint, Policy, Wanted
+from .._http.expect import Wanted
+from .poll import Endpoint, Policy
 
-Params = Mapping[str, Any]
 _LEAST = {"attempts": 1, "successes": 1, "concurrency": 1, "interval": 0}
 _POSITIVE = ("timeout", "deadline", "min_certificate_days")
-# The headers whose values may be shown; any other one may carry a secret.
-_HARMLESS = re.compile(
-    r"accept|accept-(charset|encoding|language)|cache-control|connection|content-(encoding|language|type)|date|expect|host"
-    r"|if-(match|modified-since|none-match|unmodified-since)|origin|pragma|range|user-agent"
-    r"|x-forwarded-(for|host|port|prefix|proto)|x-real-ip|x-request-id|x-requested-with",
-    re.IGNORECASE,
-)
 
 
-def read(params: Params) -> tuple[list[Endpoint], Policy]:
+def read(params: http_params.Params) -> tuple[list[Endpoint], Policy]:
     """Read the parameters of C(health_check); ArgumentError names the first that is wrong."""
     for name, least in _LEAST.items():
         if not params[name] >= least:
@@ -60,10 +51,10 @@ def read(params: Params) -> tuple[list[Endpoint], Policy]:
     return endpoints, Policy(params["attempts"], params["interval"], params["successes"])
 
 
-def _endpoint(given: Params, params: Params, tls: Tls) -> Endpoint:
+def _endpoint(given: http_params.Params, params: http_params.Params, tls: Tls) -> Endpoint:
     if (given["path"] is None) == (given["url"] is None):
         raise ArgumentError("name either a path or a url.")
-    text = given["url"] or join(params["base_url"], given["path"] or "")
+    text = given["url"] or http_params.join(params["base_url"], given["path"] or "")
     if given["max_ms"] is not None and not given["max_ms"] > 0:
         raise ArgumentError(f"max_ms must be greater than 0, not {given['max_ms']}.")
     if not given["status"] or not all(100 <= code <= 999 for code in given["status"]):
@@ -72,12 +63,12 @@ def _endpoint(given: Params, params: Params, tls: Tls) -> Endpoint:
         re.compile(given["matches"] or "")
     except (re.error, RecursionError, OverflowError) as error:
         raise ArgumentError(f"matches is no regular expression: {error}.") from None
-    headers = headers_of(given["headers"])
+    headers = http_params.headers_of(given["headers"])
     request = Request(
         Url.parse(text),
         method=given["method"],
         headers=headers,
-        body=body_of(given, headers),
+        body=http_params.body_of(given, headers),
         unix_socket=params["unix_socket"],
         timeout=params["timeout"],
         tls=tls,
@@ -86,7 +77,7 @@ def _endpoint(given: Params, params: Params, tls: Tls) -> Endpoint:
     return Endpoint(given["name"] or request.url.path, request, _wanted(given, params))
 
 
-def _wanted(given: Params, params: Params) -> Wanted:
+def _wanted(given: http_params.Params, params: http_params.Params) -> Wanted:
     return Wanted(
         status=given["status"],
         contains=given["contains"],
@@ -96,31 +87,3 @@ def _wanted(given: Params, params: Params) -> Wanted:
         max_ms=given["max_ms"],
         min_certificate_days=params["min_certificate_days"],
     )
-
-
-def join(base_url: str, path: str) -> str:
-    """C(path) below C(base_url), which may have a path of its own."""
-    return f"{base_url.rstrip('/')}/{path.lstrip('/')}"
-
-
-def headers_of(given: Params | None) -> dict[str, str]:
-    """Headers as they are sent; YAML makes numbers and booleans of some."""
-    return {str(name): str(value) for name, value in (given or {}).items()}
-
-
-def body_of(given: Params, headers: dict[str, str]) -> bytes | None:
-    """The body of a request; one of JSON announces itself in C(headers)."""
-    if given.get("body_json") is None:
-        body = given.get("body")
-        return None if body is None else str(body).encode("utf-8", "surrogateescape")
-    if given.get("body") is not None:
-        raise ArgumentError("name either a body or a body_json.")
-    if not any(name.lower() == "content-type" for name in headers):
-        headers["Content-Type"] = "application/json"
-    return json.dumps(given["body_json"]).encode()
-
-
-def secrets(headers: Mapping[str, Any] | None) -> set[str]:
-    """The values of all headers that are not known to be harmless, for Ansible to mask."""
-    found = (headers or {}).items()
-    return {str(value) for name, value in found if value and not _HARMLESS.fullmatch(str(name))}

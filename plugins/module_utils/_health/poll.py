@@ -1,40 +1,24 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Is an answer what was wanted, and does an endpoint stay healthy? Pure but for what is passed in.
+"""Does an endpoint stay healthy? Pure but for what is passed in.
 
 This file is private to the collection.
 """
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 from .._errors import HttpError
-from .._http import json_shape
+from .._http import expect
 from .._http.client import Clock, Deadline, Request, Response
 
-DAY = 86400
 Ask = Callable[[Request], Response]
 Sleep = Callable[[float], None]
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What a healthy answer is."""
-
-    status: Sequence[int] = (200,)
-    contains: str | None = None
-    matches: str | None = None
-    json: Mapping[str, Any] = field(default_factory=dict)
-    response_headers: Mapping[str, str] = field(default_factory=dict)
-    max_ms: float | None = None
-    min_certificate_days: float | None = None
 
 
 @dataclass(frozen=True)
@@ -43,7 +27,7 @@ class Endpoint:
 
     name: str
     request: Request
-    wanted: Wanted
+    wanted: expect.Wanted
 
 
 @dataclass(frozen=True)
@@ -66,65 +50,6 @@ class Result:
     reason: str
     elapsed_ms: float | None
     attempts: int
-
-
-def judge(response: Response, wanted: Wanted, now: float) -> str | None:
-    """Say what is wrong with an answer, or V(None) when it is what was wanted."""
-    if response.status not in wanted.status:
-        codes = " or ".join(map(str, wanted.status))
-        return f"{response.status}{_whither(response)}, wanted {codes}"
-    return (
-        _judge_headers(response, wanted)
-        or _judge_body(response, wanted)
-        or _judge_time(response, wanted)
-        or _judge_certificate(response, wanted, now)
-    )
-
-
-def _whither(response: Response) -> str:
-    location = response.headers.get("Location")
-    return f" to {location.partition('?')[0][:80]!r}" if location else ""
-
-
-def _judge_headers(response: Response, wanted: Wanted) -> str | None:
-    for name, value in wanted.response_headers.items():
-        found = response.headers.get(name)
-        if found is None:
-            return f"header {name} is missing, wanted {value!r}"
-        if found != value:
-            return f"header {name} is not {value!r}"
-    return None
-
-
-def _judge_body(response: Response, wanted: Wanted) -> str | None:
-    body = "the first MiB of the body" if response.truncated else "body"
-    if wanted.contains is not None and wanted.contains not in response.text():
-        return f"{body} does not contain {wanted.contains!r}"
-    if wanted.matches is not None and not re.search(wanted.matches, response.text()):
-        return f"{body} does not match {wanted.matches!r}"
-    if not wanted.json:
-        return None
-    if response.truncated:
-        return "body is larger than 1 MiB, too large to be read as JSON"
-    try:
-        return json_shape.mismatch(json_shape.parse(response.body), wanted.json)
-    except ValueError:
-        return "body is no JSON"
-
-
-def _judge_time(response: Response, wanted: Wanted) -> str | None:
-    if wanted.max_ms is None or response.elapsed_ms <= wanted.max_ms:
-        return None
-    return f"took {response.elapsed_ms:.0f} ms, wanted at most {wanted.max_ms:g} ms"
-
-
-def _judge_certificate(response: Response, wanted: Wanted, now: float) -> str | None:
-    if wanted.min_certificate_days is None or response.certificate_end is None:
-        return None
-    days = (response.certificate_end - now) / DAY
-    if days >= wanted.min_certificate_days:
-        return None
-    return f"certificate expires in {days:.0f} days, wanted {wanted.min_certificate_days:g}"
 
 
 def check(
@@ -173,7 +98,11 @@ def _try(
         response = ask(request)
     except HttpError as error:
         return None, None, str(error)
-    return response.status, round(response.elapsed_ms, 1), judge(response, endpoint.wanted, now())
+    return (
+        response.status,
+        round(response.elapsed_ms, 1),
+        expect.judge(response, endpoint.wanted, now()),
+    )
 
 
 def check_all(

@@ -16,9 +16,9 @@ from typing import Any
 
 from .. import _errors, _statistics
 from .._errors import ArgumentError
-from .._health import endpoints as health_endpoints
 from .._http import client, connection, json_shape
 from .._http import load as http_load
+from .._http import params as http_params
 from . import syscalls, workers
 
 Params = Mapping[str, Any]
@@ -118,8 +118,8 @@ def _endpoint(given: Any, params: Params) -> Endpoint:
         raise ArgumentError(f"{unknown[0]} is no setting; there are headers, name and path.")
     headers = {**(params["headers"] or {}), **(given.get("headers") or {})}
     request = client.Request(
-        client.Url.parse(health_endpoints.join(params["base_url"], str(given["path"]))),
-        headers=health_endpoints.headers_of(headers),
+        client.Url.parse(http_params.join(params["base_url"], str(given["path"]))),
+        headers=http_params.headers_of(headers),
         unix_socket=params["unix_socket"],
         timeout=params["timeout"],
     )
@@ -139,7 +139,7 @@ def credentials(params: Params) -> set[str]:
         secret
         for headers in given
         if isinstance(headers, Mapping)
-        for secret in health_endpoints.secrets(headers)
+        for secret in http_params.secrets(headers)
     }
 
 

@@ -30,8 +30,8 @@ from ...module_utils._artifact import venv as artifact_venv
 from ...module_utils._build import pipeline
 from ...module_utils._build import requirements as build_requirements
 from ...module_utils._gate.check import Failed, Inconclusive
-from ...module_utils._health import endpoints
 from ...module_utils._http import client as http
+from ...module_utils._http import params as http_params
 from ...module_utils._system import process as system_process
 from .evaluate import Run
 
@@ -230,7 +230,7 @@ def reach(connection: Any, params: Mapping[str, Any], work: str) -> Iterator[str
 
 def _ask_once(base_url: str, params: Mapping[str, Any], unix_socket: str | None) -> None:
     """Without a way through, all tests would fail, and it would look like the candidate's fault."""
-    url = http.Url.parse(endpoints.join(base_url, params["health_path"]))
+    url = http.Url.parse(http_params.join(base_url, params["health_path"]))
     timeout = params["timeout"]
     try:
         http.fetch(http.Request(url, timeout=timeout, tls=http.Tls(validate=False)))

@@ -11,9 +11,9 @@ from __future__ import annotations
 from typing import Any
 
 from ..._errors import HttpError
-from ..._health.endpoints import body_of
-from ..._health.poll import Wanted
 from ..._http import json_shape
+from ..._http.expect import Wanted
+from ..._http.params import body_of
 from ..check import SAFE_METHODS, Failed, Finding, Settings, Skipped, Trial, demand
 
 TITLE = "API Health"

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..._errors import HttpError
-from ..._health.poll import Wanted
+from ..._http.expect import Wanted
 from ..check import SAFE_METHODS, Failed, Finding, Settings, Trial, demand
 from ..disclosure import leak
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..._health.poll import Wanted
+from ..._http.expect import Wanted
 from ..check import Failed, Finding, Settings, Trial, demand
 
 TITLE = "Health Check Endpoint"

@@ -14,8 +14,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..._errors import ArgumentError, HttpError
-from ..._health.poll import Wanted
 from ..._http.client import Response, Url
+from ..._http.expect import Wanted
 from ..check import Failed, Finding, Inconclusive, Settings, Site, Trial, demand
 from ..disclosure import leak
 from ..html import Page

@@ -13,8 +13,8 @@ from typing import Any
 from urllib.parse import urlencode
 
 from ..._errors import HttpError
-from ..._health.poll import Wanted, judge
 from ..._http.client import Response
+from ..._http.expect import Wanted, judge
 from ..check import Failed, Finding, Settings, Site, Skipped, Trial, demand
 from ..cookies import Cookie, Jar
 from ..html import Page

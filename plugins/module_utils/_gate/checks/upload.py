@@ -12,9 +12,9 @@ import uuid
 from typing import Any
 
 from ..._errors import ArgumentError, HttpError
-from ..._health.poll import Wanted
 from ..._http import json_shape
 from ..._http.client import Response, Url
+from ..._http.expect import Wanted
 from ..check import Failed, Finding, Settings, Site, Skipped, Trial, demand
 
 TITLE = "File Upload"

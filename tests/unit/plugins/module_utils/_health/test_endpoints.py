@@ -10,6 +10,7 @@ from ansible_collections.evenkeel.flask.plugins.module_utils._errors import Argu
 from ansible_collections.evenkeel.flask.plugins.module_utils._health import (
     endpoints as health_endpoints,
 )
+from ansible_collections.evenkeel.flask.plugins.module_utils._http import params as http_params
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -121,12 +122,12 @@ def test_a_file_without_certificates_is_refused(tmp_path):
     ],
 )
 def test_headers_that_carry_credentials_are_known(headers, found):
-    assert health_endpoints.secrets(headers) == found
+    assert http_params.secrets(headers) == found
 
 
 @given(st.text(max_size=12))
 def test_a_header_s_value_is_masked_whatever_its_name_unless_it_is_known_as_harmless(name):
-    assert health_endpoints.secrets({f"x-{name}-y": "hunter2"}) == {"hunter2"}
+    assert http_params.secrets({f"x-{name}-y": "hunter2"}) == {"hunter2"}
 
 
 @given(

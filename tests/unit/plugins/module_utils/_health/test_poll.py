@@ -8,12 +8,8 @@ from __future__ import annotations
 import pytest
 from ansible_collections.evenkeel.flask.plugins.module_utils._errors import HttpError
 from ansible_collections.evenkeel.flask.plugins.module_utils._health import poll
-from ansible_collections.evenkeel.flask.plugins.module_utils._health.poll import (
-    DAY,
-    Endpoint,
-    Policy,
-    Wanted,
-)
+from ansible_collections.evenkeel.flask.plugins.module_utils._health.poll import Endpoint, Policy
+from ansible_collections.evenkeel.flask.plugins.module_utils._http import expect
 from ansible_collections.evenkeel.flask.plugins.module_utils._http.client import (
     Deadline,
     Headers,
@@ -21,6 +17,7 @@ from ansible_collections.evenkeel.flask.plugins.module_utils._http.client import
     Response,
     Url,
 )
+from ansible_collections.evenkeel.flask.plugins.module_utils._http.expect import DAY, Wanted
 from ansible_collections.evenkeel.flask.plugins.module_utils._http.response import Answer
 
 URL = Url.parse("http://127.0.0.1/health?token=hunter2")
@@ -48,7 +45,7 @@ def response(
     ],
 )
 def test_what_was_wanted_is_healthy(answer, wanted):
-    assert poll.judge(answer, wanted, now=0) is None
+    assert expect.judge(answer, wanted, now=0) is None
 
 
 @pytest.mark.parametrize(
@@ -90,7 +87,7 @@ def test_what_was_wanted_is_healthy(answer, wanted):
     ],
 )
 def test_the_reason_says_what_was_wanted_and_what_came(answer, wanted, reason):
-    assert poll.judge(answer, wanted, now=0) == reason
+    assert expect.judge(answer, wanted, now=0) == reason
 
 
 class World:
