@@ -7,7 +7,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """The options of APP_SPEC in plugins/module_utils/_release/plan.py."""
+    """The options of APP_SPEC in plugins/module_utils/_release/layout.py."""
 
     DOCUMENTATION = r"""
 options:

@@ -301,13 +301,13 @@ from ..module_utils import _errors, _timing
 from ..module_utils._errors import ArchiveError
 from ..module_utils._module import AnsibleModule
 from ..module_utils._profile import connections, measure, syscalls, workers
-from ..module_utils._release import plan as release
+from ..module_utils._release import layout as release_layout
 from ..module_utils._release import slots, stage
 
 # An app that takes longer to load would not have been staged.
 LOAD_SECONDS = 300.0
 ARGUMENT_SPEC: dict[str, Any] = {
-    **release.APP_SPEC,
+    **release_layout.APP_SPEC,
     "base_url": {"type": "str", "default": "http://127.0.0.1:8000"},
     "unix_socket": {"type": "path"},
     "endpoints": {"type": "list", "elements": "raw", "default": []},
@@ -322,7 +322,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
 }
 
 
-def routes(layout: release.Layout, slot: str, user: str) -> list[str]:
+def routes(layout: release_layout.Layout, slot: str, user: str) -> list[str]:
     folder = os.path.realpath(layout.slot(slot))
     command = [
         os.path.join(folder, "venv", "bin", "python"),
@@ -334,14 +334,14 @@ def routes(layout: release.Layout, slot: str, user: str) -> list[str]:
     return measure.read_routes(*stage.run_in(folder, user, layout, command, LOAD_SECONDS))
 
 
-def watch(layout: release.Layout, slot: str) -> workers.Watch:
+def watch(layout: release_layout.Layout, slot: str) -> workers.Watch:
     with open(os.path.join(layout.slot(slot), "env"), encoding="utf-8") as stream:
         servers = connections.addresses(connections.environment(stream.read()))
     main_pid = int(slots.unit_state(layout, slot).get("MainPID", "0"))
     return workers.Watch(main_pid, connections.Connections(layout.socket(slot), servers))
 
 
-def profile(params: dict[str, Any], layout: release.Layout) -> dict[str, Any]:
+def profile(params: dict[str, Any], layout: release_layout.Layout) -> dict[str, Any]:
     slot = slots.live_slot(layout)
     if slot is None:
         raise _errors.ArgumentError(
@@ -378,7 +378,7 @@ def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params = module.params
     module.no_log_values |= measure.credentials(params)
-    layout = release.Layout(params["name"], params["root"])
+    layout = release_layout.Layout(params["name"], params["root"])
     try:
         if module.check_mode:
             measure.read_plan(params)

@@ -134,12 +134,13 @@ from ..module_utils._errors import ArchiveError, Doubt, Problem
 from ..module_utils._migrations import alembic, pg_catalog, rules
 from ..module_utils._migrations import scripts as migrations
 from ..module_utils._module import AnsibleModule
-from ..module_utils._release import plan, stage
+from ..module_utils._release import layout as release_layout
+from ..module_utils._release import stage
 from ..module_utils._services import postgres
 
 ASK_SECONDS = 5
 ARGUMENT_SPEC = {
-    **plan.APP_SPEC,
+    **release_layout.APP_SPEC,
     "release": {"type": "str", "required": True},
     "against": {"type": "str", "required": True},
     "command": {"type": "str", "default": ""},
@@ -155,7 +156,7 @@ ARGUMENT_SPEC = {
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params = module.params
-    layout = plan.Layout(params["name"], params["root"])
+    layout = release_layout.Layout(params["name"], params["root"])
     folder = layout.release(params["release"])
 
     def scripts(release: str) -> dict[str, str]:

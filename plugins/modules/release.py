@@ -241,13 +241,14 @@ from ..module_utils._errors import ArchiveError
 from ..module_utils._module import AnsibleModule
 from ..module_utils._release import drift, environment, plan
 from ..module_utils._release import guards as release_guards
+from ..module_utils._release import layout as release_layout
 from ..module_utils._release import lock as release_lock
 from ..module_utils._release import slots as release_slots
 from ..module_utils._release import stage as release_stage
 
 ASK_SECONDS = 5
 ARGUMENT_SPEC: dict[str, Any] = {
-    **plan.APP_SPEC,
+    **release_layout.APP_SPEC,
     "state": {
         "type": "str",
         "required": True,
@@ -280,8 +281,10 @@ ARGUMENT_SPEC: dict[str, Any] = {
 }
 
 
-def stage(params: dict[str, Any], layout: plan.Layout, check_mode: bool) -> dict[str, Any]:
-    release = plan.release_id(
+def stage(
+    params: dict[str, Any], layout: release_layout.Layout, check_mode: bool
+) -> dict[str, Any]:
+    release = release_layout.release_id(
         params["version"],
         params["digest"],
         params["files"],
@@ -332,7 +335,7 @@ def stage(params: dict[str, Any], layout: plan.Layout, check_mode: bool) -> dict
     }
 
 
-def move(params: dict[str, Any], layout: plan.Layout, check_mode: bool) -> dict[str, Any]:
+def move(params: dict[str, Any], layout: release_layout.Layout, check_mode: bool) -> dict[str, Any]:
     host = release_slots.observe(layout)
     if check_mode:
         host = plan.foresee_before(host, params["state"], params["release"])
@@ -372,7 +375,9 @@ def move(params: dict[str, Any], layout: plan.Layout, check_mode: bool) -> dict[
     }
 
 
-def lacking_guards(layout: plan.Layout, host: plan.Host) -> dict[release_guards.Guard, int]:
+def lacking_guards(
+    layout: release_layout.Layout, host: plan.Host
+) -> dict[release_guards.Guard, int]:
     """What ends with the slot that is not live, and the live one did not take."""
     if host.live not in host.running or host.idle not in host.running:
         return {}
@@ -382,13 +387,13 @@ def lacking_guards(layout: plan.Layout, host: plan.Host) -> dict[release_guards.
     )
 
 
-def is_as_left(layout: plan.Layout, host: plan.Host) -> bool:
+def is_as_left(layout: release_layout.Layout, host: plan.Host) -> bool:
     """Whether the host is as it was remembered; one without a live release is nothing to remember."""
     found = drift.fingerprint(layout, host.live_release)
     return host.live_release is None or drift.read(layout) == found
 
 
-def explained(message: str, layout: plan.Layout) -> str:
+def explained(message: str, layout: release_layout.Layout) -> str:
     """Say what to do about a full disk, whoever met it."""
     if os.strerror(errno.ENOSPC) not in message:
         return message
@@ -408,7 +413,7 @@ def main() -> None:
     )
     params = {**module.params}
     params["environment"], secrets = environment.take(module)
-    layout = plan.Layout(params["name"], params["root"])
+    layout = release_layout.Layout(params["name"], params["root"])
     lock = release_lock.path(params["name"])
     timing = _timing.Timing()
     act = stage if params["state"] == "staged" else move

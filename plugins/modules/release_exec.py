@@ -106,7 +106,8 @@ from collections.abc import Sequence
 from ..module_utils._errors import ArchiveError
 from ..module_utils._migrations import lock_timeout, pg_catalog
 from ..module_utils._module import AnsibleModule
-from ..module_utils._release import plan, stage
+from ..module_utils._release import layout as release_layout
+from ..module_utils._release import stage
 from ..module_utils._services import postgres
 from ..module_utils._system import process
 
@@ -114,7 +115,7 @@ ASK_SECONDS = 5
 # Characters. A command may print without end.
 MAX_OUTPUT = 1 << 20
 ARGUMENT_SPEC = {
-    **plan.APP_SPEC,
+    **release_layout.APP_SPEC,
     "release": {"type": "str", "required": True},
     "command": {"type": "str", "required": True},
     "user": {"type": "str"},
@@ -139,7 +140,7 @@ def locked_out(seconds: int, outcome: lock_timeout.Outcome, url: str) -> str:
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params = module.params
-    layout = plan.Layout(params["name"], params["root"])
+    layout = release_layout.Layout(params["name"], params["root"])
     folder = layout.release(params["release"])
     if module.check_mode:
         module.exit_json(changed=True, output=[])

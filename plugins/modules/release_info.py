@@ -209,16 +209,17 @@ import os
 from ..module_utils._module import AnsibleModule
 from ..module_utils._preflight import host as preflight
 from ..module_utils._release import drift, plan, slots, stage
+from ..module_utils._release import layout as release_layout
 
 ARGUMENT_SPEC = {
-    **plan.APP_SPEC,
+    **release_layout.APP_SPEC,
     "health_path": {"type": "str", "default": "/health"},
     "timeout": {"type": "float", "default": 5},
     "user": {"type": "str"},
 }
 
 
-def present(layout: plan.Layout, user: str) -> list[str]:
+def present(layout: release_layout.Layout, user: str) -> list[str]:
     """What the roles have made on the host, whether it was whole or cut off."""
     paths = [
         layout.base,
@@ -232,7 +233,7 @@ def present(layout: plan.Layout, user: str) -> list[str]:
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params = module.params
-    layout = plan.Layout(params["name"], params["root"])
+    layout = release_layout.Layout(params["name"], params["root"])
     host = slots.observe(layout)
     status, answering = slots.try_ask(layout.live, params["health_path"], params["timeout"])
     guards = sorted(slots.guards(layout, host.live)) if host.live in host.running else []

@@ -158,11 +158,12 @@ from ..module_utils._health import poll
 from ..module_utils._http import client, expect
 from ..module_utils._http import params as http_params
 from ..module_utils._module import AnsibleModule
-from ..module_utils._release import plan, slots
+from ..module_utils._release import layout as release_layout
+from ..module_utils._release import slots
 from ..module_utils._system import procfs
 
 ARGUMENT_SPEC: dict[str, Any] = {
-    **plan.APP_SPEC,
+    **release_layout.APP_SPEC,
     "release": {"type": "str", "required": True},
     "against": {"type": "str"},
     "seconds": {"type": "float", "default": 10},
@@ -177,8 +178,8 @@ ARGUMENT_SPEC: dict[str, Any] = {
 
 
 def watch(params: dict[str, Any]) -> bake_watch.Watch:
-    layout = plan.Layout(params["name"], params["root"])
-    slot = slots.live_slot(layout) or plan.SLOTS[0]
+    layout = release_layout.Layout(params["name"], params["root"])
+    slot = slots.live_slot(layout) or release_layout.SLOTS[0]
     request = client.Request(
         client.Url.parse(http_params.join(params["base_url"], params["health_path"])),
         headers=http_params.headers_of(params["headers"]),
@@ -214,7 +215,7 @@ def watch(params: dict[str, Any]) -> bake_watch.Watch:
         health=health,
         unit=lambda: slots.unit_state(layout, slot),
         workers=lambda: workers(slot),
-        warm_workers=lambda: workers(plan.other(slot)),
+        warm_workers=lambda: workers(release_layout.other(slot)),
         max_slowdown=params["max_slowdown"],
     )
 

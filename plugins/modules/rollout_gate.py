@@ -243,11 +243,12 @@ from ..module_utils._gate.check import Site, Trial
 from ..module_utils._http import client
 from ..module_utils._http import params as http_params
 from ..module_utils._module import AnsibleModule
-from ..module_utils._release import guards, plan, slots, stage
+from ..module_utils._release import guards, slots, stage
+from ..module_utils._release import layout as release_layout
 
 ARGUMENT_SPEC: dict[str, Any] = {
     "name": {"type": "str"},
-    "root": plan.APP_SPEC["root"],
+    "root": release_layout.APP_SPEC["root"],
     "base_url": {"type": "str", "default": "http://127.0.0.1:8001"},
     "unix_socket": {"type": "path"},
     "live_url": {"type": "str"},
@@ -283,7 +284,7 @@ def trial(params: Mapping[str, Any], may_write: bool) -> Trial:
     return Trial(candidate, live, health_path, main_path, slowdown, may_write, release)
 
 
-def schedulers(layout: plan.Layout) -> list[str]:
+def schedulers(layout: release_layout.Layout) -> list[str]:
     """What a rollout does to jobs inside of the app, in words; nothing for an app without any."""
     host = slots.observe(layout)
     tried = host.candidate or host.live
@@ -311,7 +312,7 @@ def main() -> None:
     try:
         results = verdict.run(trial(params, not module.check_mode), params["checks"])
         if params["name"]:
-            layout = plan.Layout(params["name"], params["root"])
+            layout = release_layout.Layout(params["name"], params["root"])
             results = verdict.with_warnings(results, schedulers(layout))
     except _errors.ArgumentError as error:
         module.fail_json(msg=str(error))

@@ -14,7 +14,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 
-from .plan import Layout
+from .layout import Layout
 
 LIVE = "live release"
 CODE = ("app", "lib")

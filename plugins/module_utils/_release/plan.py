@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a release is, where it lies on a host, and which steps take a host from one state to another.
+"""Which steps take a host from one state to another.
 
 Everything here is pure: a host is described by a C(Host) value and a plan is a
 list of steps. C(slots.py) observes hosts and carries steps out.
@@ -11,147 +11,12 @@ This file is private to the collection.
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os.path
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from .._errors import ReleaseError
-
-SLOTS = ("blue", "green")
-
-# What a Layout is made of, documented in plugins/doc_fragments/app.py.
-APP_SPEC: dict[str, Any] = {
-    "name": {"type": "str", "required": True},
-    "root": {"type": "path", "default": "/srv"},
-}
-
-
-def other(slot: str | None) -> str:
-    return SLOTS[1] if slot == SLOTS[0] else SLOTS[0]
-
-
-@dataclass(frozen=True)
-class Layout:
-    """The paths of one app on a host."""
-
-    name: str
-    root: str = "/srv"
-    run: str = "/run"
-    etc: str = "/etc"
-
-    @property
-    def base(self) -> str:
-        return os.path.join(self.root, self.name)
-
-    def path(self, *parts: str) -> str:
-        return os.path.join(self.base, *parts)
-
-    def release(self, release_id: str) -> str:
-        return self.path("releases", release_id)
-
-    def slot(self, slot: str) -> str:
-        return self.path("slots", slot)
-
-    def socket(self, slot: str) -> str:
-        return os.path.join(self.run, self.name, slot + ".sock")
-
-    def unit(self, slot: str, kind: str = "service") -> str:
-        return f"{self.name}@{slot}.{kind}"
-
-    @property
-    def live(self) -> str:
-        return self.path("live.sock")
-
-    @property
-    def candidate(self) -> str:
-        return self.path("candidate.sock")
-
-    @property
-    def history(self) -> str:
-        return self.path("history.jsonl")
-
-    @property
-    def left(self) -> str:
-        """What the last run left, see C(drift.py)."""
-        return self.path("left.json")
-
-    def slot_of_socket(self, target: str | None) -> str | None:
-        """The slot that a C(live.sock) or C(candidate.sock) link names, if any."""
-        return next((slot for slot in SLOTS if target == self.socket(slot)), None)
-
-
-def release_id(
-    version: str,
-    archive_digest: str,
-    files: Mapping[str, str],
-    environment: Mapping[str, str],
-    place: Sequence[str] = (),
-) -> str:
-    """Derive the id of a release from all that makes it behave as it does.
-
-    @param version: shown in front so that people recognise the release; may be empty
-    @param archive_digest: digest of code and locked wheels
-    @param files: rendered configuration, content by relative path
-    @param environment: environment of the app; only ten digits of the common
-        hash leave this function, so no secret can be read from an id
-    @param place: what else of the host it is made with
-    """
-    content = json.dumps(
-        [version, archive_digest, sorted(files.items()), sorted(environment.items()), *place]
-    )
-    digest = hashlib.sha256(content.encode()).hexdigest()[:10]
-    label = re.sub(r"[^A-Za-z0-9.+]+", "_", version).strip("_")
-    return f"{label}-{digest}" if label else digest
-
-
-@dataclass(frozen=True)
-class Switch:
-    """One line of a host's history: C(release) became live instead of C(previous).
-
-    C(details) are for people: who did it, from which commit, what the gate said.
-    """
-
-    time: str
-    action: str
-    release: str | None
-    previous: str | None
-    details: Mapping[str, object] = field(default_factory=dict)
-
-    @classmethod
-    def from_line(cls, line: str) -> Switch | None:
-        """Read a line, or return V(None) for one that a crash left unfinished."""
-        try:
-            record = json.loads(line)
-            names = ("time", "action", "release", "previous")
-            time, action, release, previous = (record.pop(name) for name in names)
-            return cls(time, action, release, previous, record)
-        except (ValueError, KeyError, TypeError, AttributeError):
-            return None
-
-    @property
-    def is_requested_rollback(self) -> bool:
-        """Whether a person asked for it; a host also goes back by itself when a release fails.
-
-        Lines of older versions have no C(withdrawn). A run that releases has staged before, and a
-        line that a later run wrote for a killed one names nobody.
-        """
-        if self.action != "rollback" or "controller" not in self.details:
-            return False
-        took = self.details.get("took")
-        staged = took.get("stage") if isinstance(took, Mapping) else None
-        return not (self.details.get("withdrawn") or self.details.get("commit") or staged)
-
-    def told(self) -> dict[str, object]:
-        """The line as it is read: flat, and what the module itself knows is not to be overruled."""
-        own = {name: value for name, value in vars(self).items() if name != "details"}
-        return {**self.details, **own}
-
-    def to_line(self) -> str:
-        return json.dumps(self.told(), sort_keys=True) + "\n"
+from .history import Switch
+from .layout import SLOTS, other
 
 
 @dataclass(frozen=True)

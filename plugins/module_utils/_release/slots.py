@@ -25,7 +25,9 @@ from .._http import client, json_shape
 from .._system import process, procfs, untrusted
 from . import drift, static
 from . import guards as release_guards
-from .plan import SLOTS, Host, Layout, Step, Switch
+from .history import Switch
+from .layout import SLOTS, Layout
+from .plan import Host, Step
 
 POLL_SECONDS = 0.05
 # So long a new worker may take to load the app and what its predecessor in the other slot held.

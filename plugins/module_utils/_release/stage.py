@@ -29,7 +29,8 @@ from .._artifact import venv as artifact_venv
 from .._errors import ArchiveError
 from .._http import json_shape
 from .._system import app_directories, envfile, process, untrusted
-from . import drift, plan, sandbox, static
+from . import drift, sandbox, static
+from . import layout as release_layout
 from . import unit as release_unit
 
 # So long systemd waits for what it has killed; where it is told of the end, that takes no time.
@@ -58,7 +59,7 @@ MOST_REASON = 2000
 class Wanted:
     """A release as it shall be."""
 
-    layout: plan.Layout
+    layout: release_layout.Layout
     release_id: str
     version: str
     archive: str
@@ -76,7 +77,7 @@ class Wanted:
     wheels_sha256: str = ""
 
 
-def keep_archive(layout: plan.Layout, archive: str, uploads: str | None) -> str:
+def keep_archive(layout: release_layout.Layout, archive: str, uploads: str | None) -> str:
     """Put a new archive where the host keeps those of its releases, and return where that is.
 
     @param archive: its path on the controller
@@ -338,7 +339,7 @@ def database_url(folder: str) -> str:
 def run_in(
     folder: str,
     user: str,
-    layout: plan.Layout,
+    layout: release_layout.Layout,
     command: Sequence[str],
     timeout: float | None = None,
     environment: Mapping[str, str] | None = None,

@@ -23,7 +23,7 @@ from urllib.parse import unquote, urlsplit
 
 from .._errors import ArchiveError
 from .._system import untrusted
-from .plan import Layout
+from .layout import Layout
 
 LIST = "static.json"
 # Those of a listed file that decide where it is read and written.

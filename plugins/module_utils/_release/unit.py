@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 
 from .._errors import UnitError
 from .._system import process
-from . import plan
+from . import layout as release_layout
 
 # The slot of a command. The app finds it in EVENKEEL_SLOT.
 NO_SLOT = "none"
@@ -71,7 +71,7 @@ _SPECIFIERS = {
 }
 
 
-def read(layout: plan.Layout) -> str:
+def read(layout: release_layout.Layout) -> str:
     """Return the slot's unit with its drop-ins, as systemd reads it.
 
     @raises UnitError: on a host without it
@@ -89,7 +89,7 @@ def read(layout: plan.Layout) -> str:
     return shown.stdout
 
 
-def properties(text: str, layout: plan.Layout, folder: str) -> list[str]:
+def properties(text: str, layout: release_layout.Layout, folder: str) -> list[str]:
     """Return the C([Service]) section as properties of a command that runs in a release.
 
     @param text: a unit and its drop-ins

@@ -26,6 +26,7 @@ from ansible_collections.evenkeel.flask.plugins.module_utils._artifact import ar
 from ansible_collections.evenkeel.flask.plugins.module_utils._bake import watch as bake_watch
 from ansible_collections.evenkeel.flask.plugins.module_utils._migrations import scripts
 from ansible_collections.evenkeel.flask.plugins.module_utils._release import (
+    layout,
     lock,
     plan,
     stage,
@@ -55,7 +56,7 @@ class Host:
 
     def __init__(self, top):
         self.top = top
-        self.layout = plan.Layout("shop", str(top / "srv"), str(top / "run"))
+        self.layout = layout.Layout("shop", str(top / "srv"), str(top / "run"))
         self.shared = top / "srv" / "shop" / "shared"
         self.log = top / "log" / "shop"
         self.release = pathlib.Path(self.layout.release("r1"))

@@ -10,7 +10,7 @@ import tempfile
 
 from ansible_collections.evenkeel.flask.plugins.module_utils._artifact import archive
 from ansible_collections.evenkeel.flask.plugins.module_utils._build import pipeline
-from ansible_collections.evenkeel.flask.plugins.module_utils._release import plan
+from ansible_collections.evenkeel.flask.plugins.module_utils._release import layout
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -21,7 +21,7 @@ INPUTS = st.tuples(TEXTS, FILES, FILES, st.lists(TEXTS, max_size=2))
 
 @given(INPUTS, INPUTS)
 def test_two_releases_have_one_id_only_if_they_are_the_same(one, other):
-    ids = [plan.release_id("1.0", *each) for each in (one, other)]
+    ids = [layout.release_id("1.0", *each) for each in (one, other)]
     assert (ids[0] == ids[1]) == (one == other)
 
 

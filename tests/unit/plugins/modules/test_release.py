@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.evenkeel.flask.plugins.module_utils._errors import ArchiveError
+from ansible_collections.evenkeel.flask.plugins.module_utils._release import history, layout
 from ansible_collections.evenkeel.flask.plugins.module_utils._release import lock as release_lock
-from ansible_collections.evenkeel.flask.plugins.module_utils._release import plan
 from ansible_collections.evenkeel.flask.plugins.module_utils._release import slots as release_slots
 from ansible_collections.evenkeel.flask.plugins.module_utils._release import stage as release_stage
 from ansible_collections.evenkeel.flask.plugins.modules import release
@@ -42,7 +42,7 @@ class Host:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.layout = plan.Layout("shop", str(root))
+        self.layout = layout.Layout("shop", str(root))
         self.base = root / "shop"
         self.running: set[str] = set()
         self.restless: set[str] = set()
@@ -78,7 +78,7 @@ class Host:
             if target:
                 os.symlink(self.layout.socket(target), link)
         if live:
-            switch = plan.Switch("2026-11-24T00:00:00+00:00", "release", slots[live], None)
+            switch = history.Switch("2026-11-24T00:00:00+00:00", "release", slots[live], None)
             Path(self.layout.history).write_text(switch.to_line())
         self.running = set(running)
 
@@ -240,7 +240,7 @@ class TestWithoutSystemd:
         assert (said["live"], said["live_slot"]) == (None, None)
         assert not os.path.lexists(host.layout.live)
         line = Path(host.layout.history).read_text().splitlines()[-1]
-        switch = plan.Switch.from_line(line)
+        switch = history.Switch.from_line(line)
         assert switch
         assert (switch.action, switch.release, switch.previous) == ("rollback", None, "a")
         assert host(state="withdrawn", release="a")["changed"] is False

@@ -9,7 +9,7 @@ import os
 
 import pytest
 from ansible_collections.evenkeel.flask.plugins.module_utils._release import drift as release_drift
-from ansible_collections.evenkeel.flask.plugins.module_utils._release.plan import Layout
+from ansible_collections.evenkeel.flask.plugins.module_utils._release.layout import Layout
 
 FILES = {
     "srv/shop/releases/a/env": "KEY=1",

@@ -9,11 +9,14 @@ from dataclasses import replace
 
 import pytest
 from ansible_collections.evenkeel.flask.plugins.module_utils._errors import ReleaseError
+from ansible_collections.evenkeel.flask.plugins.module_utils._release import (
+    layout as release_layout,
+)
 from ansible_collections.evenkeel.flask.plugins.module_utils._release import plan
+from ansible_collections.evenkeel.flask.plugins.module_utils._release.history import Switch
+from ansible_collections.evenkeel.flask.plugins.module_utils._release.layout import Layout
 from ansible_collections.evenkeel.flask.plugins.module_utils._release.plan import (
     Host,
-    Layout,
-    Switch,
     foresee,
     foresee_before,
     plan_candidate,
@@ -55,7 +58,9 @@ class TestReleaseId:
     def test_same_content_is_the_same_release(self):
         files, env = {"x": "1", "y": "2"}, {"A": "1"}
         turned = dict(reversed(list(files.items())))
-        assert plan.release_id("1.0", "d", files, env) == plan.release_id("1.0", "d", turned, env)
+        assert release_layout.release_id("1.0", "d", files, env) == release_layout.release_id(
+            "1.0", "d", turned, env
+        )
 
     @pytest.mark.parametrize(
         "other",
@@ -67,17 +72,21 @@ class TestReleaseId:
         ],
     )
     def test_any_change_is_another_release(self, other):
-        assert plan.release_id("1.0", "d", {"x": "1"}, {"A": "1"}) != plan.release_id(*other)
+        assert release_layout.release_id(
+            "1.0", "d", {"x": "1"}, {"A": "1"}
+        ) != release_layout.release_id(*other)
 
     def test_another_interpreter_is_another_release(self):
-        one, other = (plan.release_id("1.0", "d", {}, {}, [python]) for python in ("/a", "/b"))
+        one, other = (
+            release_layout.release_id("1.0", "d", {}, {}, [python]) for python in ("/a", "/b")
+        )
         assert one != other
 
     @pytest.mark.parametrize(
         ("version", "start"), [("2.0.0", "2.0.0-"), ("", ""), ("v1/../x y", "v1_.._x_y-")]
     )
     def test_id_is_a_safe_directory_name(self, version, start):
-        release = plan.release_id(version, "d", {}, {})
+        release = release_layout.release_id(version, "d", {}, {})
         assert release.startswith(start)
         assert "/" not in release
         assert " " not in release

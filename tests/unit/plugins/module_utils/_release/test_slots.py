@@ -15,6 +15,9 @@ import threading
 
 import pytest
 from ansible_collections.evenkeel.flask.plugins.module_utils import _errors
+from ansible_collections.evenkeel.flask.plugins.module_utils._release import (
+    layout as release_layout,
+)
 from ansible_collections.evenkeel.flask.plugins.module_utils._release import plan
 from ansible_collections.evenkeel.flask.plugins.module_utils._release import slots as release_slots
 from ansible_collections.evenkeel.flask.plugins.module_utils._release.guards import Guard
@@ -49,7 +52,7 @@ def test_the_kernel_lists_a_connection_that_waits_in_the_backlog(tmp_path):
 
 def test_a_name_that_looks_like_a_connection_delays_a_stop_by_its_time_and_no_longer(tmp_path):
     """An app chooses the names of its sockets, with line breaks too, so root cannot believe the table."""
-    layout = plan.Layout("shop", str(tmp_path), run="/r")
+    layout = release_layout.Layout("shop", str(tmp_path), run="/r")
     row = f"0: 00000003 00000000 00000000 0001 03 1 {layout.socket('blue')}"
     waits = []
     with socket.socket(socket.AF_UNIX) as false:
@@ -241,7 +244,7 @@ def test_the_journal_s_own_word_is_the_reason_and_not_that_systemd_gave_up(lines
 @pytest.fixture
 def slots(tmp_path):
     """A slot whose release has been answered, on a host with a log from before."""
-    layout = plan.Layout("shop", str(tmp_path))
+    layout = release_layout.Layout("shop", str(tmp_path))
     (tmp_path / "shop" / "slots").mkdir(parents=True)
     (tmp_path / "shop" / "slots" / "green").symlink_to("../releases/2-b")
     (tmp_path / "access.log").write_text('{"release": "2-b", "of": "last week"}\n')
@@ -309,7 +312,7 @@ class TestRecycle:
 
 
 def test_a_line_of_the_history_has_the_code_and_what_the_run_knows(tmp_path):
-    layout = plan.Layout("shop", str(tmp_path), etc=str(tmp_path / "etc"))
+    layout = release_layout.Layout("shop", str(tmp_path), etc=str(tmp_path / "etc"))
     os.makedirs(layout.release("a"))
     with open(os.path.join(layout.release("a"), "release.json"), "w", encoding="utf-8") as stream:
         json.dump({"digest": "d1"}, stream)

@@ -25,7 +25,10 @@ from ansible_collections.evenkeel.flask.plugins.module_utils._artifact import (
     archive as artifact_archive,
 )
 from ansible_collections.evenkeel.flask.plugins.module_utils._errors import ArchiveError
-from ansible_collections.evenkeel.flask.plugins.module_utils._release import plan, stage
+from ansible_collections.evenkeel.flask.plugins.module_utils._release import (
+    layout as release_layout,
+)
+from ansible_collections.evenkeel.flask.plugins.module_utils._release import stage
 from ansible_collections.evenkeel.flask.plugins.module_utils._system import process
 from ansible_collections.evenkeel.flask.tests.unit.plugins.wheels import make_wheel
 
@@ -91,7 +94,7 @@ def _wheels(tmp_path, content):
 
 @pytest.fixture(name="wanted")
 def _wanted(tmp_path, content, wheels, proof):
-    layout = plan.Layout("shop", str(tmp_path / "srv"))
+    layout = release_layout.Layout("shop", str(tmp_path / "srv"))
     for name in ("releases", "venvs"):
         os.makedirs(layout.path(name))
     return stage.Wanted(
@@ -431,7 +434,7 @@ class TestKeepArchive:
         assert not os.path.exists(kept)
 
     def test_a_host_that_was_never_set_up_is_told(self, tmp_path):
-        layout = plan.Layout("shop", str(tmp_path / "elsewhere"))
+        layout = release_layout.Layout("shop", str(tmp_path / "elsewhere"))
         with pytest.raises(ArchiveError, match=r"never set up for shop: run the playbook evenkeel"):
             stage.keep_archive(layout, "/cache/shop.tar", None)
 
@@ -483,24 +486,24 @@ class TestRunIn:
         return ran
 
     def test_systemd_ends_a_command_that_takes_too_long(self, ran):
-        layout = plan.Layout("shop")
+        layout = release_layout.Layout("shop")
         done = stage.run_in("/srv/shop/releases/a", "web", layout, ["flask"], timeout=0.0)
         assert done == (3, "it was not done within 0 s")
         assert "--property=RuntimeMaxSec=0" in ran[0]
 
     def test_the_status_of_the_main_process_counts_and_not_what_became_of_the_rest(self, ran):
         self.main["shown"] = "ExecMainCode=1\nExecMainStatus=0\n"
-        done = stage.run_in("/srv/shop/releases/a", "web", plan.Layout("shop"), ["flask"])
+        done = stage.run_in("/srv/shop/releases/a", "web", release_layout.Layout("shop"), ["flask"])
         assert done == (0, "it said no\n")
 
     @pytest.mark.parametrize("shown", ["ExecMainCode=2\nExecMainStatus=9\n", ""])
     def test_a_main_process_that_was_killed_has_failed(self, ran, shown):
         self.main["shown"] = shown
-        done = stage.run_in("/srv/shop/releases/a", "web", plan.Layout("shop"), ["flask"])
+        done = stage.run_in("/srv/shop/releases/a", "web", release_layout.Layout("shop"), ["flask"])
         assert done == (3, "it said no\n")
 
     def test_a_command_may_take_as_long_as_it_likes_where_nothing_is_said(self, ran):
-        stage.run_in("/srv/shop/releases/a", "web", plan.Layout("shop"), ["flask"])
+        stage.run_in("/srv/shop/releases/a", "web", release_layout.Layout("shop"), ["flask"])
         assert not [option for option in ran[0] if "RuntimeMaxSec" in option]
 
     @pytest.mark.parametrize(
@@ -525,7 +528,7 @@ class TestRunIn:
             return subprocess.CompletedProcess(command, 0, UNIT)
 
         monkeypatch.setattr(process, "run", run)
-        layout = plan.Layout("shop")
+        layout = release_layout.Layout("shop")
         with pytest.raises(ArchiveError, match=message):
             stage.run_in("/srv/shop/releases/a", "web", layout, ["flask"], timeout=10.0)
         assert (["systemd-run", "--wait"], 10 + stage.END_SECONDS) in ran
@@ -541,11 +544,11 @@ class TestRunIn:
             return subprocess.CompletedProcess(command, 0, UNIT)
 
         monkeypatch.setattr(process, "run", run)
-        stage.run_in("/srv/shop/releases/a", "web", plan.Layout("shop"), ["x"], 10_000.0)
+        stage.run_in("/srv/shop/releases/a", "web", release_layout.Layout("shop"), ["x"], 10_000.0)
         assert max(seen) > 10_000
 
     def test_a_command_runs_as_the_app_in_its_release(self, ran):
-        layout = plan.Layout("shop")
+        layout = release_layout.Layout("shop")
         done = stage.run_in("/srv/shop/releases/a", "web", layout, ["flask", "db", "upgrade"])
         assert done == (3, "it said no\n")
         (command,) = ran

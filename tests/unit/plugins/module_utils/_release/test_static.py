@@ -12,14 +12,17 @@ import os
 
 import pytest
 from ansible_collections.evenkeel.flask.plugins.module_utils._errors import ArchiveError
-from ansible_collections.evenkeel.flask.plugins.module_utils._release import plan, static
+from ansible_collections.evenkeel.flask.plugins.module_utils._release import (
+    layout as release_layout,
+)
+from ansible_collections.evenkeel.flask.plugins.module_utils._release import static
 
 CSS = b"body { color: navy }\n" * 100
 
 
 @pytest.fixture
 def layout(tmp_path):
-    return plan.Layout("shop", str(tmp_path))
+    return release_layout.Layout("shop", str(tmp_path))
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import jinja2
 import pytest
 from ansible_collections.evenkeel.flask.plugins.module_utils import _errors
 from ansible_collections.evenkeel.flask.plugins.module_utils._errors import ArchiveError
-from ansible_collections.evenkeel.flask.plugins.module_utils._release import plan, stage
+from ansible_collections.evenkeel.flask.plugins.module_utils._release import layout, stage
 from ansible_collections.evenkeel.flask.plugins.module_utils._release import unit as release_unit
 from ansible_collections.evenkeel.flask.plugins.module_utils._system import process
 from hypothesis import given
@@ -30,7 +30,7 @@ VARIABLES = {
     "gunicorn_graceful_timeout": 30,
     "logging_directory": "/var/log/shop",
 }
-LAYOUT = plan.Layout("shop")
+LAYOUT = layout.Layout("shop")
 FOLDER = "/srv/shop/releases/1.0-a"
 # Everything that a unit of this version passes to no command. A new line of the template is passed
 # on unless it is added here, where the review sees it.
