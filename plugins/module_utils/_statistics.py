@@ -1,10 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Is the candidate slower than it may be? Ranks decide, so that no outlier does.
-
-This file is private to the collection.
-"""
+"""Is the candidate slower than it may be? Ranks decide, so that no outlier does."""
 
 from __future__ import annotations
 

@@ -1,10 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""When something was, and how long it took, as all modules say it.
-
-This file is private to the collection.
-"""
+"""When something was, and how long it took, as all modules say it."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Which run of Ansible this is, and whether another one is still there.
 
-On the controller only. This file is private to the collection.
+On the controller only.
 """
 
 from __future__ import annotations

@@ -3,8 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A table that lives below the lines of a run: a row a host, drawn anew once a second.
 
-What is drawn is made by pure functions; C(Screen) is the one place with effects. This file is
-private to the collection.
+What is drawn is made by pure functions; C(Screen) is the one place with effects.
 """
 
 from __future__ import annotations

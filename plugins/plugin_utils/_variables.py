@@ -4,7 +4,7 @@
 """Judge the variables of a host against the roles' argument specs; on the controller only.
 
 Argument specs alone let a mistyped name pass, stop at the first wrong value, and know
-nothing of what a value means. This file is private to the collection.
+nothing of what a value means.
 """
 
 from __future__ import annotations

@@ -11,8 +11,6 @@
 The wheels travel in an archive of their own, to hosts that have no venv of this lock yet:
 
     wheels/            every wheel the app needs, each with its line in requirements.lock
-
-This file is private to the collection.
 """
 
 from __future__ import annotations

@@ -4,8 +4,6 @@
 """Make a venv from an archive's wheels alone: no package index, no pip and no ensurepip needed.
 
 Root makes it on the hosts, so none of the wheels' code runs here.
-
-This file is private to the collection.
 """
 
 from __future__ import annotations

@@ -5,8 +5,6 @@
 
 The archive used to carry a pip for this, which root ran. Only the standard library does it now, so root
 executes nothing that came from a package index.
-
-This file is private to the collection.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ A fresh worker grows while it warms up: it imports late, fills caches and pools.
 alone says nothing. It is a leak when a worker holds clearly more than any of the
 predecessor's, which has long been warm, and still grows with each request, in a straight line.
 
-Everything here is pure; C(_system/procfs.py) looks at the workers. This file is private to the collection.
+Everything here is pure; C(_system/procfs.py) looks at the workers.
 """
 
 from __future__ import annotations

@@ -8,8 +8,7 @@ back. Each judgement is therefore made so that it still holds without any one cl
 for three affected clients. Where clients cannot be told apart (C(clients.find_shared)), each
 request counts by itself.
 
-Everything here is pure; C(watch.py) reads the logs and asks. This file is
-private to the collection.
+Everything here is pure; C(watch.py) reads the logs and asks.
 """
 
 from __future__ import annotations

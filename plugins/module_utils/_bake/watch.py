@@ -1,10 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Watch a release that serves users: ask it, look at its unit, and read what its logs say of the traffic.
-
-This file is private to the collection.
-"""
+"""Watch a release that serves users: ask it, look at its unit, and read what its logs say of the traffic."""
 
 from __future__ import annotations
 

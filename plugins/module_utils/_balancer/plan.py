@@ -4,8 +4,6 @@
 """Whether a load balancer sends users to a server, and what it takes to change that.
 
 What a balancer is asked and told is in a file for each kind of it; this one decides.
-
-This file is private to the collection.
 """
 
 from __future__ import annotations

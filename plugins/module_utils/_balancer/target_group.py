@@ -1,10 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A target group of an AWS load balancer, by boto3, which only the controller needs.
-
-This file is private to the collection.
-"""
+"""A target group of an AWS load balancer, by boto3, which only the controller needs."""
 
 from __future__ import annotations
 

@@ -1,10 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Build the archive of a release on the controller: resolve, lock, prove that the entry imports, pack.
-
-This file is private to the collection.
-"""
+"""Build the archive of a release on the controller: resolve, lock, prove that the entry imports, pack."""
 
 from __future__ import annotations
 

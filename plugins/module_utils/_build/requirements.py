@@ -5,8 +5,6 @@
 
 The invariant: what a build depends on is in C(Inputs.content), or it is named in C(Inputs.unpinned). The exceptions are
 the content of package indexes, and credentials.
-
-This file is private to the collection.
 """
 
 from __future__ import annotations

@@ -10,8 +10,6 @@ The rule, in this order:
 3. In a git work tree, the files that git tracks are shipped, and no others.
 4. In a directory of which git tracks nothing, the files that git does not ignore are shipped. Where git ignores the
    directory itself, or where there is no work tree, all files are. Names of secrets and local data are left out.
-
-This file is private to the collection.
 """
 
 from __future__ import annotations

@@ -6,8 +6,6 @@
 A check is a file of this directory with C(TITLE), C(SPEC) (an argument spec)
 and C(run(trial, settings)). It returns a C(Finding) if it passed and raises
 C(Failed), C(Skipped) or C(Inconclusive) if not.
-
-This file is private to the collection.
 """
 
 from __future__ import annotations

@@ -1,10 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Cookies as a browser keeps them, but for one thing: a Secure cookie is sent back over loopback too.
-
-This file is private to the collection.
-"""
+"""Cookies as a browser keeps them, but for one thing: a Secure cookie is sent back over loopback too."""
 
 from __future__ import annotations
 

@@ -1,10 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The little that the checks need to know of an HTML page.
-
-This file is private to the collection.
-"""
+"""The little that the checks need to know of an HTML page."""
 
 from __future__ import annotations
 

@@ -4,8 +4,6 @@
 """The team's own tests pass. They are on the controller, so here only their settings are judged.
 
 The action plugin of C(rollout_gate) runs what this leaves open.
-
-This file is private to the collection.
 """
 
 from __future__ import annotations

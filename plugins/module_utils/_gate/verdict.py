@@ -1,10 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Put a candidate on trial: run the checks, and turn what they say into one verdict.
-
-This file is private to the collection.
-"""
+"""Put a candidate on trial: run the checks, and turn what they say into one verdict."""
 
 from __future__ import annotations
 

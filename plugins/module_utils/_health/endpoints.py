@@ -1,10 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From a module's parameters to endpoints that can be asked; whatever makes no sense is refused here.
-
-This file is private to the collection.
-"""
+"""From a module's parameters to endpoints that can be asked; whatever makes no sense is refused here."""
 
 from __future__ import annotations
 

@@ -6,8 +6,6 @@
 Each request has a connection of its own, so no answer depends on what went
 before. Proxies named in the environment are ignored: the question is whether
 this server is well, not whether a proxy is.
-
-This file is private to the collection.
 """
 
 from __future__ import annotations

@@ -1,10 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A connection on which every wait, from the name lookup to the last byte, ends at one deadline.
-
-This file is private to the collection.
-"""
+"""A connection on which every wait, from the name lookup to the last byte, ends at one deadline."""
 
 from __future__ import annotations
 

@@ -1,10 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Does a JSON document hold what was wanted? Dotted paths, exact values and kinds of value.
-
-This file is private to the collection.
-"""
+"""Does a JSON document hold what was wanted? Dotted paths, exact values and kinds of value."""
 
 from __future__ import annotations
 

@@ -12,8 +12,6 @@ next question, and fewer of the slow ones are met. An open loop asks at a rate w
 as strangers do, and an answer's time begins when its request was due. Else the wait that one slow
 answer imposes on all others is left out: Gil Tene's coordinated omission, which wrk2 was made for
 (https://github.com/giltene/wrk2).
-
-This file is private to the collection.
 """
 
 from __future__ import annotations

@@ -5,8 +5,6 @@
 
 C(http.client) takes a head that ends in the middle for a complete one and knows
 only one of the 1xx answers, so a verdict cannot be built on it.
-
-This file is private to the collection.
 """
 
 from __future__ import annotations

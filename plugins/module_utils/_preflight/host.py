@@ -4,7 +4,7 @@
 """Can this host take a release? Judgements are pure; a few readers look at the host.
 
 A rollout that finds out half way leaves a mess, so all that can be known before is
-asked before, and all that is wrong is told at once. This file is private to the collection.
+asked before, and all that is wrong is told at once.
 """
 
 from __future__ import annotations

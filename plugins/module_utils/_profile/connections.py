@@ -4,7 +4,7 @@
 """Which connection of a worker leads to the database, and which to Redis.
 
 The URLs in the app's environment say where these are, and are asked for nothing else: no user and
-no password of them leaves this file. It is private to the collection.
+no password of them leaves this file.
 """
 
 from __future__ import annotations

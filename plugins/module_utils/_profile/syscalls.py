@@ -8,7 +8,7 @@ is about lies in the worker's memory, which root may read where it may trace. Ea
 to a socket, and that to a server. Nothing is stopped, and no library is needed in the app.
 
 What is not seen: the server behind a UNIX socket, why a lock is held, and what a worker does
-besides system calls, which is all taken for CPU. This file is private to the collection.
+besides system calls, which is all taken for CPU.
 """
 
 from __future__ import annotations

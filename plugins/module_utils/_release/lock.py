@@ -1,10 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who may roll out on a host: a lock that names its holder, and ends by itself.
-
-This file is private to the collection.
-"""
+"""Who may roll out on a host: a lock that names its holder, and ends by itself."""
 
 from __future__ import annotations
 

@@ -5,8 +5,6 @@
 
 Everything here is pure: a host is described by a C(Host) value and a plan is a
 list of steps. C(slots.py) observes hosts and carries steps out.
-
-This file is private to the collection.
 """
 
 from __future__ import annotations

@@ -1,10 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Make a release on a host out of an archive and its configuration, whole or not at all.
-
-This file is private to the collection.
-"""
+"""Make a release on a host out of an archive and its configuration, whole or not at all."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@
 """Static files where nginx finds them: C(/srv/<app>/static/<version><path of the URL>), compressed beside.
 
 The version is the digest of the content, so a file is there once for all releases that have it, and
-none is ever changed. This file is private to the collection.
+none is ever changed.
 """
 
 from __future__ import annotations

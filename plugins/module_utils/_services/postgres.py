@@ -6,7 +6,6 @@
 Before a release is on a host no driver is, so this speaks the protocol itself, as far as a login and
 a query need it: version 3 of https://www.postgresql.org/docs/current/protocol.html with
 SCRAM-SHA-256 of RFC 5802. URLs are read as SQLAlchemy and libpq read them.
-This file is private to the collection.
 """
 
 from __future__ import annotations

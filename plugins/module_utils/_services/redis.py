@@ -5,7 +5,7 @@
 
 Before a release is on a host no client library is, so this speaks the protocol itself, RESP2
 (https://redis.io/docs/latest/develop/reference/protocol-spec/). URLs are read as redis-py reads
-them. This file is private to the collection.
+them.
 """
 
 from __future__ import annotations

@@ -1,10 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the workers of a gunicorn hold: memory, open files, connections, as proc(5) tells it.
-
-This file is private to the collection.
-"""
+"""What the workers of a gunicorn hold: memory, open files, connections, as proc(5) tells it."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What endpoint_profile measured on a fleet: as a table, as a page, as JSON, and beside an earlier one.
 
-Everything here is pure, and on the controller only. This file is private to the collection.
+Everything here is pure, and on the controller only.
 """
 
 from __future__ import annotations

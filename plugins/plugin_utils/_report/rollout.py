@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the gate found on a fleet, as files: one for people, one for CI, one for programs.
 
-Everything here is pure, and on the controller only. This file is private to the collection.
+Everything here is pure, and on the controller only.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What each host did when in a rollout, laid out as a picture: a row a host, a bar a step.
 
-Everything here is pure, and on the controller only. This file is private to the collection.
+Everything here is pure, and on the controller only.
 """
 
 from __future__ import annotations

@@ -6,8 +6,6 @@
 They speak against a candidate (failed) only where a test was run and failed.
 Whatever keeps them from being run tells nothing of it (inconclusive), and lets
 it through as little.
-
-This file is private to the collection.
 """
 
 from __future__ import annotations

@@ -1,10 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Run the team's own tests on the controller: their venv, their process, and the way to the candidate.
-
-This file is private to the collection.
-"""
+"""Run the team's own tests on the controller: their venv, their process, and the way to the candidate."""
 
 from __future__ import annotations
 

@@ -1,10 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Several visitors at the same moment are all served, each with the answer to its own question.
-
-This file is private to the collection.
-"""
+"""Several visitors at the same moment are all served, each with the answer to its own question."""
 
 from __future__ import annotations
 

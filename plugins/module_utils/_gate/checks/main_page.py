@@ -1,10 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The main page comes whole: no error text, and its own stylesheets, scripts and images load.
-
-This file is private to the collection.
-"""
+"""The main page comes whole: no error text, and its own stylesheets, scripts and images load."""
 
 from __future__ import annotations
 

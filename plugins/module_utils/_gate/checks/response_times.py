@@ -1,10 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The candidate answers as fast as the live release does at the same moment, and within its budget.
-
-This file is private to the collection.
-"""
+"""The candidate answers as fast as the live release does at the same moment, and within its budget."""
 
 from __future__ import annotations
 

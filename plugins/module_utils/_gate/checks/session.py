@@ -1,10 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A session that one worker sets is read by every other, and only a real one counts.
-
-This file is private to the collection.
-"""
+"""A session that one worker sets is read by every other, and only a real one counts."""
 
 from __future__ import annotations
 

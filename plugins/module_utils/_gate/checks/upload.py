@@ -1,10 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A file goes up, comes back the same, and one that is too large is refused in good order.
-
-This file is private to the collection.
-"""
+"""A file goes up, comes back the same, and one that is too large is refused in good order."""
 
 from __future__ import annotations
 

@@ -1,10 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Tell the team's tests where the candidate is: the fixture C(base_url). For pytest, in the suite's own venv.
-
-This file is private to the collection.
-"""
+"""Tell the team's tests where the candidate is: the fixture C(base_url). For pytest, in the suite's own venv."""
 
 from __future__ import annotations
 
