@@ -46,6 +46,9 @@ def updated(page: Path) -> str:
 
 def markdown(text: str) -> str:
     """Convert Ansible's markup to Markdown."""
+    text = re.sub(
+        r"\b(?:O|RV)\((?:[\w.]+\.)?(\w+)#module:([^)]+)\)", r"`\2` of the module `\1`", text
+    )
     text = re.sub(r"\b(?:O|RV)\([\w.]+#\w+:(?:main:)?([^)]+)\)", r"`\1`", text)
     text = re.sub(r"\b(?:C|V|O|RV)\(([^)]*)\)", r"`\1`", text)
     return re.sub(r"\b[MP]\((?:evenkeel\.flask\.)?([\w.]+)(?:#\w+)?\)", r"`\1`", text)

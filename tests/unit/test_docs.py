@@ -28,7 +28,7 @@ def test_the_reference_lists_every_plugin(kind):
     ("text", "markdown"),
     [
         ("C(a) and V(b) or O(c_d)", "`a` and `b` or `c_d`"),
-        ("O(evenkeel.flask.rollout_gate#module:checks)", "`checks`"),
+        ("O(evenkeel.flask.rollout_gate#module:checks)", "`checks` of the module `rollout_gate`"),
         ("O(evenkeel.flask.nginx#role:main:nginx_group).", "`nginx_group`."),
         ("M(evenkeel.flask.balancer), P(evenkeel.flask.rollout#role)", "`balancer`, `rollout`"),
     ],

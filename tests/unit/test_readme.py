@@ -15,7 +15,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("roles/*/README.md")]
 PROMISED = (ROOT / "docs" / "promises.md").read_text(encoding="utf-8")
 PROMISES = PROMISED + "".join(
-    (ROOT / "docs" / page).read_text(encoding="utf-8") for page in ("production.md", "security.md")
+    (ROOT / "docs" / page).read_text(encoding="utf-8")
+    for page in ("production.md", "security.md", "decisions.md", "architecture.md")
 )
 FILES = [*ROOT.glob("tests/unit/**/test_*.py"), *ROOT.glob("molecule/*/tests/test_*.py")]
 TESTS = {
