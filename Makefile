@@ -6,7 +6,7 @@ python := .venv/bin/python
 pip_compile := .cache/lock/bin/pip-compile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test test-long demo bench bench-gate bench-verdicts bench-rollout lock clean
+.PHONY: help setup check test test-long demo bench bench-gate bench-verdicts bench-rollout tables lock clean
 
 help: ## show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ bench-verdicts: setup ## how often the verdict on response times is right; half 
 bench-rollout: setup ## releases of 2, 8 and 20 hosts against other ways to deploy; over an hour
 	@$(python) tests/fleet/fleet.py install
 	@$(python) tests/bench/rollout/bench.py
+
+tables: setup ## generate the tables of docs/reference.md and the READMEs of the roles
+	@$(python) tests/docs.py
 
 lock: setup ## bring tests/requirements.txt up to date with the newest versions
 	@$(python) -m venv .cache/lock

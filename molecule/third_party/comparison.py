@@ -31,6 +31,8 @@ NOT_THE_APPS = {
     "server",
     "transfer-encoding",
     "x-cache",
+    # Of clients on the host itself only.
+    "x-release",
     "x-request-id",
 }
 # The collection's own, and meant.

@@ -1,11 +1,11 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""All that the collection says in words when it ends: one tree of errors.
+"""The errors whose messages users read, as one tree.
 
 EvenkeelError
     ArchiveError        an archive; _release/stage.py: ReplacedError
-    ArgumentError       what a user asks for
+    ArgumentError       an argument of a user
     BalancerError       a load balancer
     Doubt, Problem      preflight and services; _services/postgres.py: NoTls, Refused
     HttpError           a request; _http/connection.py: Disconnected
@@ -15,7 +15,7 @@ EvenkeelError
     SiteError           nginx and the file of an app
     UnitError           the unit of a slot
 
-Each message is for people and says what to do next. UntrustedError is apart: it is an OSError.
+Each message states the fault and the next action. UntrustedError is an OSError and not in the tree.
 """
 
 from __future__ import annotations

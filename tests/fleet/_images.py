@@ -102,6 +102,10 @@ class Images:
     def name(self, kind: str) -> str:
         return f"localhost/{PREFIX}{kind}:{self.tag}"
 
+    def of(self, host: str) -> str:
+        """The image of a host of a fleet, if need be because it was made."""
+        return self.get("base" if host.startswith("app") else host)
+
     def get(self, kind: str) -> str:
         """The name of an image that is there, if need be because it was made."""
         if kind == "bare":

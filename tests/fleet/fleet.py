@@ -96,9 +96,8 @@ class Fleet:
     def up(self, shape: Shape, images: Images) -> None:
         hosts = checked_shape(shape).hosts
         with _podman.locked(f"fleet {self.name}"):
-            base = images.get("base")
-            _podman.choose_settings(base)
-            wanted = {host: base if host.startswith("app") else images.get(host) for host in hosts}
+            wanted = {host: images.of(host) for host in hosts}
+            _podman.choose_settings(wanted["app1"])
             self.folder.mkdir(parents=True, exist_ok=True)
             subnet = _podman.network_subnet(network_name(self.name))
             steps = plan(self.name, wanted, members(_podman.containers(), self.name))

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The code is in packages, the packages are in levels, and imports go down.
 
-EXCEPTIONS has what is not so. It only gets shorter: a row that is not needed any more fails too.
+EXCEPTIONS lists the violations. It can only get shorter: a row that is not needed fails too.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ LEVELS = {
     "_release": 4,
 }
 LEVELS.update(dict.fromkeys(FILES, 1))
-# Imports that do not go down: who imports, and what.
+# Imports that do not go down: importer and imported.
 EXCEPTIONS = {
-    # The base of the modules shows nothing that a terminal obeys.
+    # The base class of modules removes control characters from results.
     ("_module", "_printable"),
 }
-# Folders that are no packages: a file in them is found by its path.
+# Folders that are not packages: a file in them is found by its path.
 NO_PACKAGES = {"_pytest"}
 
 
@@ -97,8 +97,7 @@ def test_what_runs_on_hosts_imports_nothing_of_the_controller(path):
 
 @pytest.mark.parametrize("path", modules(PLUGINS), ids=lambda path: str(path.relative_to(PLUGINS)))
 def test_imports_are_relative_and_at_the_top(path):
-    # Ansible packs what import statements name, and finds each of them, so one in a function is packed
-    # for nothing, and one by name is not packed at all.
+    # Ansible sends to a host what import statements name. It does not find an import by importlib.
     tree = ast.parse(path.read_text(encoding="utf-8"))
     names = {
         alias.name: node

@@ -242,7 +242,10 @@ def test_an_answer_is_kept_for_all_hosts_and_expires(fleet, in_redis, keys_of, f
     release = fleet.ask("app1").release
     keys = keys_of(f"storefront:cache:{release}:")
     assert keys
-    assert all(0 < int(in_redis("TTL", key)) <= 120 for key in keys)
+    # The mark of who makes a page lives for 2 s: it may be gone (-2) by the time Redis is asked for it.
+    left = {key: int(in_redis("PTTL", key)) for key in keys}
+    assert {key: ms for key, ms in left.items() if not (ms == -2 or 0 <= ms <= 120_000)} == {}
+    assert max(left.values()) > 0
 
 
 def test_who_writes_sees_it_on_every_host(fleet, fresh):

@@ -166,7 +166,7 @@ APPS = [
             "/stream/3",
         ),
         cookies,
-        {"cache", "json"},
+        {"cache", "json", "preload"},
         kept={"/html", "/links/5/2"},
         instead={"/drip": "/drip?duration=0&numbytes=3"},
     ),
@@ -192,7 +192,7 @@ APPS = [
             "/static/nowhere.css",
         ),
         share_expenses,
-        {"cache", "json", "pool", "sessions"},
+        {"cache", "json", "pool", "preload", "sessions"},
     ),
     App(
         "bepasty",
@@ -209,7 +209,7 @@ APPS = [
         ),
         keep_a_paste,
         # All that it says varies by its cookie, also static files.
-        {"cache", "json", "sessions"},
+        {"cache", "json", "preload", "sessions"},
     ),
 ]
 

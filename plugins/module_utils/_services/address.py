@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Take the address of a service apart, and connect to it; what fails is said in words."""
+"""Parse the URL of a service, and connect to it; an error states the next action."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from collections.abc import Collection, Iterable
 from typing import Any, Callable
 from urllib.parse import unquote_to_bytes
 
-from evenkeel_redis import Guarded, RedisAway
+from evenkeel_redis import Guarded, RedisAway, client_of
 from werkzeug import Response
 
 WINDOW_SECONDS = 60
@@ -80,20 +80,17 @@ class FleetLimit:
 
     def _client(self, address: str | None) -> str | None:
         """Whom a request is counted for: a network of IPv6 is one client, as it is given to one."""
-        if not address:
-            return None
+        return client_of(address) if address and not self._is_exempt_address(address) else None
+
+    def _is_exempt_address(self, address: str) -> bool:
         try:
             parsed = ipaddress.ip_address(address)
-            if isinstance(parsed, ipaddress.IPv6Address):
-                parsed = parsed.ipv4_mapped or parsed
-            if parsed.is_loopback or any(parsed in network for network in self.exempt_networks):
-                return None
-            if parsed.version == 6:
-                return str(ipaddress.ip_network((int(parsed), 64), strict=False))
-            return str(parsed)
         except ValueError:
-            # What a proxy calls a client that it has no address of.
-            return address
+            # A proxy's name for a client whose address it does not know.
+            return False
+        if isinstance(parsed, ipaddress.IPv6Address):
+            parsed = parsed.ipv4_mapped or parsed
+        return parsed.is_loopback or any(parsed in network for network in self.exempt_networks)
 
     def _seconds_to_wait(self, client: str) -> float:
         left = self.over.get(client, 0.0) - self.clock()

@@ -9,6 +9,7 @@ redis-py 4.1 or newer.
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import time
 from typing import Any, Callable, TypeVar
@@ -32,6 +33,20 @@ UNREACHABLE = (
 REPORT_SECONDS = 60.0
 
 log = logging.getLogger("evenkeel.redis")
+
+
+def client_of(address: str | None) -> str:
+    """Return the name of a client in a key: its IPv4 address, or its /64 of IPv6, which one customer has (RFC 6177)."""
+    try:
+        parsed = ipaddress.ip_address(address or "")
+    except ValueError:
+        # What a proxy calls a client that it has no address of.
+        return address or "unknown"
+    if isinstance(parsed, ipaddress.IPv6Address):
+        if parsed.ipv4_mapped:
+            return str(parsed.ipv4_mapped)
+        return str(ipaddress.ip_network((int(parsed), 64), strict=False))
+    return str(parsed)
 
 
 class RedisAway(Exception):

@@ -23,7 +23,6 @@ import contextlib
 import functools
 import hashlib
 import hmac
-import ipaddress
 import re
 import secrets
 from collections.abc import Iterator, Mapping
@@ -31,7 +30,7 @@ from dataclasses import dataclass
 from typing import Any, Callable
 
 import redis.exceptions as redis_errors
-from evenkeel_redis import Guarded, RedisAway, RedisRefused
+from evenkeel_redis import Guarded, RedisAway, RedisRefused, client_of
 from flask import Flask, Request, Response
 from flask.sessions import SecureCookieSessionInterface, SessionMixin
 from werkzeug.exceptions import ServiceUnavailable
@@ -613,10 +612,10 @@ class RedisSessions(CookieSessions):
             self.guarded.ask(lambda redis: redis.expire(key, seconds))
 
     def _may_last(self, session: Any) -> bool:
-        return self.guarded.clock() >= self._over.get(_client(session._address), 0.0)
+        return self.guarded.clock() >= self._over.get(client_of(session._address), 0.0)
 
     def _lengthen(self, redis: Any, session: Any, key: str, lifetime: int) -> None:
-        client = _client(session._address)
+        client = client_of(session._address)
         counter = self._key("long", client)
         with redis.pipeline() as asked:
             asked.set(counter, 0, ex=DAY_SECONDS, nx=True).incr(counter).expire(key, lifetime)
@@ -755,19 +754,6 @@ def _loses(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
         if isinstance(value, dict) and isinstance(other, dict) and _loses(value, other):
             return True
     return False
-
-
-def _client(address: str | None) -> str:
-    """The network of an address, as one customer has it: a /64 of IPv6 (RFC 6177)."""
-    try:
-        parsed = ipaddress.ip_address(address or "")
-    except ValueError:
-        return address or "unknown"
-    if isinstance(parsed, ipaddress.IPv6Address):
-        if parsed.ipv4_mapped:
-            return str(parsed.ipv4_mapped)
-        return str(ipaddress.ip_network((int(parsed), 64), strict=False))
-    return str(parsed)
 
 
 def _refuse(response: Response) -> None:

@@ -836,7 +836,7 @@ def _monkeypatch_module():
     ],
 )
 def test_a_client_is_a_network_as_one_customer_has_it(one, other, same):
-    assert (evenkeel_sessions._client(one) == evenkeel_sessions._client(other)) is same
+    assert (evenkeel_redis.client_of(one) == evenkeel_redis.client_of(other)) is same
 
 
 # All of it together
