@@ -78,10 +78,10 @@ def test_a_failed_stage_stops_no_other_and_the_count_comes_last(monkeypatch, cap
     monkeypatch.setattr(run, "TEST", [bad, [Stage("worse", "exit 3")]])
     monkeypatch.setattr(run, "scenarios", lambda root: [Stage("molecule fine", "echo fine")])
     assert run.main(suite) == 1
-    said = capfd.readouterr().out.splitlines()
-    assert {"no", "yes"} <= set(said)
-    assert ("fine" in said) == (suite == "test")
-    assert said[-1] == ("2 passed, 2 failed" if suite == "test" else "1 passed, 1 failed")
+    output = capfd.readouterr().out.splitlines()
+    assert {"no", "yes"} <= set(output)
+    assert ("fine" in output) == (suite == "test")
+    assert output[-1] == ("2 passed, 2 failed" if suite == "test" else "1 passed, 1 failed")
 
 
 def test_two_stages_run_at_once_and_what_they_say_does_not_mix(tmp_path, capfd):
@@ -95,8 +95,11 @@ def test_two_stages_run_at_once_and_what_they_say_does_not_mix(tmp_path, capfd):
     ]
     Runner().run(chains)
     lines = capfd.readouterr().out.splitlines()
-    said = [line.split()[0] for line in lines if line.startswith((*ends,))]
-    assert said in (["reads", "reads", "writes", "writes"], ["writes", "writes", "reads", "reads"])
+    first_words = [line.split()[0] for line in lines if line.startswith((*ends,))]
+    assert first_words in (
+        ["reads", "reads", "writes", "writes"],
+        ["writes", "writes", "reads", "reads"],
+    )
 
 
 def test_the_stages_of_a_chain_keep_their_order(tmp_path):

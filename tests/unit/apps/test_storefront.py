@@ -225,9 +225,9 @@ def test_patch_that_does_not_apply_leaves_the_earlier_copy(tmp_path, monkeypatch
 def test_wrong_name_is_told_in_one_line(tmp_path, monkeypatch, capsys, args, says):
     monkeypatch.chdir(tmp_path)
     assert apps.main(args) == 1
-    told = capsys.readouterr().err
-    assert told.startswith(says)
-    assert told.count("\n") == 1
+    output = capsys.readouterr().err
+    assert output.startswith(says)
+    assert output.count("\n") == 1
     assert not (tmp_path / "app").exists()
 
 

@@ -40,7 +40,7 @@ def phase(*turns, **memory):
     return Phase("without delay", 0.07, turns, memory)
 
 
-def told(requests=50, errors=0, statuses=(200, 200)):
+def turn_record(requests=50, errors=0, statuses=(200, 200)):
     wrk = {"requests": requests, "duration": 2_000_000, "p50": 1500, "p99": 9000, "errors": errors}
     known = {"contender": BEFORE, "route": "/", "connections": 10, "size": 12}
     return {**known, "wrk": wrk, "statuses": [*statuses]}
@@ -51,15 +51,17 @@ def goals(seen):
 
 
 def test_wrk_s_microseconds_become_milliseconds():
-    assert Turn.read(told()) == Turn(BEFORE, "/", 10, 50, 25.0, 1.5, 9.0, 0, 12)
+    assert Turn.read(turn_record()) == Turn(BEFORE, "/", 10, 50, 25.0, 1.5, 9.0, 0, 12)
 
 
 def test_an_answer_that_is_not_200_is_an_error_also_where_wrk_has_none():
-    assert Turn.read(told(errors=3, statuses=(200, 302))).errors == 4
+    assert Turn.read(turn_record(errors=3, statuses=(200, 302))).errors == 4
 
 
 def test_a_route_that_never_answered_took_the_whole_turn():
-    silent = Turn.read({**told(requests=0), "wrk": {**told(requests=0)["wrk"], "p50": 0, "p99": 0}})
+    silent = Turn.read(
+        {**turn_record(requests=0), "wrk": {**turn_record(requests=0)["wrk"], "p50": 0, "p99": 0}}
+    )
     assert (silent.p50, silent.p99, silent.per_second) == (2000.0, 2000.0, 0.5)
 
 

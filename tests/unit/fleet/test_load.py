@@ -331,7 +331,7 @@ class TestArguments:
             address_of(url)
 
     @pytest.mark.parametrize(
-        ("targets", "rate", "paths", "said"),
+        ("targets", "rate", "paths", "message"),
         [
             ({}, 1, ["/"], "needs a rate above 0, a target and a path"),
             ({"app1": "http://app1"}, 0, ["/"], "needs a rate above 0"),
@@ -342,8 +342,10 @@ class TestArguments:
             ({"app1": "http://app1"}, 1, ["/\r\nX: y"], "is no path"),
         ],
     )
-    def test_what_cannot_be_asked_is_refused_before_anything_is(self, targets, rate, paths, said):
-        with pytest.raises(ValueError, match=said):
+    def test_what_cannot_be_asked_is_refused_before_anything_is(
+        self, targets, rate, paths, message
+    ):
+        with pytest.raises(ValueError, match=message):
             Load(targets, rate, paths)
 
     def test_an_output_that_cannot_be_written_fails_where_it_was_given(self, tmp_path):
@@ -373,21 +375,21 @@ class TestCommand:
         ):
             assert asked.wait(30)
             running.send_signal(number)
-            said, _errors = running.communicate(timeout=30)
+            output, _errors = running.communicate(timeout=30)
         assert running.returncode == 0
-        summary = json.loads(said)
+        summary = json.loads(output)
         assert summary["sent"] == summary["ok"] == len(server.requests)
         assert summary["releases"] == {"1.0-a": summary["sent"]}
         assert set(server.paths) == {"/x"}
 
     @pytest.mark.parametrize(
-        ("target", "said"),
+        ("target", "message"),
         [
             ("http://app1", "'http://app1': give it as NAME=URL"),
             ("app1=app1:8000", "load: 'app1:8000' is no target: give it as http://HOST:PORT"),
         ],
     )
-    def test_a_target_that_is_none_ends_it_with_a_message(self, target, said):
+    def test_a_target_that_is_none_ends_it_with_a_message(self, target, message):
         with self.command("--target", target, "--duration", "0") as running:
-            assert said in running.communicate(timeout=30)[1]
+            assert message in running.communicate(timeout=30)[1]
         assert running.returncode == 2

@@ -39,8 +39,8 @@ PLAIN = answer(Content_Type="text/html", Set_Cookie="session=signed; HttpOnly; P
     ],
 )
 def test_a_difference_is_told(optimized, found):
-    (told,) = differences([answer(), answer()], optimized)
-    assert told.startswith(found)
+    (difference,) = differences([answer(), answer()], optimized)
+    assert difference.startswith(found)
 
 
 @pytest.mark.parametrize(

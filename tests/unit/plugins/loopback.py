@@ -93,9 +93,9 @@ def serving(
             with conn:
                 request = read(conn)
                 server.requests.append(request)
-                said = answer(conn, request) if callable(answer) else answer
-                if said:
-                    conn.sendall(said)
+                response = answer(conn, request) if callable(answer) else answer
+                if response:
+                    conn.sendall(response)
         conn.close()
 
     def accept() -> None:

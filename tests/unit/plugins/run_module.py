@@ -15,13 +15,13 @@ from ansible.module_utils.testing import patch_module_args
 
 def run_module(module: Any, check_mode: bool = False, **params: Any) -> dict[str, Any]:
     """What C(module), a Python module with a C(main), answers to C(params)."""
-    said = io.StringIO()
+    output = io.StringIO()
     arguments = {**params, "_ansible_check_mode": check_mode}
     with (
         patch_module_args(arguments),
-        contextlib.redirect_stdout(said),
+        contextlib.redirect_stdout(output),
         contextlib.suppress(SystemExit),
     ):
         module.main()
-    answer: dict[str, Any] = json.loads(said.getvalue())
+    answer: dict[str, Any] = json.loads(output.getvalue())
     return answer

@@ -176,11 +176,11 @@ def test_the_callback_shows_nothing_that_is_obeyed(text):
     callback._display = screen = Display()
     play = SimpleNamespace(get_name=lambda: text)
 
-    def result(action, **said):
+    def result(action, **returned):
         return SimpleNamespace(
             _host=SimpleNamespace(get_name=lambda: text),
             _task=SimpleNamespace(action=action, args={"state": text}),
-            _result=said,
+            _result=returned,
         )
 
     callback.v2_playbook_on_play_start(play)
@@ -220,8 +220,8 @@ def test_no_report_holds_anything_that_is_obeyed(text):
 @given(ANY)
 @example(EVIL)
 def test_the_message_of_the_gate_is_one_that_can_be_shown(text):
-    told = gate.told([gate.Result("main_page", text, "failed", text, 1.0)])
-    assert is_safe(str(printable_all(told)["msg"]))
+    returned = gate.told([gate.Result("main_page", text, "failed", text, 1.0)])
+    assert is_safe(str(printable_all(returned)["msg"]))
 
 
 @pytest.mark.parametrize("fails", [True, False])
@@ -232,8 +232,8 @@ def test_a_module_says_nothing_that_is_obeyed_and_masks_before_it_changes(fails)
         end = module.fail_json if fails else module.exit_json
         end(msg=f"{EVIL} with {module.params['key']}", lines=[EVIL], changed=True, deep={EVIL: 1})
 
-    said = run_module(SimpleNamespace(main=main), key="hunt\u200ber2")
-    assert is_safe(json.dumps(said, ensure_ascii=False).replace("\\n", ""))
-    assert "hunt" not in str({name: part for name, part in said.items() if name != "invocation"})
-    assert said["changed"] is True
-    assert said.get("failed", False) is fails
+    result = run_module(SimpleNamespace(main=main), key="hunt\u200ber2")
+    assert is_safe(json.dumps(result, ensure_ascii=False).replace("\\n", ""))
+    assert "hunt" not in str({name: part for name, part in result.items() if name != "invocation"})
+    assert result["changed"] is True
+    assert result.get("failed", False) is fails

@@ -217,8 +217,8 @@ def in_time(act):
 
     def work():
         try:
-            said = act()
-            text = str(said) if isinstance(said, (str, list)) else None
+            returned = act()
+            text = str(returned) if isinstance(returned, (str, list)) else None
         except Exception as error:
             text = f"{type(error).__name__}: {error}"
         writer.send(text)
@@ -249,14 +249,14 @@ def test_root_ends_with_a_message_and_changes_nothing_outside_whatever_the_app_p
     host = Host(tmp_path)
     is_expected = replace(tmp_path / component, how, host.outside)
     before = seen(host.outside)
-    said = in_time(lambda: act(host))
+    returned = in_time(lambda: act(host))
     assert seen(host.outside) == before
     if not is_expected and (name, os.path.basename(component)) not in MAY_END_WELL:
-        assert said, "it ended well"
-        assert "Traceback" not in said
+        assert returned, "it ended well"
+        assert "Traceback" not in returned
         # What is told is where to look, and never what a file elsewhere holds.
-        assert "secret" not in said
-        assert str(tmp_path) in said
+        assert "secret" not in returned
+        assert str(tmp_path) in returned
 
 
 @needs_root

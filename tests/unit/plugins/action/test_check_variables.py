@@ -80,13 +80,13 @@ def check(args=None, check_mode=False, **variables):
 
 @pytest.mark.parametrize("check_mode", [False, True])
 def test_good_variables_pass_and_nothing_changes(check_mode):
-    said = check(check_mode=check_mode, gunicorn_workers="{{ 2 + 3 }}", rollout_checks={})
-    assert not said.get("failed")
-    assert (said["changed"], said["problems"], said["paths"]) == (False, [], {})
+    result = check(check_mode=check_mode, gunicorn_workers="{{ 2 + 3 }}", rollout_checks={})
+    assert not result.get("failed")
+    assert (result["changed"], result["problems"], result["paths"]) == (False, [], {})
 
 
 def test_all_problems_are_told_at_once():
-    said = check(
+    result = check(
         {"required": ["shop_token", "flask_app_name"]},
         flask_app_name=...,
         flask_app_port="eight",
@@ -94,8 +94,8 @@ def test_all_problems_are_told_at_once():
         gunicorn_workers="{{ cpus }}",
         rollout_checks={"healt": {}},
     )
-    assert said["failed"] is True
-    assert said["problems"] == [
+    assert result["failed"] is True
+    assert result["problems"] == [
         "gunicorn_worker: no such variable; did you mean gunicorn_workers?",
         "flask_app_name: required; set it in group_vars/app.yml, e.g. flask_app_name: shop",
         "shop_token: required; set it in group_vars/app.yml, e.g. shop_token: <value>",
@@ -103,7 +103,7 @@ def test_all_problems_are_told_at_once():
         "gunicorn_workers: cannot be evaluated: 'cpus' is undefined.",
         "rollout_checks.healt: no such setting; did you mean health?",
     ]
-    assert said["msg"].splitlines() == said["problems"]
+    assert result["msg"].splitlines() == result["problems"]
 
 
 def test_a_template_is_judged_by_its_value():
@@ -137,9 +137,9 @@ def test_a_role_that_is_not_there_is_named():
 def test_relative_paths_start_at_the_inventory(tmp_path):
     (tmp_path / "shop").mkdir()
     (tmp_path / "shop" / "pyproject.toml").touch()
-    said = check(flask_app_source="../shop", inventory_dir=str(tmp_path / "inventory"))
-    assert said["problems"] == []
-    assert said["paths"] == {"flask_app_source": str(tmp_path / "shop")}
+    result = check(flask_app_source="../shop", inventory_dir=str(tmp_path / "inventory"))
+    assert result["problems"] == []
+    assert result["paths"] == {"flask_app_source": str(tmp_path / "shop")}
 
 
 @pytest.mark.parametrize(
@@ -161,8 +161,8 @@ def test_what_is_wrong_with_the_teams_own_tests_is_told_before_anything_is_touch
     tmp_path, suite, problem
 ):
     (tmp_path / "tests").mkdir()
-    said = check(rollout_checks={"suite": suite}, inventory_dir=str(tmp_path))
-    assert said["problems"] == ([problem.format(tmp_path)] if problem else [])
+    result = check(rollout_checks={"suite": suite}, inventory_dir=str(tmp_path))
+    assert result["problems"] == ([problem.format(tmp_path)] if problem else [])
 
 
 def test_a_source_of_the_wrong_type_is_one_problem():

@@ -61,8 +61,8 @@ def test_check_mode_writes_nothing(report, tmp_path):
 
 
 def test_hosts_that_measured_nothing_leave_no_file(report, tmp_path):
-    said = report(dest="before", profiles={"app1": {"measured": False}})
-    assert (said["changed"], said["files"], said["hosts"]) == (False, [], {})
+    result = report(dest="before", profiles={"app1": {"measured": False}})
+    assert (result["changed"], result["files"], result["hosts"]) == (False, [], {})
     assert list(tmp_path.iterdir()) == []
 
 

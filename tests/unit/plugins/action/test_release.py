@@ -21,7 +21,7 @@ class Host:
         self.place = place
         self.kept = place / "srv" / "shop" / "archives"
         self.kept.mkdir(parents=True)
-        self.told: dict = {}
+        self.module_args: dict = {}
         self.runs = 0
         self.foreign: list[str] = []
         self.copied: list[str] = []
@@ -45,7 +45,7 @@ class Host:
             return shell.tmpdir
 
         def execute(module_args, task_vars):
-            self.told = dict(module_args)
+            self.module_args = dict(module_args)
             self.copied = sorted(path.name for path in self.place.glob("tmp/*"))
             self.runs += 1
             if self.foreign:
@@ -86,7 +86,7 @@ def test_the_archives_that_a_host_lacks_are_copied(host, archives, kept):
         (host.kept / name).touch()
     assert host(state="staged", **archives)["changed"] is True
     assert host.copied == sorted({"shop-1.tar", "shop-2.wheels.tar"} - set(kept))
-    assert host.told["uploads"] == (str(host.place / "tmp") if host.copied else None)
+    assert host.module_args["uploads"] == (str(host.place / "tmp") if host.copied else None)
     assert not (host.place / "tmp").exists()
 
 
@@ -105,9 +105,9 @@ def test_what_a_host_kept_of_another_build_is_copied_again(host, archives, forei
 def test_nothing_is_copied_where_nothing_is_staged(host, archives, how):
     host(**how, **archives)
     assert host.copied == []
-    assert "uploads" not in host.told
+    assert "uploads" not in host.module_args
 
 
 def test_the_module_is_told_which_run_this_is(host):
     host(state="live", release="a")
-    assert host.told.items() >= _identity.identity({}).items()
+    assert host.module_args.items() >= _identity.identity({}).items()

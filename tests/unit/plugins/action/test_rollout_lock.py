@@ -20,7 +20,7 @@ def _lock():
     """Runs the action on a host that answers C(says), in turn; returns the result, and what the module was told."""
 
     def run(*says, **args):
-        told = []
+        calls = []
         action = rollout_lock.ActionModule(
             task=SimpleNamespace(
                 action="evenkeel.flask.rollout_lock", args={"name": "shop", **args}, async_val=0,
@@ -32,30 +32,30 @@ def _lock():
         )  # fmt: skip
 
         def execute(module_args, task_vars):
-            told.append(dict(module_args))
-            return says[len(told) - 1]
+            calls.append(dict(module_args))
+            return says[len(calls) - 1]
 
         action._execute_module = execute
-        return action.run(task_vars={}), told
+        return action.run(task_vars={}), calls
 
     return run
 
 
 def test_the_module_is_told_which_run_this_is(lock):
-    said, told = lock(TAKEN)
-    assert said["holder"] == TAKEN["holder"]
-    assert told == [{"name": "shop", **_identity.identity({})}]
+    result, calls = lock(TAKEN)
+    assert result["holder"] == TAKEN["holder"]
+    assert calls == [{"name": "shop", **_identity.identity({})}]
 
 
 def test_a_lock_whose_run_has_died_here_is_taken_over(lock, monkeypatch):
     monkeypatch.setattr(_identity, "is_gone", lambda run: run == "a/1/1")
-    said, told = lock(HELD, TAKEN)
-    assert not said.get("failed")
-    assert told[1]["gone"] == "a/1/1"
+    result, calls = lock(HELD, TAKEN)
+    assert not result.get("failed")
+    assert calls[1]["gone"] == "a/1/1"
 
 
 def test_a_lock_whose_run_is_there_is_respected(lock, monkeypatch):
     monkeypatch.setattr(_identity, "is_gone", lambda _run: False)
-    said, told = lock(HELD)
-    assert said["failed"] is True
-    assert len(told) == 1
+    result, calls = lock(HELD)
+    assert result["failed"] is True
+    assert len(calls) == 1

@@ -121,18 +121,18 @@ def test_a_task_without_a_name_is_called_by_its_action(run):
 
 
 @pytest.mark.parametrize(
-    ("hosts", "said"),
+    ("hosts", "message"),
     [
         (FLEET[:1], "app1 changed"),
         (FLEET[:4], "app1 changed, app2 ok, app3 ok, app4 ok"),
         (FLEET, "1 changed, 4 ok"),
     ],
 )
-def test_few_hosts_are_named_and_many_counted(run, hosts, said):
+def test_few_hosts_are_named_and_many_counted(run, hosts, message):
     run.task("Switch")
     for host in hosts:
         run.ok(host, changed=host == "app1")
-    assert run.lines == [f"Switch {said}"]
+    assert run.lines == [f"Switch {message}"]
 
 
 @pytest.mark.parametrize(
@@ -267,7 +267,7 @@ def test_what_a_message_has_in_it_already_is_not_told_again(run):
 
 
 @pytest.mark.parametrize(
-    ("result", "said"),
+    ("result", "message"),
     [
         ({}, "no message"),
         ({"msg": ""}, "no message"),
@@ -275,10 +275,10 @@ def test_what_a_message_has_in_it_already_is_not_told_again(run):
         ({"censored": "the output has been hidden"}, "the output has been hidden"),
     ],
 )
-def test_a_failure_is_told_even_if_it_has_no_message(run, result, said):
+def test_a_failure_is_told_even_if_it_has_no_message(run, result, message):
     run.task("Fail")
     run.failed("app1", **result)
-    assert run.lines[1:] == [f"app1: {said}"]
+    assert run.lines[1:] == [f"app1: {message}"]
 
 
 def test_what_was_told_is_not_told_again_at_the_next_task(run):

@@ -54,7 +54,7 @@ def test_a_host_that_could_not_be_asked_is_in_the_table(info):
 
 
 @pytest.mark.parametrize(
-    ("live", "answering", "said"),
+    ("live", "answering", "text"),
     [
         ("b", "b", "b"),
         (None, None, "-"),
@@ -63,8 +63,8 @@ def test_a_host_that_could_not_be_asked_is_in_the_table(info):
         (None, "a", "-, but a answers"),
     ],
 )
-def test_who_answers_is_named_where_it_is_not_the_live_release(live, answering, said):
-    assert row({**GOOD, "live": live, "answering": answering})[1] == said
+def test_who_answers_is_named_where_it_is_not_the_live_release(live, answering, text):
+    assert row({**GOOD, "live": live, "answering": answering})[1] == text
 
 
 def test_a_host_that_is_not_healthy_catches_the_eye():
@@ -92,7 +92,7 @@ def seen(**states):
 
 
 @pytest.mark.parametrize(
-    ("said", "cell"),
+    ("state", "cell"),
     [
         (seen(lb1="serving", lb2="serving"), "serving"),
         (seen(lb1="serving", lb2="drained"), "lb1: serving, lb2: drained"),
@@ -100,6 +100,6 @@ def seen(**states):
         (None, "?"),
     ],
 )
-def test_how_the_balancers_have_a_host_is_a_column_where_they_were_asked(said, cell):
-    head, row = status_table({"app1": GOOD}, {"app1": said})
+def test_how_the_balancers_have_a_host_is_a_column_where_they_were_asked(state, cell):
+    head, row = status_table({"app1": GOOD}, {"app1": state})
     assert (cells(head)[-1], cells(row)[-1]) == ("balancer", cell)

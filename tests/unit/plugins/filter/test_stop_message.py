@@ -18,7 +18,7 @@ LOST = {"unreachable": True, "msg": "no route to host."}
 
 
 @pytest.mark.parametrize(
-    ("found", "step", "more", "said"),
+    ("found", "step", "more", "message"),
     [
         (
             BARE,
@@ -70,17 +70,17 @@ LOST = {"unreachable": True, "msg": "no route to host."}
         ),
     ],
 )
-def test_it_says_what_stands(found, step, more, said):
-    assert stop_message(found, "app1", step, *more) == said
+def test_it_says_what_stands(found, step, more, message):
+    assert stop_message(found, "app1", step, *more) == message
 
 
 @pytest.mark.parametrize(
     ("found", "step"), itertools.product([BARE, HALF, LIVE, SICK, LOST], STEPS)
 )
 def test_it_claims_nothing_that_was_not_found(found, step):
-    said = stop_message(found, "app1", step, "b")
-    assert ("answers." in said) == (found is LIVE)
-    assert ("is live here" in said and "No release" not in said) == bool(found.get("live"))
-    assert ("not known" in said) == (found is LOST)
-    assert ("nothing on this host" in said) == (step == "preflight")
-    assert "left as it was" not in said
+    message = stop_message(found, "app1", step, "b")
+    assert ("answers." in message) == (found is LIVE)
+    assert ("is live here" in message and "No release" not in message) == bool(found.get("live"))
+    assert ("not known" in message) == (found is LOST)
+    assert ("nothing on this host" in message) == (step == "preflight")
+    assert "left as it was" not in message

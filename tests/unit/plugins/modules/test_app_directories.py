@@ -142,13 +142,13 @@ def test_what_the_app_puts_in_the_place_of_a_directory_is_named_and_nothing_outs
         os.chown(shared / parent, USER.pw_uid, USER.pw_gid)
     apps(place, **how)
     before = seen(outside / "roots", outside / "apps")
-    said = make(shared, check_mode)
+    result = make(shared, check_mode)
     assert seen(outside / "roots", outside / "apps") == before
     if how == {"file": True} and component.endswith("shop.db"):
-        assert not said.get("failed")
+        assert not result.get("failed")
         return
-    assert said["failed"] is True
-    assert f"{place} is a {word}" in said["msg"]
+    assert result["failed"] is True
+    assert f"{place} is a {word}" in result["msg"]
 
 
 @needs_root
@@ -159,8 +159,8 @@ def test_a_directory_of_somebody_else_is_not_taken_over_where_the_app_could_have
     make(shared, below=[])
     theirs = shared / "logs" / path
     theirs.mkdir(parents=True)
-    said = make(shared / "logs", below=["instance"])
-    assert f"{shared}/logs belongs to root and not to {USER.pw_name}" in said["msg"]
+    result = make(shared / "logs", below=["instance"])
+    assert f"{shared}/logs belongs to root and not to {USER.pw_name}" in result["msg"]
     assert owned(shared / "logs")[:2] == (0, 0)
 
 
@@ -253,5 +253,5 @@ def test_a_name_with_an_extension_is_a_file_and_one_with_a_slash_is_not(path, fi
 def test_a_user_that_is_not_there_is_named(shared):
     arguments = {"path": str(shared), "user": "no-such-user"}
     assert run_module(app_directories, True, **arguments)["changed"] is True
-    said = run_module(app_directories, **arguments)
-    assert "this host has no user no-such-user" in said["msg"]
+    result = run_module(app_directories, **arguments)
+    assert "this host has no user no-such-user" in result["msg"]

@@ -20,7 +20,7 @@ MODULES = [
 ]
 
 
-def told(module):
+def documented(module):
     """The options of its own documentation, and of the fragments that this names."""
     docs = yaml.safe_load(module.DOCUMENTATION)
     options = dict(docs.get("options", {}))
@@ -53,4 +53,4 @@ def test_modules_are_found():
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__.rpartition(".")[2])
 def test_the_documentation_is_the_argument_spec(module):
-    assert comparable(told(module)) == comparable(module.ARGUMENT_SPEC)
+    assert comparable(documented(module)) == comparable(module.ARGUMENT_SPEC)

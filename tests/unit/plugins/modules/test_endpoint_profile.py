@@ -45,11 +45,11 @@ def _profile_of(tmp_path, monkeypatch):
 
 
 def test_endpoints_are_measured_and_nothing_is_changed(profile):
-    said, server = profile(pool_size=60, headers={"Host": "shop.example"})
-    assert not said.get("failed")
-    assert (said["changed"], said["measured"]) == (False, True)
-    assert (said["release"], said["slot"]) == (RELEASE, "blue")
-    (endpoint,) = said["endpoints"]
+    result, server = profile(pool_size=60, headers={"Host": "shop.example"})
+    assert not result.get("failed")
+    assert (result["changed"], result["measured"]) == (False, True)
+    assert (result["release"], result["slot"]) == (RELEASE, "blue")
+    (endpoint,) = result["endpoints"]
     for loop in endpoint["loops"]:
         assert loop["errors"] == 0
         assert loop["requests"] > 0
@@ -57,7 +57,7 @@ def test_endpoints_are_measured_and_nothing_is_changed(profile):
         assert list(loop["latency_ms"]) == ["p50", "p90", "p95", "p99", "max"]
     assert 8 <= len(server.requests) <= 40
     assert all(b"Host: shop.example" in request for request in server.requests)
-    assert said["msg"].startswith("1 of 1 endpoints were measured. Slowest: / p95 ")
+    assert result["msg"].startswith("1 of 1 endpoints were measured. Slowest: / p95 ")
 
 
 def test_without_endpoints_the_app_s_own_routes_are_measured(profile, monkeypatch, tmp_path):
@@ -68,25 +68,25 @@ def test_without_endpoints_the_app_s_own_routes_are_measured(profile, monkeypatc
         return 0, f"hello\n{measure.MARK}{json.dumps(['/', '/about'])}\n"
 
     monkeypatch.setattr(stage, "run_in", run_in)
-    said, _server = profile(endpoints=[], user="web")
-    assert [endpoint["name"] for endpoint in said["endpoints"]] == ["/", "/about"]
+    result, _server = profile(endpoints=[], user="web")
+    assert [endpoint["name"] for endpoint in result["endpoints"]] == ["/", "/about"]
     folder, user, _layout, command, _timeout = asked[0]
     assert (os.path.basename(folder), user) == (RELEASE, "web")
     assert command[0] == f"{folder}/venv/bin/python"
 
 
 def test_check_mode_measures_nothing_and_says_so(profile):
-    said, server = profile(check_mode=True)
-    assert (said["changed"], said["measured"]) == (False, False)
-    assert "Nothing is measured in check mode" in said["msg"]
+    result, server = profile(check_mode=True)
+    assert (result["changed"], result["measured"]) == (False, False)
+    assert "Nothing is measured in check mode" in result["msg"]
     assert server.requests == []
 
 
 def test_a_host_that_serves_nothing_is_told_so(profile, tmp_path):
     (tmp_path / "shop" / "live.sock").unlink()
-    said, server = profile()
-    assert said["failed"] is True
-    assert "this host serves nothing of shop. Run the playbook evenkeel.flask.site" in said["msg"]
+    result, server = profile()
+    assert result["failed"] is True
+    assert "this host serves nothing of shop. Run the playbook evenkeel.flask.site" in result["msg"]
     assert server.requests == []
 
 
@@ -100,35 +100,35 @@ def test_a_host_that_serves_nothing_is_told_so(profile, tmp_path):
     ],
 )
 def test_a_bad_argument_puts_no_load_on_anything(profile, params, why):
-    said, server = profile(**params)
-    assert said["failed"] is True
-    assert why in said["msg"]
-    assert (said["measured"], server.requests) == (False, [])
+    result, server = profile(**params)
+    assert result["failed"] is True
+    assert why in result["msg"]
+    assert (result["measured"], server.requests) == (False, [])
 
 
 def test_an_app_that_answers_nothing_well_is_told_and_no_failure(profile):
-    said, server = profile(ok(status="503 Service Unavailable"))
-    assert not said.get("failed")
-    assert said["msg"] == "0 of 1 endpoints were measured. /: not measured: it answers 503."
+    result, server = profile(ok(status="503 Service Unavailable"))
+    assert not result.get("failed")
+    assert result["msg"] == "0 of 1 endpoints were measured. /: not measured: it answers 503."
     assert len(server.requests) == 1
 
 
 def test_no_secret_is_returned(profile):
     endpoints = [{"path": "/?token=hunter3", "headers": {"Cookie": "session=hunter4"}}]
-    said, server = profile(endpoints=endpoints, headers={"Authorization": "Bearer hunter5"})
+    result, server = profile(endpoints=endpoints, headers={"Authorization": "Bearer hunter5"})
     assert b"session=hunter4" in server.requests[0]
     assert b"Bearer hunter5" in server.requests[0]
-    shown = {name: value for name, value in said.items() if name != "invocation"}
+    shown = {name: value for name, value in result.items() if name != "invocation"}
     assert "hunter" not in json.dumps(shown)
     # Where Ansible repeats what the task says there is the query, and no credential.
-    assert not any(secret in json.dumps(said) for secret in ("hunter2", "hunter4", "hunter5"))
+    assert not any(secret in json.dumps(result) for secret in ("hunter2", "hunter4", "hunter5"))
 
 
 def test_every_value_that_is_returned_is_documented(profile):
-    said, _server = profile()
+    result, _server = profile()
     docs = yaml.safe_load(endpoint_profile.RETURN)
-    assert set(said) - {"changed", "invocation", "warnings"} == set(docs)
-    (endpoint,) = said["endpoints"]
+    assert set(result) - {"changed", "invocation", "warnings"} == set(docs)
+    (endpoint,) = result["endpoints"]
     described = docs["endpoints"]["contains"]
     assert set(endpoint) == set(described)
     assert set(endpoint["loops"][0]) == set(described["loops"]["contains"])
@@ -151,5 +151,5 @@ def test_a_systemd_that_fails_is_a_message(profile, monkeypatch, error):
     monkeypatch.setattr(stage, "run_in", fail)
     monkeypatch.setattr(slots, "unit_state", fail)
     for endpoints in ([], ["/"]):
-        said, _server = profile(endpoints=endpoints)
-        assert (said["failed"], said["msg"]) == (True, str(error))
+        result, _server = profile(endpoints=endpoints)
+        assert (result["failed"], result["msg"]) == (True, str(error))

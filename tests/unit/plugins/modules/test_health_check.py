@@ -24,25 +24,25 @@ def answer(_conn, request):
 def test_healthy_endpoints_pass_and_change_nothing(check_mode):
     endpoints = [{"path": "/health", "json": {"status": "ok"}}, {"path": "/"}]
     with serving(answer) as server:
-        said = run_module(
+        returned = run_module(
             health_check, check_mode, base_url=server.url, endpoints=endpoints, attempts=2, successes=2,
             interval=0,
         )  # fmt: skip
-    assert not said.get("failed")
-    assert said["changed"] is False
-    assert (said["healthy"], said["passed"], said["failed_endpoints"]) == (True, 2, 0)
-    assert [result["attempts"] for result in said["results"]] == [2, 2]
+    assert not returned.get("failed")
+    assert returned["changed"] is False
+    assert (returned["healthy"], returned["passed"], returned["failed_endpoints"]) == (True, 2, 0)
+    assert [result["attempts"] for result in returned["results"]] == [2, 2]
 
 
 def test_an_unhealthy_endpoint_fails_the_task_with_all_results():
     with serving(answer) as server:
-        said = run_module(
+        result = run_module(
             health_check, base_url=server.url, endpoints=[{"path": "/"}, {"path": "/bad"}]
         )
-    assert said["failed"] is True
-    assert said.keys() >= RETURNED
-    assert (said["healthy"], said["passed"], said["failed_endpoints"]) == (False, 1, 1)
-    assert said["msg"] == "1 of 2 endpoints are not healthy: /bad: 503, wanted 200."
+    assert result["failed"] is True
+    assert result.keys() >= RETURNED
+    assert (result["healthy"], result["passed"], result["failed_endpoints"]) == (False, 1, 1)
+    assert result["msg"] == "1 of 2 endpoints are not healthy: /bad: 503, wanted 200."
 
 
 @pytest.mark.parametrize(
@@ -55,19 +55,19 @@ def test_an_unhealthy_endpoint_fails_the_task_with_all_results():
     ],
 )
 def test_a_bad_argument_is_no_verdict(params, message):
-    said = run_module(health_check, **params)
-    assert said["failed"] is True
-    assert message in said["msg"]
-    assert "healthy" not in said
+    result = run_module(health_check, **params)
+    assert result["failed"] is True
+    assert message in result["msg"]
+    assert "healthy" not in result
 
 
 def test_credentials_are_masked():
     headers = {"Authorization": "Bearer hunter2"}
     endpoints = [{"path": "/", "headers": headers, "contains": "Bearer hunter2"}]
     with serving(answer) as server:
-        said = run_module(health_check, base_url=server.url, endpoints=endpoints)
+        result = run_module(health_check, base_url=server.url, endpoints=endpoints)
     assert b"Bearer hunter2" in server.requests[0]
-    assert "hunter2" not in str(said)
+    assert "hunter2" not in str(result)
 
 
 def test_every_value_that_is_returned_is_documented():

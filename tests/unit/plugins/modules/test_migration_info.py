@@ -59,23 +59,23 @@ def _look(tmp_path):
 
 
 def test_a_script_is_run_sealed_off_and_what_it_prints_counts(look, asked):
-    said = look(command="flask db upgrade")
+    result = look(command="flask db upgrade")
     assert asked == [(["flask", "db", "upgrade", "--sql", "0001:0002"], True)]
-    assert (said["new"], said["printed"], said["partly"]) == (
+    assert (result["new"], result["printed"], result["partly"]) == (
         ["0002_second.py"],
         ["0002_second"],
         {},
     )
-    assert said["destructive"] == ["0002_second: drops column orders.a, and a may need it."]
-    assert len(said["refused"]) == 1
+    assert result["destructive"] == ["0002_second: drops column orders.a, and a may need it."]
+    assert len(result["refused"]) == 1
     assert look(command="flask db upgrade", allow_destructive=True)["refused"] == []
 
 
 def test_without_a_command_the_source_is_read(look, asked):
-    said = look()
-    assert (asked, said["printed"]) == ([], [])
-    assert said["locks"] == ["0002_second: CREATE INDEX on orders (7 rows) blocks writes."]
-    assert said["refused"] == []
+    result = look()
+    assert (asked, result["printed"]) == ([], [])
+    assert result["locks"] == ["0002_second: CREATE INDEX on orders (7 rows) blocks writes."]
+    assert result["refused"] == []
     assert look(small_rows=6)["refused"] != []
     assert look(small_rows=6, allow_blocking=True)["refused"] == []
 
@@ -83,8 +83,8 @@ def test_without_a_command_the_source_is_read(look, asked):
 def test_what_the_database_has_run_already_is_not_judged_again(look, monkeypatch):
     """A rollout that failed after its migration is run again."""
     monkeypatch.setattr(pg_catalog, "heads", lambda *_args: ["0002"])
-    said = look()
-    assert (said["new"], said["locks"]) == (["0002_second.py"], [])
+    result = look()
+    assert (result["new"], result["locks"]) == (["0002_second.py"], [])
 
 
 def test_a_database_that_does_not_answer_makes_each_table_large(look, monkeypatch, capsys):
@@ -93,14 +93,14 @@ def test_a_database_that_does_not_answer_makes_each_table_large(look, monkeypatc
 
     monkeypatch.setattr(pg_catalog, "heads", lambda *_args: [])
     monkeypatch.setattr(pg_catalog, "read", read)
-    said = look()
-    assert "CREATE INDEX on orders (size unknown) blocks writes" in said["refused"][0]
-    assert "hunter2" not in str(said)
+    result = look()
+    assert "CREATE INDEX on orders (size unknown) blocks writes" in result["refused"][0]
+    assert "hunter2" not in str(result)
 
 
 def test_in_check_mode_there_is_no_release_yet(look):
-    said = look(release="c", command="flask db upgrade")
-    assert (said["new"], said["refused"], said["missing"]) == ([], [], ["0001_first.py"])
+    result = look(release="c", command="flask db upgrade")
+    assert (result["new"], result["refused"], result["missing"]) == ([], [], ["0001_first.py"])
 
 
 @pytest.mark.parametrize(
@@ -112,13 +112,13 @@ def test_a_command_that_cannot_be_run_is_a_message(look, monkeypatch, error):
         raise error
 
     monkeypatch.setattr(stage, "run_in", run_in)
-    said = look(command="flask db upgrade")
-    assert (said["failed"], said["msg"]) == (True, str(error))
+    result = look(command="flask db upgrade")
+    assert (result["failed"], result["msg"]) == (True, str(error))
 
 
 def test_a_quotation_that_does_not_end_is_a_message(look):
-    said = look(command="flask 'db upgrade")
-    assert said["msg"].startswith('"flask \'db upgrade" cannot be split into words (No closing')
+    result = look(command="flask 'db upgrade")
+    assert result["msg"].startswith('"flask \'db upgrade" cannot be split into words (No closing')
 
 
 def test_every_value_that_is_returned_is_documented(look):

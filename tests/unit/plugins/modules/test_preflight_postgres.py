@@ -50,10 +50,10 @@ def can_hold(server, number):
 
 @pytest.mark.parametrize("workers", [(4,), (5,), (2, 2), (2, 3), (1, 1, 2), (1, 1, 3)])
 def test_a_fleet_is_refused_exactly_when_its_connections_do_not_fit(server, workers):
-    said = check(server, *workers)
-    assert bool(said["problems"]) == (not can_hold(server, sum(workers) * SLOTS))
-    if said["problems"]:
-        (problem,) = said["problems"]
+    result = check(server, *workers)
+    assert bool(result["problems"]) == (not can_hold(server, sum(workers) * SLOTS))
+    if result["problems"]:
+        (problem,) = result["problems"]
         assert problem.startswith("gunicorn_workers: ")
         assert "the database allows 9 (max_connections 12 less 3 reserved)" in problem
 

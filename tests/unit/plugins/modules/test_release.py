@@ -131,9 +131,9 @@ def _staged(monkeypatch):
     ],
 )
 def test_a_bad_argument_touches_nothing(host, params, message):
-    said = run_module(release, **{"name": "shop", "root": str(host.root), **params})
-    assert said["failed"] is True
-    assert message in said["msg"]
+    result = run_module(release, **{"name": "shop", "root": str(host.root), **params})
+    assert result["failed"] is True
+    assert message in result["msg"]
     assert host.found() == {}
 
 
@@ -157,19 +157,19 @@ class TestCheckMode:
         if state == "withdrawn":
             os.unlink(host.layout.candidate)
         before = host.found()
-        said = host(check_mode=True, **STATES[state])
-        assert (said["changed"], said["steps"]) == (True, steps)
+        result = host(check_mode=True, **STATES[state])
+        assert (result["changed"], result["steps"]) == (True, steps)
         assert host.found() == before
 
     def test_a_release_to_come_is_foreseen_through_all_its_states(self, host, staged):
         host.set_up("a", blue="a", live="blue", running=("blue",))
-        said = host(check_mode=True, **STAGED)
-        assert said["steps"] == [f"stage {said['release']}"]
+        result = host(check_mode=True, **STAGED)
+        assert result["steps"] == [f"stage {result['release']}"]
         assert staged == []
-        said = host(check_mode=True, state="candidate", release=said["release"])
-        assert (said["live"], said["candidate"]) == ("a", said["release"])
-        said = host(check_mode=True, state="live", release=said["release"])
-        assert (said["live"], said["live_slot"]) == (said["release"], "green")
+        result = host(check_mode=True, state="candidate", release=result["release"])
+        assert (result["live"], result["candidate"]) == ("a", result["release"])
+        result = host(check_mode=True, state="live", release=result["release"])
+        assert (result["live"], result["live_slot"]) == (result["release"], "green")
 
     def test_a_diff_shows_what_would_come_of_it(self, host):
         host.set_up("a", "b", blue="a", green="b", live="blue", running=("blue", "green"))
@@ -201,9 +201,9 @@ class TestNothingToDo:
             running=("blue", "green"),
         )  # fmt: skip
         before = host.found()
-        said = host(check_mode, **params)
-        assert (said["changed"], said["steps"]) == (False, [])
-        assert said["diff"]["before"] == said["diff"]["after"]
+        result = host(check_mode, **params)
+        assert (result["changed"], result["steps"]) == (False, [])
+        assert result["diff"]["before"] == result["diff"]["after"]
         assert host.found() == before
 
     @pytest.mark.parametrize("check_mode", [False, True])
@@ -218,8 +218,8 @@ class TestNothingToDo:
     def test_a_release_that_is_there_is_not_made_again(self, host, staged, check_mode):
         name = host(check_mode=True, **STAGED)["release"]
         host.set_up(name)
-        said = host(check_mode, **STAGED)
-        assert (said["changed"], said["steps"], said["release"]) == (False, [], name)
+        result = host(check_mode, **STAGED)
+        assert (result["changed"], result["steps"], result["release"]) == (False, [], name)
         assert staged == []
 
 
@@ -235,9 +235,9 @@ class TestWithoutSystemd:
 
     def test_the_first_release_ever_can_be_withdrawn(self, host):
         host.set_up("a", blue="a", live="blue")
-        said = host(state="withdrawn", release="a")
-        assert said["steps"] == ["point_live", "record rollback"]
-        assert (said["live"], said["live_slot"]) == (None, None)
+        result = host(state="withdrawn", release="a")
+        assert result["steps"] == ["point_live", "record rollback"]
+        assert (result["live"], result["live_slot"]) == (None, None)
         assert not os.path.lexists(host.layout.live)
         line = Path(host.layout.history).read_text().splitlines()[-1]
         switch = history.Switch.from_line(line)
@@ -254,8 +254,8 @@ class TestWithoutSystemd:
         monkeypatch.setattr(release.AnsibleModule, "warn", lambda _self, text: warned.append(text))
         monkeypatch.setattr(release_slots, "append_line", append_line)
         host.set_up("a", blue="a", live="blue")
-        said = host(state="withdrawn", release="a")
-        assert said["live"] is None
+        result = host(state="withdrawn", release="a")
+        assert result["live"] is None
         assert not os.path.lexists(host.layout.live)
         (warning,) = warned
         assert "This switch is not in the history: [Errno 28] No space left" in warning
@@ -279,8 +279,8 @@ class TestWithoutSystemd:
 
     def test_old_releases_go_with_all_that_only_they_used(self, host):
         host.set_up("a", "b", "c", "d", "e", blue="a", green="e", live="green")
-        said = host(state="settled", keep=2)
-        assert said["steps"] == ["remove c", "remove b", "remember"]
+        result = host(state="settled", keep=2)
+        assert result["steps"] == ["remove c", "remove b", "remember"]
         left = {
             folder: sorted(os.listdir(host.base / folder))
             for folder in ("releases", "venvs", "archives")
@@ -306,33 +306,35 @@ class TestWithoutSystemd:
     def test_a_release_that_is_not_there_is_told_with_those_that_are(self, host):
         host.set_up("a", blue="a", live="blue")
         before = host.found()
-        said = host(state="candidate", release="x")
-        assert said["failed"] is True
-        assert said["msg"].startswith("Release x is not on this host; there are: a. Stage it first")
+        result = host(state="candidate", release="x")
+        assert result["failed"] is True
+        assert result["msg"].startswith(
+            "Release x is not on this host; there are: a. Stage it first"
+        )
         assert host.found() == before
 
     def test_a_release_that_runs_nowhere_cannot_go_live(self, host):
         host.set_up("a", "b", blue="a", green="b", live="blue", running=("blue",))
         before = host.found()
-        said = host(state="live", release="b")
-        assert said["failed"] is True
-        assert "runs in no slot of this host" in said["msg"]
+        result = host(state="live", release="b")
+        assert result["failed"] is True
+        assert "runs in no slot of this host" in result["msg"]
         assert host.found() == before
 
 
 class TestStaged:
     def test_what_was_asked_for_is_made(self, host, staged):
         host.set_up()
-        said = host(
+        result = host(
             **STAGED, entry="shop:app", files={"gunicorn.conf.py": "workers = 5\n"},
             environment={"WORKERS": 5}, shared=["instance"], python="/usr/bin/python3.11", user="web",
         )  # fmt: skip
-        assert said["changed"] is True
-        assert said["steps"] == [f"stage {said['release']}"]
+        assert result["changed"] is True
+        assert result["steps"] == [f"stage {result['release']}"]
         assert staged == [
             release_stage.Wanted(
                 layout=host.layout,
-                release_id=said["release"],
+                release_id=result["release"],
                 version="1.0",
                 archive=host.layout.path("archives", "shop.tar"),
                 wheels=host.layout.path("archives", "shop.wheels.tar"),
@@ -373,9 +375,9 @@ class TestStaged:
 
     def test_an_archive_that_is_not_there_leaves_nothing(self, host):
         host.set_up()
-        said = host(**STAGED)
-        assert said["failed"] is True
-        assert "/archives/shop.tar is not an archive of this collection" in said["msg"]
+        result = host(**STAGED)
+        assert result["failed"] is True
+        assert "/archives/shop.tar is not an archive of this collection" in result["msg"]
         assert os.listdir(host.base / "releases") == []
 
 
@@ -395,8 +397,8 @@ class TestLock:
         host.set_up("a", "b", blue="a", live="blue", running=("blue",))
         host(state="live", release="a", lock_seconds=60, **self.ALICE)
         before = host.found()
-        said = host(state="candidate", release="b", lock_seconds=60, **self.BOB)
-        assert "A rollout of shop is under way: alice started it on ci-7" in said["msg"]
+        result = host(state="candidate", release="b", lock_seconds=60, **self.BOB)
+        assert "A rollout of shop is under way: alice started it on ci-7" in result["msg"]
         assert host.found() == before
 
     def test_the_run_that_holds_it_holds_it_for_longer(self, host, lock):
@@ -426,8 +428,8 @@ class TestLock:
         return stage
 
     def test_a_host_that_needs_nothing_more_is_open_to_the_next(self, host, through):
-        said = through()
-        assert (said["changed"], said["settled"]) == (False, True)
+        result = through()
+        assert (result["changed"], result["settled"]) == (False, True)
         assert not host(state="settled", lock_seconds=60, **self.BOB).get("failed")
 
     def test_a_host_that_does_not_answer_well_stays_locked(self, host, through):
@@ -454,30 +456,30 @@ class TestSecrets:
     def test_values_of_the_environment_are_never_shown(self, host, staged, monkeypatch):
         host.set_up()
         secret = {"TOKEN": "hunter2", "PIN": "17"}
-        said = host(**STAGED, environment=secret)
+        result = host(**STAGED, environment=secret)
         assert staged[0].environment == secret
-        assert "hunter2" not in str(said)
-        assert said["invocation"]["module_args"]["environment"] == ["PIN", "TOKEN"]
+        assert "hunter2" not in str(result)
+        assert result["invocation"]["module_args"]["environment"] == ["PIN", "TOKEN"]
 
         def refuse(_wanted):
             raise ArchiveError("the app said: hunter2 does not open")
 
         monkeypatch.setattr(release_stage, "stage", refuse)
-        said = host(**STAGED, environment=secret)
-        assert said["msg"] == "the app said: ******** does not open"
-        assert "hunter2" not in str(said)
+        result = host(**STAGED, environment=secret)
+        assert result["msg"] == "the app said: ******** does not open"
+        assert "hunter2" not in str(result)
 
     @pytest.mark.parametrize("value", ["1", "0", "stage", "1.0", "shop"])
     def test_a_value_that_is_part_of_an_id_by_chance_does_not_spoil_it(self, host, staged, value):
         host.set_up()
-        said = host(**STAGED, environment={"VALUE": value})
-        assert said["release"] == staged[0].release_id
-        assert said["steps"] == [f"stage {said['release']}"]
+        result = host(**STAGED, environment={"VALUE": value})
+        assert result["release"] == staged[0].release_id
+        assert result["steps"] == [f"stage {result['release']}"]
 
 
 def test_every_value_that_is_returned_is_documented(host):
     host.set_up("a", blue="a", live="blue")
-    said = host(check_mode=True, **STAGED)
-    returned = set(said) - {"changed", "invocation", "diff", "warnings"}
+    result = host(check_mode=True, **STAGED)
+    returned = set(result) - {"changed", "invocation", "diff", "warnings"}
     assert returned == set(yaml.safe_load(release.RETURN))
     assert yaml.safe_load(release.EXAMPLES)

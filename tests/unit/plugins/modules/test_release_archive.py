@@ -54,8 +54,8 @@ def build(check_mode=False, **params):
 
 @pytest.mark.parametrize("check_mode", [False, True])
 def test_an_archive_is_built_in_check_mode_too(builds, check_mode):
-    said = build(check_mode)
-    assert {name: said[name] for name in BUILT} == BUILT
+    result = build(check_mode)
+    assert {name: result[name] for name in BUILT} == BUILT
     assert len(builds) == 1
 
 
@@ -106,31 +106,31 @@ def test_a_warning_of_the_build_is_shown(monkeypatch):
     ],
 )
 def test_a_bad_argument_builds_nothing(builds, params, message):
-    said = build(**params)
-    assert said["failed"] is True
-    assert message in said["msg"]
+    result = build(**params)
+    assert result["failed"] is True
+    assert message in result["msg"]
     assert builds == []
 
 
 def test_values_of_the_environment_are_never_shown(monkeypatch):
     secret = {"TOKEN": "hunter2", "PIN": "17"}
-    said = build(environment=secret)
-    assert "hunter2" not in str(said)
-    assert said["invocation"]["module_args"]["environment"] == ["PIN", "TOKEN"]
+    result = build(environment=secret)
+    assert "hunter2" not in str(result)
+    assert result["invocation"]["module_args"]["environment"] == ["PIN", "TOKEN"]
 
     def refuse(*_args):
         raise ArchiveError("the app said: hunter2 does not open")
 
     monkeypatch.setattr(pipeline, "build", refuse)
-    said = build(environment=secret)
-    assert said["msg"] == "the app said: ******** does not open"
-    assert "hunter2" not in str(said)
+    result = build(environment=secret)
+    assert result["msg"] == "the app said: ******** does not open"
+    assert "hunter2" not in str(result)
 
 
 @pytest.mark.parametrize("value", ["1", "shop", "2.0", "/cache", "9f86d081"])
 def test_a_value_that_is_part_of_a_path_by_chance_does_not_spoil_it(value):
-    said = build(environment={"VALUE": value})
-    assert {name: said[name] for name in BUILT} == BUILT
+    result = build(environment={"VALUE": value})
+    assert {name: result[name] for name in BUILT} == BUILT
 
 
 def test_every_value_that_is_returned_is_documented():

@@ -30,13 +30,13 @@ def _execute(tmp_path, monkeypatch):
 
 
 def test_what_a_command_printed_is_returned(execute):
-    said = execute((0, "done\n"))
-    assert (said["changed"], said["rc"], said["output"]) == (True, 0, ["done"])
+    result = execute((0, "done\n"))
+    assert (result["changed"], result["rc"], result["output"]) == (True, 0, ["done"])
 
 
 def test_a_command_that_fails_is_named_with_its_last_line(execute):
-    said = execute((3, "one\ntwo\n"))
-    assert said["msg"] == "'flask db upgrade' ended with status 3 in release a: two"
+    result = execute((3, "one\ntwo\n"))
+    assert result["msg"] == "'flask db upgrade' ended with status 3 in release a: two"
 
 
 @pytest.mark.parametrize(
@@ -47,10 +47,10 @@ def test_a_command_that_fails_is_named_with_its_last_line(execute):
     ],
 )
 def test_a_command_that_cannot_be_run_is_a_message(execute, error):
-    said = execute(error)
-    assert (said["failed"], said["msg"]) == (True, str(error))
+    result = execute(error)
+    assert (result["failed"], result["msg"]) == (True, str(error))
 
 
 def test_a_quotation_that_does_not_end_is_a_message(execute):
-    said = execute((0, ""), "flask 'db upgrade")
-    assert said["msg"].startswith('"flask \'db upgrade" cannot be split into words (No closing')
+    result = execute((0, ""), "flask 'db upgrade")
+    assert result["msg"].startswith('"flask \'db upgrade" cannot be split into words (No closing')

@@ -29,17 +29,17 @@ def _bake(tmp_path, monkeypatch):
 
 
 def test_a_release_that_is_well_passes(bake):
-    said, server = bake(ok(), headers={"Host": "shop.example"})
-    assert not said.get("failed")
-    assert (said["changed"], said["after"]["requests"]) == (False, 0)
+    result, server = bake(ok(), headers={"Host": "shop.example"})
+    assert not result.get("failed")
+    assert (result["changed"], result["after"]["requests"]) == (False, 0)
     assert b"Host: shop.example" in server.requests[0]
 
 
 def test_one_that_is_not_fails_the_task_with_its_figures(bake):
-    said, _server = bake(ok(status="503 Service Unavailable"))
-    assert said["failed"] is True
-    assert said["msg"] == "The bake went badly: /health: 503, wanted 200."
-    assert said["after"]["requests"] == 0
+    result, _server = bake(ok(status="503 Service Unavailable"))
+    assert result["failed"] is True
+    assert result["msg"] == "The bake went badly: /health: 503, wanted 200."
+    assert result["after"]["requests"] == 0
 
 
 def test_new_errors_are_told_in_a_warning(bake, tmp_path):
@@ -49,20 +49,20 @@ def test_new_errors_are_told_in_a_warning(bake, tmp_path):
         (tmp_path / "app.log").write_text(json.dumps(record) + "\n")
         return ok()
 
-    said, _server = bake(answer)
-    assert said["new_errors"] == ["a: no, 1 times"]
-    assert not said.get("failed")
+    result, _server = bake(answer)
+    assert result["new_errors"] == ["a: no, 1 times"]
+    assert not result.get("failed")
 
 
 def test_a_bad_argument_is_no_verdict(bake):
-    said, _server = bake(ok(), base_url="127.0.0.1")
-    assert said["failed"] is True
-    assert "before" not in said
+    result, _server = bake(ok(), base_url="127.0.0.1")
+    assert result["failed"] is True
+    assert "before" not in result
 
 
 def test_another_apps_release_on_the_port_fails_the_task_and_is_not_judged(bake):
-    said, _server = bake(ok(X_Release="3-c"))
-    assert said["msg"] == (
+    result, _server = bake(ok(X_Release="3-c"))
+    assert result["msg"] == (
         "The bake went badly: /health: release 3-c answers instead of 2-b; another app may have this port of nginx "
         "(flask_app_port)."
     )

@@ -26,40 +26,40 @@ def run(shop, check_mode=False, **params):
 
 
 def test_a_sound_candidate_passes_without_any_settings():
-    said = run(Shop())
-    assert not said.get("failed")
-    assert not said.get("skipped")
-    assert said["changed"] is False
-    assert (said["verdict"], said["passed"], said["skipped_checks"]) == ("passed", 5, 4)
-    assert said["summary"][-1] == "READY FOR PRODUCTION"
+    result = run(Shop())
+    assert not result.get("failed")
+    assert not result.get("skipped")
+    assert result["changed"] is False
+    assert (result["verdict"], result["passed"], result["skipped_checks"]) == ("passed", 5, 4)
+    assert result["summary"][-1] == "READY FOR PRODUCTION"
 
 
 def test_a_bad_candidate_fails_the_task_with_all_results():
-    said = run(Shop("500"))
-    assert said["failed"] is True
-    assert said.keys() >= RETURNED
-    assert said["verdict"] == "failed"
-    assert "Main Page Loading failed (500, wanted 200)" in said["msg"]
-    assert said["summary"][-1] == "NOT READY FOR PRODUCTION"
+    result = run(Shop("500"))
+    assert result["failed"] is True
+    assert result.keys() >= RETURNED
+    assert result["verdict"] == "failed"
+    assert "Main Page Loading failed (500, wanted 200)" in result["msg"]
+    assert result["summary"][-1] == "NOT READY FOR PRODUCTION"
 
 
 def test_an_inconclusive_verdict_fails_the_task():
     names = list(rollout_gate.ARGUMENT_SPEC["checks"]["options"])
-    said = run(Shop(), checks={name: {"enabled": False} for name in names})
-    assert (said["failed"], said["verdict"]) == (True, "inconclusive")
+    result = run(Shop(), checks={name: {"enabled": False} for name in names})
+    assert (result["failed"], result["verdict"]) == (True, "inconclusive")
 
 
 def test_check_mode_leaves_out_what_writes():
-    said = run(Shop(), True, checks={"session": SESSION, "upload": {"path": "/upload"}})
-    reasons = {result["name"]: result["reason"] for result in said["results"]}
+    returned = run(Shop(), True, checks={"session": SESSION, "upload": {"path": "/upload"}})
+    reasons = {result["name"]: result["reason"] for result in returned["results"]}
     assert reasons["upload"] == "it writes, and this is check mode"
     assert reasons["session"] == "it logs in, and this is check mode"
 
 
 def test_a_password_is_never_shown():
-    said = run(Shop(), checks={"session": SESSION})
-    assert said["failed"] is True
-    assert "hunter2" not in str(said)
+    result = run(Shop(), checks={"session": SESSION})
+    assert result["failed"] is True
+    assert "hunter2" not in str(result)
 
 
 @pytest.mark.parametrize(
@@ -77,10 +77,10 @@ def test_a_password_is_never_shown():
     ],
 )
 def test_a_bad_argument_is_no_verdict(params, message):
-    said = run(Shop(), **params)
-    assert said["failed"] is True
-    assert message in said["msg"]
-    assert "verdict" not in said
+    result = run(Shop(), **params)
+    assert result["failed"] is True
+    assert message in result["msg"]
+    assert "verdict" not in result
 
 
 def test_every_value_that_is_returned_is_documented():

@@ -41,17 +41,17 @@ def _now(monkeypatch):
 
 
 def test_who_comes_first_holds_it(ask):
-    said = ask(**ALICE)
-    assert said["changed"] is True
-    assert said["holder"].items() >= ALICE.items()
+    result = ask(**ALICE)
+    assert result["changed"] is True
+    assert result["holder"].items() >= ALICE.items()
 
 
 def test_another_run_is_refused_and_told_who_since_when_from_where_and_until_when(ask, now):
     ask(**ALICE)
-    said = ask(**BOB)
-    assert said["failed"] is True
-    assert said["holder"]["who"] == "alice"
-    assert said["msg"] == (
+    result = ask(**BOB)
+    assert result["failed"] is True
+    assert result["holder"]["who"] == "alice"
+    assert result["msg"] == (
         "A rollout of shop is under way: alice started it on ci-7 at 1970-01-12T13:46:40+00:00, and its "
         "lock lasts until 1970-01-12T14:16:40+00:00. Wait for its end. If it is known to be gone, break "
         "its lock: -e rollout_break_lock=true"
@@ -112,9 +112,9 @@ def test_what_a_crash_left_is_no_lock(ask, tmp_path, left):
 
 
 def test_a_place_that_cannot_be_written_is_named():
-    said = run_module(rollout_lock, name="shop", directory="/proc/nowhere", **ALICE)
+    result = run_module(rollout_lock, name="shop", directory="/proc/nowhere", **ALICE)
     assert (
-        said["msg"]
+        result["msg"]
         == "The lock /proc/nowhere/evenkeel-shop.lock cannot be kept: No such file or directory."
     )
 

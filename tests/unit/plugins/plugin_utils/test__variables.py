@@ -38,7 +38,7 @@ OTHER_PEOPLES = [
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
         ("gunicorn_worker", "gunicorn_worker: no such variable; did you mean gunicorn_workers?"),
         (
@@ -50,8 +50,8 @@ OTHER_PEOPLES = [
         ("nginx_enable", "nginx_enable: no such variable; did you mean nginx_enabled?"),
     ],
 )
-def test_a_mistyped_name_is_named_with_the_right_one(name, said):
-    assert _variables.unknown([name], SPECS) == [said]
+def test_a_mistyped_name_is_named_with_the_right_one(name, message):
+    assert _variables.unknown([name], SPECS) == [message]
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_what_is_missing_is_told_with_an_example():
 
 
 @pytest.mark.parametrize(
-    ("option", "value", "said"),
+    ("option", "value", "messages"),
     [
         ({"type": "int"}, "five", ["v: wanted a whole number, got 'five'."]),
         ({"type": "int"}, 5.5, ["v: wanted a whole number, got 5.5."]),
@@ -138,8 +138,8 @@ def test_what_is_missing_is_told_with_an_example():
         ),
     ],
 )
-def test_every_wrong_value_is_told_by_its_path(option, value, said):
-    assert list(_variables.mistyped("v", option, value)) == said
+def test_every_wrong_value_is_told_by_its_path(option, value, messages):
+    assert list(_variables.mistyped("v", option, value)) == messages
 
 
 @pytest.mark.parametrize(
@@ -169,9 +169,9 @@ def test_what_ansible_converts_passes(option, value, converted):
     ],
 )
 def test_a_secret_value_is_never_shown(option, value):
-    said = list(_variables.mistyped("v", option, value))
-    assert said
-    assert "hunter2" not in str(said)
+    messages = list(_variables.mistyped("v", option, value))
+    assert messages
+    assert "hunter2" not in str(messages)
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ def test_what_can_be_meant_passes(name, value):
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "said"),
+    ("name", "value", "message"),
     [
         ("flask_app_name", "Shop", "'Shop' is no name for an app"),
         ("flask_app_name", "a" * 32, "at most 31"),
@@ -235,10 +235,10 @@ def test_what_can_be_meant_passes(name, value):
         ("rollout_lock_seconds", 0, "0 is no time to hold a lock for"),
     ],
 )
-def test_what_cannot_be_meant_is_told_with_what_can(name, value, said):
+def test_what_cannot_be_meant_is_told_with_what_can(name, value, message):
     with pytest.raises(_variables.ValueProblem) as problem:
         _variables.judge(name, value)
-    assert said in str(problem.value)
+    assert message in str(problem.value)
 
 
 @pytest.mark.parametrize(
@@ -291,16 +291,16 @@ def test_a_source_that_is_not_there_is_told_by_its_absolute_path(tmp_path, find)
 
 
 @pytest.mark.parametrize(
-    ("make", "said"),
+    ("make", "message"),
     [
         ("mkdir", "has none of pyproject.toml, setup.py, requirements.txt"),
         ("touch", "is a file and no wheel"),
     ],
 )
-def test_a_source_that_is_no_project_is_refused(tmp_path, find, make, said):
+def test_a_source_that_is_no_project_is_refused(tmp_path, find, make, message):
     getattr(tmp_path / "shop", make)()
     (problem,) = _variables.inputs({"flask_app_source": "shop"}, find)[1]
-    assert f"{tmp_path}/shop {said}" in problem
+    assert f"{tmp_path}/shop {message}" in problem
 
 
 @pytest.mark.parametrize(
@@ -350,7 +350,7 @@ def test_requirements_are_found_beside_the_source_first(tmp_path, find):
 
 
 @pytest.mark.parametrize(
-    ("wanted", "said"),
+    ("requirements", "message"),
     [
         (
             "httpbin",
@@ -361,9 +361,9 @@ def test_requirements_are_found_beside_the_source_first(tmp_path, find):
         (3, "wanted a list of requirements as pip writes them"),
     ],
 )
-def test_requirements_that_are_none_are_refused(find, wanted, said):
-    (problem,) = _variables.inputs({"flask_app_requirements": wanted}, find)[1]
-    assert said in problem
+def test_requirements_that_are_none_are_refused(find, requirements, message):
+    (problem,) = _variables.inputs({"flask_app_requirements": requirements}, find)[1]
+    assert message in problem
 
 
 def test_hosts_at_one_address_are_named():
@@ -374,7 +374,7 @@ def test_hosts_at_one_address_are_named():
         "app4": ("10.0.0.6", "22"),
         "app5": ("10.0.0.5", "22"),
     }
-    assert [said.partition(",")[0] for said in _variables.claimed_twice(addresses)] == [
+    assert [line.partition(",")[0] for line in _variables.claimed_twice(addresses)] == [
         "ansible_host: app3 and app1 claim one address",
         "ansible_host: app5 and app1 claim one address",
     ]
@@ -399,7 +399,7 @@ def test_a_balancer_that_can_be_asked_passes(settings, groups):
 
 
 @pytest.mark.parametrize(
-    ("settings", "groups", "said"),
+    ("settings", "groups", "message"),
     [
         ({"server": "a"}, GROUPS, "wanted one of haproxy, nginx, target_group, got none."),
         ({**HAPROXY, **TARGET_GROUP}, GROUPS, "got haproxy and target_group."),
@@ -407,13 +407,13 @@ def test_a_balancer_that_can_be_asked_passes(settings, groups):
         ({**HAPROXY, "hosts": ["lb2"]}, GROUPS, "rollout_drain.hosts: lb2 is no host of the"),
     ],
 )
-def test_a_balancer_that_cannot_be_asked_is_told(settings, groups, said):
+def test_a_balancer_that_cannot_be_asked_is_told(settings, groups, message):
     (problem,) = _variables.drain(settings, groups)
-    assert said in problem
+    assert message in problem
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "said"),
+    ("name", "value", "message"),
     [
         ("flask_app_cache_rules", [{"path": "products", "timeout": 5}], "'products' is no path"),
         ("flask_app_cache_rules", [{"path": "/", "timeout": -1}], "-1 is no time"),
@@ -424,8 +424,8 @@ def test_a_balancer_that_cannot_be_asked_is_told(settings, groups, said):
         ("flask_app_rate_limit_exempt", ["office"], "'office' does not appear to be"),
     ],
 )
-def test_a_measure_that_cannot_be_meant_is_told(name, value, said):
-    with pytest.raises(_variables.ValueProblem, match=re.escape(said)):
+def test_a_measure_that_cannot_be_meant_is_told(name, value, message):
+    with pytest.raises(_variables.ValueProblem, match=re.escape(message)):
         _variables.judge(name, value)
 
 
@@ -462,9 +462,9 @@ BALANCED = {"lb": ["lb1"]}
     ],
 )
 def test_a_limit_that_nobody_counts_or_all_share_is_told(values, groups, problem, doubt):
-    for found, said in zip(_variables.limit(values, groups), (problem, doubt), strict=True):
-        assert len(found) == bool(said)
-        assert said in "".join(found)
+    for found, message in zip(_variables.limit(values, groups), (problem, doubt), strict=True):
+        assert len(found) == bool(message)
+        assert message in "".join(found)
 
 
 @pytest.mark.parametrize(
@@ -535,13 +535,13 @@ def test_values_that_nginx_refuses_are_refused_before_any_host_is_changed(name, 
     ],
 )  # fmt: skip
 def test_the_fronts_names_and_ports_fit_together(values, groups, problem, doubt):
-    for found, said in zip(_variables.names(values, groups), (problem, doubt), strict=True):
-        assert len(found) == bool(said)
-        assert said in "".join(found)
+    for found, message in zip(_variables.names(values, groups), (problem, doubt), strict=True):
+        assert len(found) == bool(message)
+        assert message in "".join(found)
 
 
 @pytest.mark.parametrize(
-    ("value", "said"),
+    ("value", "message"),
     [
         ({"indx": "warn"}, "'indx' is not a rule; did you mean index?"),
         ({"xyzzy": "warn"}, "'xyzzy' is not a rule; use one of access, "),
@@ -549,8 +549,8 @@ def test_the_fronts_names_and_ports_fit_together(values, groups, problem, doubt)
         ({"index": True}, "index is True; use refuse, warn or ignore."),
     ],
 )
-def test_a_rule_of_migrations_that_there_is_not_is_told(value, said):
-    with pytest.raises(_variables.ValueProblem, match=re.escape(said)):
+def test_a_rule_of_migrations_that_there_is_not_is_told(value, message):
+    with pytest.raises(_variables.ValueProblem, match=re.escape(message)):
         _variables.judge("rollout_migration_rules", value)
 
 

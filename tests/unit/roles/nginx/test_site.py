@@ -176,10 +176,10 @@ def test_an_nginx_whose_pid_is_lost_is_not_taken_for_a_stopped_one(front, module
     text, known = front.site.read_text(), pid.read_text()
     pid.unlink()
     try:
-        said = module(content=front.content(nginx_client_max_body_size="1m"))
+        result = module(content=front.content(nginx_client_max_body_size="1m"))
     finally:
         pid.write_text(known)
-    assert f"127.0.0.1:{front.port} takes connections, but {pid} names no nginx" in said["msg"]
+    assert f"127.0.0.1:{front.port} takes connections, but {pid} names no nginx" in result["msg"]
     assert front.site.read_text() == text
 
 
@@ -287,19 +287,19 @@ def test_a_second_run_changes_nothing_and_check_mode_foretells(front, module):
 def test_a_port_of_another_file_is_refused_before_anything_is_written(
     front, module, port, variable
 ):
-    said = module(**{port: front.other_port})
-    assert said["failed"]
+    result = module(**{port: front.other_port})
+    assert result["failed"]
     assert (
-        said["msg"]
+        result["msg"]
         == f"{variable}: port {front.other_port} belongs to {front.other}; choose another."
     )
     assert names(front) == {"other.conf"}
 
 
 def test_what_nginx_refuses_fails_the_task_with_its_own_words(front, module):
-    said = module(content=front.content(nginx_client_max_body_size="lots"))
-    assert said["msg"].startswith(
+    result = module(content=front.content(nginx_client_max_body_size="lots"))
+    assert result["msg"].startswith(
         f'{front.site}: nginx refuses it: "client_max_body_size" directive invalid value in {front.site}:'
     )
-    assert "The previous configuration is still active" in said["msg"]
+    assert "The previous configuration is still active" in result["msg"]
     assert names(front) == {"other.conf"}

@@ -63,8 +63,8 @@ def _profile(tmp_path):
     return run
 
 
-def recap(said, host):
-    line = next(line for line in said.splitlines() if line.startswith(host) and "ok=" in line)
+def recap(output, host):
+    line = next(line for line in output.splitlines() if line.startswith(host) and "ok=" in line)
     return dict(word.split("=") for word in line.split() if "=" in word)
 
 

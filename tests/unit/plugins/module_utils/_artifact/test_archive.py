@@ -72,8 +72,8 @@ def test_what_was_packed_is_unpacked(folder, tmp_path):
     ],
 )
 def test_members_that_leave_the_release_are_refused(name, kind, target, why):
-    said = artifact_archive.refusal(name, kind, target)
-    assert said is None if why is None else why in said
+    reason = artifact_archive.refusal(name, kind, target)
+    assert reason is None if why is None else why in reason
 
 
 def member(name, kind=tarfile.REGTYPE, target=""):
@@ -127,8 +127,8 @@ TREE = [("a", "dir", ""), ("a/b", "dir", ""), ("a/l", "link", "b"), ("a/f", "fil
     ],
 )
 def test_members_are_judged_together(members, why):
-    said = artifact_archive.judge([*TREE, *members])
-    assert said is None if why is None else why in said
+    problem = artifact_archive.judge([*TREE, *members])
+    assert problem is None if why is None else why in problem
 
 
 NAMES = st.lists(st.sampled_from(["a", "b", "c", ".", "..", ""]), min_size=1, max_size=4).map(

@@ -122,8 +122,8 @@ class TestInstall:
         for program in ("shop", "Shop.Two", "tool", "other.sh"):
             # What Python writes when it imports is no part of the wheel.
             environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
-            said = subprocess.check_output([venv / "bin" / program], text=True, env=environment)
-            assert said == "sold\n"
+            output = subprocess.check_output([venv / "bin" / program], text=True, env=environment)
+            assert output == "sold\n"
         with (about / "RECORD").open(newline="") as stream:
             recorded = {row[0] for row in csv.reader(stream)}
         own = {"bin/python", "bin/activate", "pyvenv.cfg", "lib64"}
@@ -174,7 +174,7 @@ class TestInstall:
         assert "evil" not in {path.name for path in tmp_path.rglob("*")}
 
     @pytest.mark.parametrize(
-        ("entry", "said"),
+        ("entry", "message"),
         [
             ("../evil = shop:main", "its entry point ../evil = shop:main cannot be read"),
             ("shop = shop:main; import os", "cannot be read"),
@@ -182,10 +182,10 @@ class TestInstall:
             ("python = shop:main", "it would replace bin/python"),
         ],
     )
-    def test_no_entry_point_does_either(self, tmp_path, venv, entry, said):
+    def test_no_entry_point_does_either(self, tmp_path, venv, entry, message):
         entries = {"shop-1.0.dist-info/entry_points.txt": f"[console_scripts]\n{entry}\n"}
         wheel = make_wheel(tmp_path, "shop", files=entries)
-        with pytest.raises(ArchiveError, match=said):
+        with pytest.raises(ArchiveError, match=message):
             artifact_wheel.install([str(wheel)], str(venv))
 
     def test_a_symbolic_link_in_a_wheel_is_a_file_with_its_text(self, tmp_path, venv):

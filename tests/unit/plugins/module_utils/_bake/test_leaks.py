@@ -29,16 +29,16 @@ def fleet(*workers):
 
 
 @pytest.mark.parametrize(
-    ("name", "start", "said"),
+    ("name", "start", "message"),
     [
         ("memory_mb", 45.0, "0.5 MB of memory more for each request, and has 75, before 48"),
         ("open_files", 12.0, "0.5 open files more for each request, and has 42, before 12"),
         ("port_5432", 1.0, "0.5 connections to port 5432 more for each request, and has 31, before 1"),
     ],
 )  # fmt: skip
-def test_what_grows_with_each_request_is_a_leak(name, start, said):
+def test_what_grows_with_each_request_is_a_leak(name, start, message):
     workers = fleet(*[worker(lambda requests: requests / 2, name, start)] * 3)
-    assert bake_leaks.judge(workers, LIMIT) == [f"each worker takes {said}"]
+    assert bake_leaks.judge(workers, LIMIT) == [f"each worker takes {message}"]
 
 
 @pytest.mark.parametrize(

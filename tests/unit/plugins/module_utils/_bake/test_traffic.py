@@ -34,25 +34,25 @@ def traffic(errors=0, of=100, route="/cart", ms=5.0, seed=1, **more):
 
 
 def served(asked, **more):
-    told = Traffic(**more)
-    told.add(asked)
-    return told
+    sample = Traffic(**more)
+    sample.add(asked)
+    return sample
 
 
 def heard(*lines, release="2-b", requests=0):
-    told = traffic(of=requests)
-    told.hear(lines, release, SINCE)
-    return told
+    sample = traffic(of=requests)
+    sample.hear(lines, release, SINCE)
+    return sample
 
 
 def error(number=0, release="2-b", **more):
-    told = {"level": "ERROR", "logger": "shop.mail", "message": "no mail", "release": release}
-    return line(**{**told, "request_id": f"r{number}", **more})
+    fields = {"level": "ERROR", "logger": "shop.mail", "message": "no mail", "release": release}
+    return line(**{**fields, "request_id": f"r{number}", **more})
 
 
-def traceback_of(said):
+def traceback_of(last_line):
     frame = '  File "/srv/shop/cart.py", line 3, in add\n    return cart[name]\n           ~~~~^^\n'
-    return f"Traceback (most recent call last):\n{frame}{frame}{said}"
+    return f"Traceback (most recent call last):\n{frame}{frame}{last_line}"
 
 
 @pytest.mark.parametrize(
@@ -108,9 +108,9 @@ def test_the_requests_of_a_release_are_those_of_its_name_since_it_serves():
 
 
 def test_what_machines_ask_tells_nothing_of_users_and_is_work_all_the_same():
-    told = Traffic()
-    told.add([Asked("/health", 500, 9.0, 17), Asked("/cart", 200, 5.0, 17)], leave_out="/health")
-    assert (told.whole.asked, told.whole.errors, told.by_worker[17]) == (1, 0, 2)
+    sample = Traffic()
+    sample.add([Asked("/health", 500, 9.0, 17), Asked("/cart", 200, 5.0, 17)], leave_out="/health")
+    assert (sample.whole.asked, sample.whole.errors, sample.by_worker[17]) == (1, 0, 2)
 
 
 @pytest.mark.parametrize(
@@ -136,14 +136,14 @@ def test_no_line_is_too_odd(text, release):
 
 
 def test_workers_that_died_are_counted_and_recycled_ones_are_not():
-    said = [
+    messages = [
         "WORKER TIMEOUT (pid:11)",
         "Worker (pid:12) was sent SIGKILL! Perhaps out of memory?",
         "Worker (pid:13) exited with code 3",
         "Autorestarting worker after current request.",
         "Worker exiting (pid: 14)",
     ]
-    lines = [line(message=message, logger="gunicorn.error") for message in said]
+    lines = [line(message=message, logger="gunicorn.error") for message in messages]
     assert heard(*lines).deaths == 3
     assert not heard(*lines).logged
 
@@ -168,7 +168,7 @@ def test_a_release_that_does_as_its_predecessor_is_left_alone(before, after):
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "said"),
+    ("before", "after", "message"),
     [
         (traffic(), traffic(errors=4, of=40), "/cart: 4 of 40 requests failed, before 0 of 100"),
         (
@@ -186,9 +186,9 @@ def test_a_release_that_does_as_its_predecessor_is_left_alone(before, after):
         (traffic(), traffic(deaths=1), "1 workers died"),
     ],
 )
-def test_a_release_that_does_worse_is_told_by_its_route(before, after, said):
+def test_a_release_that_does_worse_is_told_by_its_route(before, after, message):
     (problem,) = bake_traffic.judge(before, after, 1.25)
-    assert re.fullmatch(said, problem)
+    assert re.fullmatch(message, problem)
 
 
 def test_errors_that_are_spread_over_routes_count_together():

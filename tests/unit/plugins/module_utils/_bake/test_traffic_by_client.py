@@ -29,11 +29,11 @@ def error(client, message, request_id, **more):
     return {**record, **({"remote_addr": client} if client else {}), **more}
 
 
-def traffic(release, asked, said=()):
+def traffic(release, asked, logged=()):
     found = bake.Traffic()
     lines = [json.dumps({"time": "2026", "release": release, **one}) for one in asked]
     found.add(bake.requests(lines, release, ""), "/health")
-    lines = [json.dumps({"time": "2026", "release": release, **one}) for one in said]
+    lines = [json.dumps({"time": "2026", "release": release, **one}) for one in logged]
     found.hear(lines, release, "")
     return found
 
@@ -63,7 +63,7 @@ WORDS = [
 
 
 @pytest.mark.parametrize(
-    ("asked", "said"),
+    ("asked", "logged"),
     [
         ([access(VISITOR, "/old", 500)] * 2, []),
         ([access(VISITOR, "/", 429)] * 6, []),
@@ -117,10 +117,10 @@ WORDS = [
         "the words of the arbiter as its name",
     ],
 )
-def test_one_visitor_has_no_good_release_taken_back(asked, said):
+def test_one_visitor_has_no_good_release_taken_back(asked, logged):
     searches = crowd(400, path="/search", ms=5.0)
     before = traffic(BEFORE, crowd(2000) + searches)
-    after = traffic(AFTER, crowd(200) + searches[:20] + asked, said)
+    after = traffic(AFTER, crowd(200) + searches[:20] + asked, logged)
     assert judged(before, after) == []
 
 
@@ -136,22 +136,22 @@ LINES = st.lists(
 
 
 def lines_of(client, lines, addressed=True):
-    asked, said = [], []
+    asked, logged = [], []
     for path, status, ms, message, request_id, times in lines:
         for _turn in range(times):
             own = request_id or next(ids)
             asked.append(access(client, path, status, ms, own))
             if message:
-                said.append(error(client if addressed else None, message, own))
-    return asked, said
+                logged.append(error(client if addressed else None, message, own))
+    return asked, logged
 
 
 def joined(parts):
-    asked, said = [], []
-    for more_asked, more_said in parts:
+    asked, logged = [], []
+    for more_asked, more_logged in parts:
         asked += more_asked
-        said += more_said
-    return asked, said
+        logged += more_logged
+    return asked, logged
 
 
 def by_client(population, addressed=True):
@@ -203,10 +203,10 @@ def check_that_it_still_passes(was, now, visited_before, visited, addressed=True
     now_asked, now_said = by_client(now, addressed)
     usual = traffic(BEFORE, was_asked, was_said), traffic(AFTER, now_asked, now_said)
     assume(not plainly_judged(*usual))
-    asked, said = lines_of(VISITOR, visited_before, addressed)
-    before = traffic(BEFORE, was_asked + asked, was_said + said)
-    asked, said = lines_of(VISITOR, visited, addressed)
-    after = traffic(AFTER, now_asked + asked, now_said + said)
+    asked, logged = lines_of(VISITOR, visited_before, addressed)
+    before = traffic(BEFORE, was_asked + asked, was_said + logged)
+    asked, logged = lines_of(VISITOR, visited, addressed)
+    after = traffic(AFTER, now_asked + asked, now_said + logged)
     assert judged(before, after) == []
 
 
@@ -271,9 +271,9 @@ BAD = {
 @pytest.mark.parametrize("bad", BAD)
 def test_a_bad_release_is_refused_by_one_balancer_and_by_many_clients(bad, of):
     release, says = BAD[bad]
-    asked, said = release(of)
+    asked, logged = release(of)
     before = traffic(BEFORE, crowd(4000, of=of) + crowd(400, of=of, path="/search", ms=5.0))
-    (problem,) = judged(before, traffic(AFTER, crowd(20, of=of) + asked, said))
+    (problem,) = judged(before, traffic(AFTER, crowd(20, of=of) + asked, logged))
     assert bake.re.match(says, problem)
 
 
@@ -282,13 +282,13 @@ def test_a_bad_release_is_refused_by_one_balancer_and_by_many_clients(bad, of):
 def test_a_visitor_hides_no_bad_release(bad, of):
     """Not by good requests before or after, and not by failures before."""
     release, says = BAD[bad]
-    asked, said = release(of)
+    asked, logged = release(of)
     mine = [access(VISITOR, path, ms=3.0) for path in ("/products/7", "/search", "/") * 10]
     failed = [access(VISITOR, path, 500) for path in ("/products/7", "/search", "/") * 3]
     before = traffic(
         BEFORE, crowd(4000, of=of) + crowd(400, of=of, path="/search", ms=5.0) + mine + failed
     )
-    problems = judged(before, traffic(AFTER, crowd(20, of=of) + asked + mine, said))
+    problems = judged(before, traffic(AFTER, crowd(20, of=of) + asked + mine, logged))
     assert any(bake.re.match(says, problem) for problem in problems)
 
 
@@ -337,8 +337,8 @@ def test_errors_of_one_template_are_of_one_kind():
 
 
 def test_a_client_adds_so_many_kinds_of_errors_and_no_more():
-    said = [error(VISITOR, "".join(pair), "mine") for pair in itertools.product(WORDS, WORDS)]
-    after = traffic(AFTER, [access(VISITOR, request_id="mine")], said)
+    errors = [error(VISITOR, "".join(pair), "mine") for pair in itertools.product(WORDS, WORDS)]
+    after = traffic(AFTER, [access(VISITOR, request_id="mine")], errors)
     assert len(after.logged) == bake.MAX_KINDS
 
 

@@ -153,8 +153,10 @@ def test_a_worker_that_was_recycled_begins_anew(world):
 
 def test_new_errors_are_told(world):
     world.write(line("1-a", message="lost 1", level="ERROR", logger="a"), name="app.log")
-    said = [line(at=NOW + 2, message=text, level="ERROR", logger="a") for text in ("lost 2", "no")]
-    world.scenes[2] = lambda: world.write(*said, name="app.log")
+    log_lines = [
+        line(at=NOW + 2, message=text, level="ERROR", logger="a") for text in ("lost 2", "no")
+    ]
+    world.scenes[2] = lambda: world.write(*log_lines, name="app.log")
     watch = world.watch()
     assert watch.problems(3) == []
     assert watch.news() == {"a: no": 1}

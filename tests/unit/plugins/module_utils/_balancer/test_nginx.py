@@ -69,7 +69,7 @@ def test_what_a_person_took_out_is_not_ours():
 
 
 @pytest.mark.parametrize(
-    ("text", "upstream", "server", "said"),
+    ("text", "upstream", "server", "message"),
     [
         (ONE, None, "app9", "it has no server app9; there are app1:8000, app2:8000, "),
         (TWO, None, "app1", "it has the upstreams a, b; name one"),
@@ -78,10 +78,10 @@ def test_what_a_person_took_out_is_not_ours():
         ("user www-data;\n", None, "app1", "it has no upstream with a server on a line"),
     ],
 )
-def test_what_is_not_clear_is_told_with_what_there_is(text, upstream, server, said):
+def test_what_is_not_clear_is_told_with_what_there_is(text, upstream, server, message):
     with pytest.raises(BalancerError) as caught:
         entry(text, server, upstream)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_one_of_several_upstreams_is_named():

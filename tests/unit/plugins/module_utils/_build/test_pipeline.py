@@ -812,7 +812,7 @@ class TestRecipe:
         assert recipe.requirements_file == f"{source}/requirements/prod.txt"
 
     @pytest.mark.parametrize(
-        ("params", "said"),
+        ("params", "message"),
         [
             ({"source": "/nowhere/shop"}, "flask_app_source: /nowhere/shop is not there"),
             (
@@ -821,8 +821,8 @@ class TestRecipe:
             ),
         ],
     )
-    def test_input_that_is_not_there_is_named(self, params, said):
-        with pytest.raises(ArchiveError, match=said):
+    def test_input_that_is_not_there_is_named(self, params, message):
+        with pytest.raises(ArchiveError, match=message):
             self.read(**params)
 
 

@@ -228,7 +228,7 @@ class TestSameAsPip:
         assert alone(source, tmp_path) == 0
 
     @pytest.mark.parametrize(
-        ("write", "said"),
+        ("write", "message"),
         [
             (
                 lambda _source, shelf: hashed(shelf, "needy"),
@@ -247,10 +247,10 @@ class TestSameAsPip:
         ids=["unpinned", "without", "wrong"],
     )  # fmt: skip
     def test_what_pip_refuses_is_refused_with_what_pip_lists(
-        self, recipe, source, shelf, tmp_path, write, said
+        self, recipe, source, shelf, tmp_path, write, message
     ):
         (source / "requirements.txt").write_text(write(source, shelf))
-        with pytest.raises(ArchiveError, match=f"^flask_app_requirements: .*{said}"):
+        with pytest.raises(ArchiveError, match=f"^flask_app_requirements: .*{message}"):
             Built(recipe, tmp_path / "cache")
         assert alone(source, tmp_path) != 0
         assert not [*(tmp_path / "cache").glob("*.tar")]

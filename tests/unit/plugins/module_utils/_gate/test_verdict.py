@@ -163,9 +163,9 @@ def test_a_fault_is_caught_by_its_check_and_by_no_other(fault, check, reason):
     quiet = {"response_times": {"enabled": False}, "concurrency": {"enabled": False}}
     results = gate(Shop(fault), checks={**FULL, **quiet})
     assert outcomes(results, "failed") == {check}
-    said = next(r.reason for r in results if r.name == check)
+    found_reason = next(r.reason for r in results if r.name == check)
     # Several read at once, and any of them may meet the worker.
-    assert re.sub(r"^read \d+", "read N", said) == reason
+    assert re.sub(r"^read \d+", "read N", found_reason) == reason
     assert gate_verdict.verdict(results) == "failed"
 
 
@@ -282,7 +282,7 @@ def test_a_candidate_that_is_silent_fails():
 
 
 def results_of(**outcome):
-    return [Result(name, name.title(), said, f"why {name}") for name, said in outcome.items()]
+    return [Result(name, name.title(), result, f"why {name}") for name, result in outcome.items()]
 
 
 @pytest.mark.parametrize(

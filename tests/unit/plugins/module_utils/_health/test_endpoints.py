@@ -56,7 +56,7 @@ def test_a_json_body_announces_itself_unless_told_otherwise():
 
 
 @pytest.mark.parametrize(
-    ("params", "said"),
+    ("params", "message"),
     [
         ({"endpoints": []}, "endpoints is empty"),
         ({"attempts": 0}, "attempts must be at least 1, not 0"),
@@ -79,13 +79,13 @@ def test_a_json_body_announces_itself_unless_told_otherwise():
         ({"base_url": "ftp://h"}, r"endpoints\[0\]: URL 'ftp://h/health' must begin with http"),
     ],
 )
-def test_a_bad_argument_is_named(params, said):
-    with pytest.raises(ArgumentError, match=said):
+def test_a_bad_argument_is_named(params, message):
+    with pytest.raises(ArgumentError, match=message):
         read(**params)
 
 
 @pytest.mark.parametrize(
-    ("endpoint", "said"),
+    ("endpoint", "message"),
     [
         ({"path": None}, "name either a path or a url"),
         ({"url": "http://h/"}, "name either a path or a url"),
@@ -99,8 +99,8 @@ def test_a_bad_argument_is_named(params, said):
         ({"path": "/a\r\nX: y"}, "blanks or control characters"),
     ],
 )
-def test_a_bad_endpoint_is_named_with_its_place(endpoint, said):
-    with pytest.raises(ArgumentError, match=r"^endpoints\[0\]: .*" + said):
+def test_a_bad_endpoint_is_named_with_its_place(endpoint, message):
+    with pytest.raises(ArgumentError, match=r"^endpoints\[0\]: .*" + message):
         read(endpoint)
 
 

@@ -107,10 +107,10 @@ class World:
     def ask(self, request):
         self.now += 1
         self.timeouts.append(request.timeout)
-        said = self.script.pop(0)
-        if said == "x":
+        scripted = self.script.pop(0)
+        if scripted == "x":
             raise HttpError("refused")
-        return response(200 if said == "+" else 503)
+        return response(200 if scripted == "+" else 503)
 
 
 def check(script, deadline=None, **policy):

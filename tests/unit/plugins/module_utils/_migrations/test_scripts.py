@@ -18,7 +18,7 @@ UPGRADE = "def upgrade():\n    {}\n\ndef downgrade():\n    op.drop_table('review
 
 
 @pytest.mark.parametrize(
-    ("does", "said"),
+    ("does", "message"),
     [
         ("op.drop_table('reviews')", "drops table reviews"),
         ("op.drop_column('products', 'price')", "drops column products.price"),
@@ -39,9 +39,9 @@ UPGRADE = "def upgrade():\n    {}\n\ndef downgrade():\n    op.drop_table('review
         ("op.execute('ALTER TABLE t ALTER c SET NOT NULL')", "NOT NULL on t.c"),
     ],
 )
-def test_what_breaks_an_older_release_is_told_with_its_script(does, said):
+def test_what_breaks_an_older_release_is_told_with_its_script(does, message):
     (line,) = migrations.destructive("2.py", UPGRADE.format(does))
-    assert line.startswith(f"2: {said}")
+    assert line.startswith(f"2: {message}")
 
 
 def test_what_breaks_by_source_is_refused_however_it_is_written():
@@ -68,9 +68,9 @@ def test_what_breaks_by_source_is_refused_however_it_is_written():
         "def upgrade():\n    op.drop_column(column_name='x', table_name='orders')",
     ]
     for text in variants:
-        said = migrations.destructive("2.py", text)
-        assert said, text
-        assert said[0].startswith("2: drops column orders.x"), text
+        found = migrations.destructive("2.py", text)
+        assert found, text
+        assert found[0].startswith("2: drops column orders.x"), text
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_what_only_adds_breaks_nothing(does):
 
 
 @pytest.mark.parametrize(
-    ("does", "said"),
+    ("does", "message"),
     [
         ("op.execute(statement)", "execute(statement)"),
         ("op.create_hypertable('a')", "op.create_hypertable()"),
@@ -108,9 +108,9 @@ def test_what_only_adds_breaks_nothing(does):
         ("op.run_async(work)", "op.run_async()"),
     ],
 )
-def test_what_is_not_understood_is_named(does, said):
+def test_what_is_not_understood_is_named(does, message):
     changes = alembic.read("2.py", UPGRADE.format(does)).changes
-    assert any(said in one.what for one in changes if one.verb == sql.UNKNOWN), changes
+    assert any(message in one.what for one in changes if one.verb == sql.UNKNOWN), changes
 
 
 def test_every_operation_of_alembic_is_sorted():

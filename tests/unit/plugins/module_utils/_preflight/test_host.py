@@ -131,7 +131,7 @@ def test_a_python_that_is_new_enough_will_do(version):
 
 
 @pytest.mark.parametrize(
-    ("found", "said"),
+    ("found", "message"),
     [
         ({"python_version": "3.8.20", "lacks": []}, "/p is 3.8.20, and 3.9 or newer is wanted"),
         (
@@ -142,8 +142,8 @@ def test_a_python_that_is_new_enough_will_do(version):
         ({"python_version": "3.9.2", "lacks": ["distutils.cmd"]}, "and python3-distutils with 3.9"),
     ],
 )
-def test_a_python_that_will_not_do_is_refused(found, said):
-    with pytest.raises(Problem, match=said):
+def test_a_python_that_will_not_do_is_refused(found, message):
+    with pytest.raises(Problem, match=message):
         preflight.judge_python(found, "3.9", "/p")
 
 
@@ -180,9 +180,9 @@ def test_too_little_room_is_told_with_both_figures():
         preflight.judge_disk("/srv", 120, 500)
 
 
-@pytest.mark.parametrize(("skew", "said"), [(61, "61 s ahead of"), (-7200, "7200 s behind")])
-def test_a_clock_that_is_off_is_refused(skew, said):
-    with pytest.raises(Problem, match=said):
+@pytest.mark.parametrize(("skew", "message"), [(61, "61 s ahead of"), (-7200, "7200 s behind")])
+def test_a_clock_that_is_off_is_refused(skew, message):
+    with pytest.raises(Problem, match=message):
         preflight.judge_clock(skew, 60)
 
 
@@ -269,18 +269,18 @@ def test_a_broken_url_shows_nothing_of_itself(url):
 
 
 @pytest.mark.parametrize(
-    ("host", "said"),
+    ("host", "message"),
     [
         ("127.0.0.1", "127.0.0.1:9 does not answer"),
         ("/nowhere/socket", "/nowhere/socket does not answer"),
     ],
 )
-def test_who_does_not_answer_is_named(monkeypatch, host, said):
+def test_who_does_not_answer_is_named(monkeypatch, host, message):
     def refuse(*_args):
         raise ConnectionRefusedError(111, "Connection refused")
 
     monkeypatch.setattr(socket, "create_connection", refuse)
-    with pytest.raises(Problem, match=said):
+    with pytest.raises(Problem, match=message):
         services_address.connect(host, 9, 1)
 
 

@@ -41,9 +41,9 @@ from ansible_collections.evenkeel.flask.plugins.module_utils._release import san
     ],
 )
 def test_the_line_of_a_drop_in_is_named(error, line):
-    told = sandbox.remedy(f"Traceback (most recent call last):\n{error}\n", "shop")
-    assert f"'{line}" in told
-    assert "/etc/systemd/system/shop@.service.d/" in told
+    message = sandbox.remedy(f"Traceback (most recent call last):\n{error}\n", "shop")
+    assert f"'{line}" in message
+    assert "/etc/systemd/system/shop@.service.d/" in message
 
 
 def test_a_folder_of_the_release_is_named_as_a_shared_path():

@@ -176,8 +176,8 @@ class Systemd:
         self.limits.append(timeout)
         if verb in self.never and self.asked.count(verb) == 1:
             raise subprocess.TimeoutExpired(command, timeout)
-        said = "TimeoutStopUSec=1min 30s\n" if verb == "show" else ""
-        return subprocess.CompletedProcess(command, 0, said)
+        output = "TimeoutStopUSec=1min 30s\n" if verb == "show" else ""
+        return subprocess.CompletedProcess(command, 0, output)
 
 
 def test_an_app_that_never_stops_is_killed(slots, monkeypatch):
@@ -222,7 +222,7 @@ def record(pid, message):
 
 
 @pytest.mark.parametrize(
-    ("lines", "said"),
+    ("lines", "message"),
     [
         (
             [
@@ -237,8 +237,8 @@ def record(pid, message):
         ([], "nothing"),
     ],
 )
-def test_the_journal_s_own_word_is_the_reason_and_not_that_systemd_gave_up(lines, said):
-    assert release_slots.journal_error(lines) == said
+def test_the_journal_s_own_word_is_the_reason_and_not_that_systemd_gave_up(lines, message):
+    assert release_slots.journal_error(lines) == message
 
 
 @pytest.fixture

@@ -173,13 +173,13 @@ def test_a_shared_path_that_is_elsewhere_is_refused(wanted, tmp_path, path, why)
 
 
 @pytest.mark.parametrize(
-    "told",
+    "report_text",
     ["[]", "{}", '{"forkable": 1}', '{"forkable": true, "static": [{"url": "/x"}]}', "[" * 10000,
      '{"forkable": true, "measures": [["a"]]}', '{"forkable": true, "static": 7}', "{",
      '{"forkable": true, "static": [{"url": 1, "path": "/x", "version": "0"}]}'],
 )  # fmt: skip
-def test_what_an_app_prints_in_our_name_is_believed_only_in_its_form(told):
-    assert stage.report(f"{stage.MARK}{told}\n") is None
+def test_what_an_app_prints_in_our_name_is_believed_only_in_its_form(report_text):
+    assert stage.report(f"{stage.MARK}{report_text}\n") is None
 
 
 @needs_root
@@ -231,8 +231,8 @@ class TestStage:
 
     def test_it_knows_what_became_of_each_measure(self, wanted, proof):
         measures = [{"measure": "json", "state": "applied", "detail": "orjson"}]
-        told = {"forkable": True, "measures": measures}
-        proof.says = (0, f"evenkeel: {json.dumps(told)}\n")
+        app_report = {"forkable": True, "measures": measures}
+        proof.says = (0, f"evenkeel: {json.dumps(app_report)}\n")
         assert stage.optimizations(str(staged(wanted))) == measures
 
     def test_nothing_is_known_of_a_release_that_was_made_before(self, tmp_path):

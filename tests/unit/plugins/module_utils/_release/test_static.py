@@ -107,8 +107,10 @@ def test_the_app_is_told_which_they_are(layout, release):
     found = release.has("shop.css", CSS)
     static.publish(layout, release.path, [found])
     with open(os.path.join(release.path, "static.json"), encoding="utf-8") as stream:
-        (told,) = json.load(stream)["files"]
-    assert told == {name: found[name] for name in ("endpoint", "name", "url", "headers", "version")}
+        (files,) = json.load(stream)["files"]
+    assert files == {
+        name: found[name] for name in ("endpoint", "name", "url", "headers", "version")
+    }
 
 
 def test_a_release_without_any_says_so(layout, release):

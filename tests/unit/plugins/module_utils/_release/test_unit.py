@@ -105,8 +105,8 @@ def test_a_drop_in_of_the_team_counts_for_commands_too(command):
         "# /etc/systemd/system/shop@.service.d/jit.conf\n[Service]\nMemoryDenyWriteExecute=no\n"
     )
     properties = command(f"{rendered()}\n{drop_in}")
-    said = [item for item in properties if item.startswith("MemoryDenyWriteExecute=")]
-    assert said == ["MemoryDenyWriteExecute=yes", "MemoryDenyWriteExecute=no"]
+    found = [item for item in properties if item.startswith("MemoryDenyWriteExecute=")]
+    assert found == ["MemoryDenyWriteExecute=yes", "MemoryDenyWriteExecute=no"]
 
 
 def test_a_unit_of_an_earlier_version_finds_the_programs_of_the_venv(command):

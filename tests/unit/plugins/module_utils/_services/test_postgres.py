@@ -99,8 +99,8 @@ class Dialogue:
             elif not getattr(self, self.server.method)():
                 self.conn.sendall(error(*WRONG_PASSWORD))
             else:
-                told = message(b"S", b"server_version\x0015.18 (Debian 15.18-0)\0")
-                self.conn.sendall(login(0) + told + message(b"Z", b"I"))
+                parameter = message(b"S", b"server_version\x0015.18 (Debian 15.18-0)\0")
+                self.conn.sendall(login(0) + parameter + message(b"Z", b"I"))
                 self._answer(b"Q")
                 self.conn.sendall(self.server.limits + message(b"Z", b"I"))
                 self._answer(b"X")
@@ -145,13 +145,13 @@ class Dialogue:
         first = f"{bare.removeprefix('n=,')}server,s={base64.b64encode(SALT).decode()},i={ROUNDS}"
         self.conn.sendall(login(11, first.encode()))
         without_proof, _sep, proof = self._answer().decode().rpartition(",p=")
-        said = ",".join([bare, first, without_proof]).encode()
-        signature = hmac.digest(stored, said, "sha256")
+        auth_message = ",".join([bare, first, without_proof]).encode()
+        signature = hmac.digest(stored, auth_message, "sha256")
         key = bytes(a ^ b for a, b in zip(base64.b64decode(proof), signature))
         if hashlib.sha256(key).digest() != stored:
             return False
         verifier = (
-            hmac.digest(server_key, said, "sha256")
+            hmac.digest(server_key, auth_message, "sha256")
             if self.server.signature == "right"
             else b"guess"
         )
@@ -298,14 +298,14 @@ def test_only_verify_full_asks_for_the_name(tmp_path, sslmode, passes):
 
 
 @pytest.mark.parametrize(
-    ("query", "said"),
+    ("query", "expected"),
     [
         ("sslmode=sometimes", "sslmode=sometimes does not exist; there are disable, allow"),
         ("sslmode=verify-full", "sslmode=verify-full needs sslrootcert="),
     ],
 )
-def test_an_sslmode_that_cannot_work_is_told_before_any_packet(query, said):
-    with pytest.raises(Problem, match=said):
+def test_an_sslmode_that_cannot_work_is_told_before_any_packet(query, expected):
+    with pytest.raises(Problem, match=expected):
         prove(f"postgresql://shop@nowhere.invalid/shop?{query}")
 
 
@@ -386,7 +386,7 @@ def test_all_limits_are_read():
 
 
 @pytest.mark.parametrize(
-    ("answer", "said"),
+    ("answer", "expected"),
     [
         (b"HTTP/1.1 400 Bad Request\r\n\r\n", "does not speak the PostgreSQL protocol"),
         (b"R\0\0", "does not speak the PostgreSQL protocol"),
@@ -396,12 +396,12 @@ def test_all_limits_are_read():
         (message(b"R", b""), "does not prove"),
     ],
 )
-def test_what_is_no_postgresql_is_told(answer, said):
+def test_what_is_no_postgresql_is_told(answer, expected):
     def other(conn, _request):
         conn.recv(65536)
         conn.sendall(answer)
 
-    with serving(other, read=lambda _conn: b"") as server, pytest.raises(Problem, match=said):
+    with serving(other, read=lambda _conn: b"") as server, pytest.raises(Problem, match=expected):
         prove(server.url.replace("http", "postgresql") + "/shop?sslmode=disable")
 
 

@@ -132,7 +132,7 @@ def test_a_server_whose_memory_endangers_sessions_is_told(limit, policy, warning
 
 
 @pytest.mark.parametrize(
-    ("command", "answer", "said"),
+    ("command", "answer", "message"),
     [
         ("AUTH", b"-WRONGPASS invalid username-password pair\r\n",
          "refused the password (WRONGPASS invalid username-password pair); check user and password."),
@@ -148,12 +148,12 @@ def test_a_server_whose_memory_endangers_sessions_is_told(limit, policy, warning
         ("PING", b"", "hangs up; check the port, and whether it wants TLS"),
     ],
 )  # fmt: skip
-def test_what_the_server_refuses_is_told_with_the_remedy(command, answer, said):
+def test_what_the_server_refuses_is_told_with_the_remedy(command, answer, message):
     with Redis(**{command: answer}).url("shop:pw@", rest="/0") as url:
         where = url.rpartition("@")[2].removesuffix("/0")
         with pytest.raises(Problem) as problem:
             prove(url)
-    assert said in str(problem.value)
+    assert message in str(problem.value)
     assert where in str(problem.value)
 
 

@@ -98,11 +98,11 @@ def test_what_cannot_be_compared_is_told():
     }
     now = {"app1": profile(endpoint("/new"), bad), "app2": profile(endpoint("/"))}
     gentle = {**SETTINGS, "concurrency": 2}
-    told = profiles.notes(now, {"app1": profile(endpoint("/old"), settings=gentle)})
-    assert "app1: /bad not measured: it answers 500." in told
-    assert "app1: /old was measured before, and is not now." in told
-    assert any("with other settings before" in line and "concurrency 2" in line for line in told)
-    assert "app2: was not measured before." in told
+    notes = profiles.notes(now, {"app1": profile(endpoint("/old"), settings=gentle)})
+    assert "app1: /bad not measured: it answers 500." in notes
+    assert "app1: /old was measured before, and is not now." in notes
+    assert any("with other settings before" in line and "concurrency 2" in line for line in notes)
+    assert "app2: was not measured before." in notes
     rows = list(profiles.rows(now, {"app1": profile(endpoint("/old"))}))
     assert {row.endpoint: row.before for row in rows if row.host == "app1"} == {"/new": {}}
 
@@ -119,13 +119,13 @@ def test_an_endpoint_that_only_failed_has_a_line_without_latencies():
 
 
 def test_what_is_saved_is_what_is_read_and_no_more():
-    said = {
+    saved = {
         **profile(endpoint("/")),
         "invocation": {"module_args": {"headers": "s3cret"}},
         "changed": False,
     }
     hosts = profiles.kept(
-        {"app1": said, "app2": {"failed": True}, "app3": None, "app4": {"measured": False}}
+        {"app1": saved, "app2": {"failed": True}, "app3": None, "app4": {"measured": False}}
     )
     assert list(hosts) == ["app1"]
     text = profiles.as_json(run(hosts, {"app9": profile()}))

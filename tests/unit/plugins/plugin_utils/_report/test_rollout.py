@@ -58,8 +58,8 @@ def test_a_fleet_passes_if_every_host_does(verdicts, verdict):
 
 
 def test_a_host_that_was_not_asked_is_not_in_the_report():
-    said = {"verdict": "passed", "msg": "", "results": [], "summary": []}
-    found = rollout.trials({"a": said, "b": None, "c": {"skipped": True}})
+    returned = {"verdict": "passed", "msg": "", "results": [], "summary": []}
+    found = rollout.trials({"a": returned, "b": None, "c": {"skipped": True}})
     assert [trial.host for trial in found] == ["a"]
 
 
@@ -85,9 +85,9 @@ def test_junit_counts_each_outcome_as_what_it_is():
 
 
 def test_json_has_all_that_the_gate_returned():
-    told = json.loads(rollout.as_json(run(result(measured=MEASURED))))
-    assert told["verdict"] == "passed"
-    assert told["trials"][0]["results"][0]["measured"] == MEASURED
+    report = json.loads(rollout.as_json(run(result(measured=MEASURED))))
+    assert report["verdict"] == "passed"
+    assert report["trials"][0]["results"][0]["measured"] == MEASURED
 
 
 def test_the_page_shows_both_releases_latencies():

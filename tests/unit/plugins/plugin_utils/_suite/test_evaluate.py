@@ -30,8 +30,8 @@ SKIPPED = '<testcase classname="tests.test_shop" name="test_pay"><skipped/></tes
 
 
 def report(*cases, **attributes):
-    said = " ".join(f'{name}="{value}"' for name, value in attributes.items())
-    return f"<testsuites><testsuite {said}>{''.join(cases)}</testsuite></testsuites>".encode()
+    shown = " ".join(f'{name}="{value}"' for name, value in attributes.items())
+    return f"<testsuites><testsuite {shown}>{''.join(cases)}</testsuite></testsuites>".encode()
 
 
 def ruling(act, *args):
@@ -232,9 +232,9 @@ COLLECTION = "E   ModuleNotFoundError: No module named 'requests'\n==== 1 error 
     ],
 )  # fmt: skip
 def test_pytest_passes_only_by_tests_that_were_run(run, outcome, reason):
-    how, said = ruling(evaluate.judge_pytest, run, Policy(), 9)
+    how, reported = ruling(evaluate.judge_pytest, run, Policy(), 9)
     assert how == outcome
-    assert said.startswith(reason)
+    assert reported.startswith(reason)
 
 
 def test_a_failing_test_that_is_allowed_does_not_fail_pytest():

@@ -79,7 +79,7 @@ def ssh(tmp_path, monkeypatch):
     def command(*words, run=()):
         return [sys.executable, str(script), *words, "app1", *run]
 
-    command.said = lambda: log.read_text().splitlines()
+    command.arguments = lambda: log.read_text().splitlines()
     return command
 
 
@@ -103,7 +103,7 @@ def test_the_tunnel_leads_to_the_candidate_and_is_taken_down(
         assert ask(base_url + "/x") == asked
     with pytest.raises(OSError, match="refused"):
         ask(base_url)
-    forward, cancel = ssh.said()
+    forward, cancel = ssh.arguments()
     spec = forward[forward.index("-L") :].split()[1]
     assert cancel == f"-O cancel -L {spec} app1"
 
@@ -117,7 +117,7 @@ def test_the_tunnel_is_taken_down_when_the_tests_break(ssh, tmp_path):
         raise ZeroDivisionError
     with pytest.raises(OSError, match="refused"):
         ask(base_url)
-    assert ssh.said()[-1].startswith("-O cancel")
+    assert ssh.arguments()[-1].startswith("-O cancel")
 
 
 def test_what_ssh_says_is_the_reason(ssh, tmp_path, monkeypatch):
@@ -218,7 +218,7 @@ def test_over_ssh_the_plugins_own_command_line_is_used(ssh, tmp_path):
     plugin = Ssh(ssh()[:2], before=["sshpass", "-d9"])
     with reach(plugin, tmp_path) as base_url:
         assert ask(base_url + "/x") == "127.0.0.1:8001/x"
-    assert [line.rpartition("app1")[1] for line in ssh.said()] == ["app1", "app1"]
+    assert [line.rpartition("app1")[1] for line in ssh.arguments()] == ["app1", "app1"]
 
 
 @pytest.mark.parametrize(
@@ -238,7 +238,7 @@ def test_a_tunnel_that_nothing_comes_through_is_not_the_candidates_fault(
         reach(Ssh(ssh()[:2]), tmp_path, unix_socket=unix_socket),
     ):
         pytest.fail("nothing comes through")
-    assert ssh.said()[-1].startswith("-O cancel")
+    assert ssh.arguments()[-1].startswith("-O cancel")
 
 
 PLUGINS = os.path.dirname(suite_run.PYTEST_PLUGIN)

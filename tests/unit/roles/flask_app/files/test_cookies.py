@@ -38,10 +38,10 @@ def _answer(monkeypatch):
             flask.session["user"] = 7
             return "welcome"
 
-        told = app.test_client().get(
+        response = app.test_client().get(
             "/", headers=dict(headers), base_url=f"{scheme}://shop.example"
         )
-        name, _equals, rest = told.headers["Set-Cookie"].partition("=")
+        name, _equals, rest = response.headers["Set-Cookie"].partition("=")
         return name, "Secure" in rest.split("; ")
 
     return answer

@@ -94,10 +94,10 @@ def optimized(python, tmp_path):
         (tmp_path / "shop.py").write_text(app + textwrap.dedent(more))
         asked = [[*FOLDERS, str(tmp_path)], {**SETTINGS, **settings}, str(tmp_path)]
         print(json.dumps(asked), file=python.stdin, flush=True)
-        told = json.loads(python.stdout.readline())
-        assert "failed" not in told, told["failed"]
-        told["states"] = {each["measure"]: each["state"] for each in told["measures"]}
-        return told
+        report = json.loads(python.stdout.readline())
+        assert "failed" not in report, report["failed"]
+        report["states"] = {each["measure"]: each["state"] for each in report["measures"]}
+        return report
 
     return optimize
 
@@ -110,9 +110,9 @@ def test_all_that_fits_is_applied(optimized, tmp_path):
         app.config["SQLALCHEMY_DATABASE_URI"] = "postgresql+psycopg://nowhere.invalid"
         flask_sqlalchemy.SQLAlchemy(app)
     """
-    told = optimized(more=more, EVENKEEL_FLEET_LIMIT=200)
-    assert set(told["states"].values()) == {"applied"}
-    assert set(told["states"]) == {"pool", "sessions", "cache", "json", "static", "fleet limit"}
+    report = optimized(more=more, EVENKEEL_FLEET_LIMIT=200)
+    assert set(report["states"].values()) == {"applied"}
+    assert set(report["states"]) == {"pool", "sessions", "cache", "json", "static", "fleet limit"}
 
 
 def test_what_the_app_sets_for_itself_wins(optimized):
@@ -130,9 +130,9 @@ def test_what_the_app_sets_for_itself_wins(optimized):
         def say():
             return [app.config["SESSION_COOKIE_SAMESITE"], type(app.json).__name__]
     """
-    told = optimized(more=more)
-    assert told["said"] == ["Strict", "Own"]
-    assert [told["states"][name] for name in ("pool", "sessions", "json")] == ["present"] * 3
+    report = optimized(more=more)
+    assert report["said"] == ["Strict", "Own"]
+    assert [report["states"][name] for name in ("pool", "sessions", "json")] == ["present"] * 3
 
 
 # Every documented way to set the pool of an engine: the lines of an app, and the pool that it asks for.
@@ -235,12 +235,12 @@ OWN_POOLS = {
 
 @pytest.mark.parametrize(("lines", "pool"), OWN_POOLS.values(), ids=OWN_POOLS)
 def test_a_pool_that_the_app_sets_wins_wherever_it_is_set(optimized, lines, pool):
-    told = optimized(app=APP + DATABASE + lines)
-    said = told["said"]
-    assert (said[0] if isinstance(pool, str) else said[1]) == pool
-    assert said[4:] in ([], [False])
-    (row,) = [each for each in told["measures"] if each["measure"] == "pool"]
-    shown = said[0] if isinstance(pool, str) else f"{said[1]} + {said[2]} a worker"
+    report = optimized(app=APP + DATABASE + lines)
+    returned = report["said"]
+    assert (returned[0] if isinstance(pool, str) else returned[1]) == pool
+    assert returned[4:] in ([], [False])
+    (row,) = [each for each in report["measures"] if each["measure"] == "pool"]
+    shown = returned[0] if isinstance(pool, str) else f"{returned[1]} + {returned[2]} a worker"
     assert (row["state"], row["detail"]) == ("present", shown)
 
 
@@ -266,9 +266,9 @@ NOT_OF_A_POOL = {
 @pytest.mark.parametrize("lines", NOT_OF_A_POOL.values(), ids=NOT_OF_A_POOL)
 def test_an_app_that_sets_no_pool_gets_ours(optimized, tmp_path, lines):
     (tmp_path / "production_optimized.py").write_text("EVENKEEL_POOL = {'pool_size': 20}\n")
-    told = optimized(app=APP + DATABASE + lines)
-    assert told["said"] == ["QueuePool", 20, 40, 3600, True]
-    (row,) = [each for each in told["measures"] if each["measure"] == "pool"]
+    report = optimized(app=APP + DATABASE + lines)
+    assert report["said"] == ["QueuePool", 20, 40, 3600, True]
+    (row,) = [each for each in report["measures"] if each["measure"] == "pool"]
     assert (row["state"], row["detail"]) == ("applied", "20 + 40 a worker")
 
 
@@ -284,8 +284,8 @@ def test_engines_of_binds_are_told_too(optimized):
 
 def test_a_database_without_connections_keeps_its_own(optimized):
     lines = "app.config['SQLALCHEMY_DATABASE_URI'] = 'sqlite://'\ndb = SQLAlchemy(app)"
-    told = optimized(app=APP + DATABASE + lines)
-    assert told["states"]["pool"] == "present"
+    report = optimized(app=APP + DATABASE + lines)
+    assert report["states"]["pool"] == "present"
 
 
 # Every documented way to set the other two: what the app has, and never "applied".
@@ -321,8 +321,8 @@ class Sessions(SecureCookieSessionInterface): ...
 def test_json_and_sessions_that_the_app_sets_win_wherever_they_are_set(
     optimized, measure, lines, name
 ):
-    told = optimized(app=APP + OWN_CLASSES + lines + "\napp.secret_key = 'sesame'\n")
-    (row,) = [each for each in told["measures"] if each["measure"] == measure]
+    report = optimized(app=APP + OWN_CLASSES + lines + "\napp.secret_key = 'sesame'\n")
+    (row,) = [each for each in report["measures"] if each["measure"] == measure]
     assert (row["state"], row["detail"]) == ("present", name)
 
 
@@ -373,9 +373,9 @@ def test_a_wrapped_app_is_found(optimized, wrapped):
 
 
 def test_an_app_that_is_no_flask_at_all_is_served(optimized):
-    told = optimized("def app(environ, start_response): ...\n")
-    assert told["states"]["json"] == "not applicable"
-    assert told["states"]["cache"] == "applied"
+    report = optimized("def app(environ, start_response): ...\n")
+    assert report["states"]["json"] == "not applicable"
+    assert report["states"]["cache"] == "applied"
 
 
 def test_an_app_that_picks_its_configuration_by_name_finds_it(optimized, tmp_path):
@@ -405,8 +405,8 @@ def files(tmp_path):
 
 @pytest.mark.parametrize("tells", [True, False])
 def test_the_files_that_anybody_gets_are_listed(optimized, files, tells):
-    told = optimized(EVENKEEL_CACHE_HEADER=tells)
-    found = {each["url"]: each for each in told["static"]}
+    report = optimized(EVENKEEL_CACHE_HEADER=tells)
+    found = {each["url"]: each for each in report["static"]}
     assert set(found) == {"/static/shop.css", "/static/deep/a%20b.js"}
     css = found["/static/shop.css"]
     assert (css["endpoint"], css["name"], css["path"]) == (
@@ -457,9 +457,9 @@ def test_a_blueprint_s_are_listed_too(optimized, tmp_path):
     ],
 )
 def test_what_is_not_for_everybody_as_it_is_stays_the_apps(optimized, files, more, why):
-    told = optimized(more=more)
-    assert told["static"] == []
-    (static,) = [each for each in told["measures"] if each["measure"] == "static"]
+    report = optimized(more=more)
+    assert report["static"] == []
+    (static,) = [each for each in report["measures"] if each["measure"] == "static"]
     assert static["state"] == "not applicable"
     assert why in static["detail"]
 
@@ -496,7 +496,7 @@ def test_url_for_names_the_version_and_browsers_may_keep_it(optimized, files, tm
         urls = [url, "/static/shop.css", "/static/shop.css?v=old"]
         return [url, others, [client.get(each).headers["Cache-Control"] for each in urls]]
     """
-    url, others, said = optimized(more=told_by_client(script))["said"]
+    url, others, returned = optimized(more=told_by_client(script))["said"]
     assert url == "/static/shop.css?v=0123456789abcdef"
     assert others == ["/static/deep/a%20b.js", "/static/shop.css?mine=1"]
-    assert said == ["public, max-age=31536000", "no-cache", "no-cache"]
+    assert returned == ["public, max-age=31536000", "no-cache", "no-cache"]

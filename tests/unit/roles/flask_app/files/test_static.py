@@ -63,11 +63,11 @@ def test_the_app_is_not_woken_and_nobody_sees_a_difference(app, site):
     assert site.asked == []
     assert ours.get_data() == plain.get_data() == CSS
     own = {"etag", "last-modified", "vary", "date"}
-    said, usual = (
+    response, usual = (
         {(name, value) for name, value in answer.headers if name.lower() not in own}
         for answer in (ours, plain)
     )
-    assert said == usual
+    assert response == usual
     assert {"ETag", "Last-Modified"} <= set(ours.headers.keys())
 
 

@@ -90,7 +90,7 @@ def _report_of(server, tmp_path):
     return report_of
 
 
-def told(done):
+def report_of(done):
     return read(done.stdout)
 
 
@@ -123,7 +123,7 @@ def read(output):
     ],
 )
 def test_an_app_that_a_fork_leaves_whole_may_be_loaded_first(load, app):
-    assert told(load(app)) == {
+    assert report_of(load(app)) == {
         "forkable": True,
         "opened": [],
         "threads": [],
@@ -159,8 +159,8 @@ def test_an_app_that_a_fork_leaves_whole_may_be_loaded_first(load, app):
 def test_an_app_that_a_fork_would_break_is_loaded_by_each_worker(load, app, what):
     done = load(app + APP)
     assert done.returncode == 0
-    assert told(done)["forkable"] is False
-    assert what in str(told(done))
+    assert report_of(done)["forkable"] is False
+    assert what in str(report_of(done))
 
 
 # What a fork copies although each worker must have its own: an app, and what the reason names.
@@ -274,7 +274,7 @@ def app(environ, start_response):
 
 @pytest.mark.slow
 def test_an_app_that_may_be_forked_gives_no_two_workers_the_same_values(load, tmp_path):
-    report = told(load(UNIQUE))
+    report = report_of(load(UNIQUE))
     assert report["forkable"] is True, report
     path = str(tmp_path / "shop.sock")
     options = [
@@ -337,7 +337,7 @@ def test_a_key_that_all_workers_must_share_may_be_drawn_by_the_app(report_of, ke
 
 def test_what_the_app_prints_is_not_taken_for_it(load):
     done = load("import sys; sys.stdout.write('evenkeel: {} and no end of line')\n" + APP)
-    assert told(done)["forkable"] is True
+    assert report_of(done)["forkable"] is True
 
 
 def test_an_app_that_cannot_be_loaded_says_so_last(load):

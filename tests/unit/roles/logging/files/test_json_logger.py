@@ -128,9 +128,9 @@ def test_no_query_string_is_in_any_log_even_when_gunicorn_itself_logs_the_crash(
 def test_gunicorn_logs_its_own_life_to_the_app_s_file(serve, lines):
     with serve(FLASK_APP) as server:
         server.get("/")
-    said = [line["message"] for line in lines("app.log") if line["logger"] == "gunicorn.error"]
-    assert said[0].endswith(f"gunicorn {importlib.metadata.version('gunicorn')}")
-    assert said[-1] == "Shutting down: Master"
+    messages = [line["message"] for line in lines("app.log") if line["logger"] == "gunicorn.error"]
+    assert messages[0].endswith(f"gunicorn {importlib.metadata.version('gunicorn')}")
+    assert messages[-1] == "Shutting down: Master"
 
 
 def test_an_app_that_configures_logging_itself_loses_no_request_and_no_message_of_gunicorn(

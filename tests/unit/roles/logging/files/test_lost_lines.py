@@ -168,5 +168,5 @@ def test_every_request_has_its_lines_when_the_logs_of_a_running_gunicorn_are_rot
     assert sorted(line["request_id"] for line in served if line["logger"] == "shop") == sorted(
         asked
     )
-    told = [json.loads(line)["request_id"] for line in everything_in(tmp_path, "access.log")]
-    assert sorted(told) == sorted(asked)
+    logged = [json.loads(line)["request_id"] for line in everything_in(tmp_path, "access.log")]
+    assert sorted(logged) == sorted(asked)

@@ -86,10 +86,10 @@ def test_a_log_that_cannot_be_written_is_told_of_once_and_raises_nothing(log, ca
     shop = log("/dev/full")
     for _turn in range(3):
         shop.info("lost")
-    said = capsys.readouterr().err.splitlines()
-    assert len(said) == 1
-    assert "/dev/full" in said[0]
-    assert "No space left on device" in said[0]
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert "/dev/full" in lines[0]
+    assert "No space left on device" in lines[0]
 
 
 def test_it_says_how_many_lines_were_lost_when_it_can_write_again(log, tmp_path, capsys):

@@ -24,13 +24,13 @@ needs_systemd = pytest.mark.skipif(
 def directives(text):
     """The names of the logs, and what is said about them."""
     lines = [line.strip() for line in text.splitlines() if not line.strip().startswith("#")]
-    head, *said, end = lines
+    head, *body, end = lines
     assert (head[-1], end) == ("{", "}")
-    return head[:-1].split(), said
+    return head[:-1].split(), body
 
 
 def test_both_logs_are_rotated_by_size_number_and_age():
-    logs, said = directives(
+    logs, body = directives(
         render(
             "logrotate.conf.j2",
             logging_rotate_size="10M",
@@ -39,7 +39,7 @@ def test_both_logs_are_rotated_by_size_number_and_age():
         )
     )
     assert logs == ["/var/log/shop/app.log", "/var/log/shop/access.log"]
-    assert {"maxsize 10M", "rotate 7", "maxage 14", "su shop shop"} <= set(said)
+    assert {"maxsize 10M", "rotate 7", "maxage 14", "su shop shop"} <= set(body)
 
 
 @pytest.mark.parametrize(

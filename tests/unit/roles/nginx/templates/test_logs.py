@@ -36,29 +36,29 @@ def _appless(tmp_path_factory):
 
 def confided(method="GET", path="/reset", host="shop.example", body=b"", **more):
     """A request with another secret in each place, and these secrets."""
-    told = {
+    sent = {
         place: secrets.token_hex(12)
         for place in ("query", "referrer", "cookie", "authorization", "body")
     }
     headers = {
         "Host": host,
-        "Referer": f"https://a.example/?code={told['referrer']}",
-        "Cookie": f"session={told['cookie']}",
-        "Authorization": f"Bearer {told['authorization']}",
+        "Referer": f"https://a.example/?code={sent['referrer']}",
+        "Cookie": f"session={sent['cookie']}",
+        "Authorization": f"Bearer {sent['authorization']}",
         **more,
     }
-    body = told["body"].encode() + body
-    return (f"{path}?token={told['query']}", headers, method, "127.0.0.1", body), list(
-        told.values()
+    body = sent["body"].encode() + body
+    return (f"{path}?token={sent['query']}", headers, method, "127.0.0.1", body), list(
+        sent.values()
     )
 
 
-def found_in(front, told):
+def found_in(front, sent):
     """Each file below the folder of the test that has one of the secrets."""
     return {
         str(path.relative_to(front.folder))
         for path in front.folder.rglob("*")
-        if path.is_file() and any(one.encode() in path.read_bytes() for one in told)
+        if path.is_file() and any(one.encode() in path.read_bytes() for one in sent)
     }
 
 
@@ -77,21 +77,21 @@ FATES = [
 
 @pytest.mark.parametrize(("fate", "asked", "status"), FATES)
 def test_no_secret_of_a_request_is_kept(front, fate, asked, status):
-    request, told = confided(**{"X-Forwarded-For": f"10.0.0.{next(FRESH)}", **asked})
+    request, sent = confided(**{"X-Forwarded-For": f"10.0.0.{next(FRESH)}", **asked})
     assert ask(front.port, *request).status == status
-    assert found_in(front, told) == set()
+    assert found_in(front, sent) == set()
 
 
 def test_no_secret_of_a_request_that_is_refused_for_coming_too_often_is_kept(front):
-    request, told = confided(**{"X-Forwarded-For": "192.0.2.1"})
+    request, sent = confided(**{"X-Forwarded-For": "192.0.2.1"})
     assert [ask(front.port, *request).status for _turn in range(2)] == [200, 429]
-    assert found_in(front, told) == set()
+    assert found_in(front, sent) == set()
 
 
 def test_no_secret_of_a_request_that_finds_no_app_is_kept(appless):
-    request, told = confided()
+    request, sent = confided()
     assert ask(appless.port, *request).status == 502
-    assert found_in(appless, told) == set()
+    assert found_in(appless, sent) == set()
 
 
 @pytest.mark.parametrize(
@@ -102,9 +102,9 @@ def test_no_secret_of_a_request_that_finds_no_app_is_kept(appless):
      "GET /?token={0} HTTP/1.1\r\nHost: shop.example\r\nContent-Length: {0}\r\n\r\n"],
 )  # fmt: skip
 def test_no_secret_of_a_request_that_is_none_is_kept(front, text):
-    told = secrets.token_hex(12)
-    assert ask_raw(front.port, text.format(told).encode("latin-1")).status >= 400
-    assert found_in(front, [told]) == set()
+    secret = secrets.token_hex(12)
+    assert ask_raw(front.port, text.format(secret).encode("latin-1")).status >= 400
+    assert found_in(front, [secret]) == set()
 
 
 def test_the_access_log_has_what_became_of_a_request(front):

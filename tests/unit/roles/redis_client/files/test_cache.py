@@ -68,7 +68,7 @@ def site(app, store):
     return worker
 
 
-def told(client, path="/page", **request):
+def fetch(client, path="/page", **request):
     """What a request comes to: the body, and what the cache says."""
     answer = client.get(path, **request)
     return answer.get_data(as_text=True), answer.headers["X-Cache"]
@@ -82,7 +82,7 @@ def keep(client, path="/page", **request):
     """Ask until it is kept: made twice, and given away."""
     for _time in range(2):
         client.get(path, **request)
-    assert told(client, path, **request)[1] == "HIT"
+    assert fetch(client, path, **request)[1] == "HIT"
 
 
 # What is kept
@@ -90,7 +90,7 @@ def keep(client, path="/page", **request):
 
 def test_what_was_made_twice_alike_is_kept(site, app):
     client = site()
-    assert [told(client) for _time in range(4)] == [
+    assert [fetch(client) for _time in range(4)] == [
         ("page ", "MISS"),
         ("page ", "MISS"),
         ("page ", "HIT"),
@@ -101,12 +101,12 @@ def test_what_was_made_twice_alike_is_kept(site, app):
 
 def test_a_rule_of_its_own_needs_no_proof(site):
     client = site(evenkeel_cache.Rules(paths=[("/page", 60)]))
-    assert [told(client)[1] for _time in range(2)] == ["MISS", "HIT"]
+    assert [fetch(client)[1] for _time in range(2)] == ["MISS", "HIT"]
 
 
 def test_other_workers_and_hosts_get_it_too(site, app):
     keep(site())
-    assert told(site())[1] == "HIT"
+    assert fetch(site())[1] == "HIT"
     assert len(app.asked) == 2
 
 
@@ -114,7 +114,7 @@ def test_it_is_asked_in_one_round_trip(site, store):
     client = site()
     keep(client)
     store.asked = 0
-    assert told(client)[1] == "HIT"
+    assert fetch(client)[1] == "HIT"
     assert store.asked == 1
 
 
@@ -158,7 +158,7 @@ def test_it_is_made_anew_when_its_time_is_over(site, app, monkeypatch):
     keep(client)
     now = time.time()
     monkeypatch.setattr(evenkeel_cache.time, "time", lambda: now + 61)
-    assert [told(client)[1] for _time in range(2)] == ["MISS", "HIT"]
+    assert [fetch(client)[1] for _time in range(2)] == ["MISS", "HIT"]
 
 
 def test_the_first_rule_that_fits_counts_and_zero_is_never(site):
@@ -166,7 +166,7 @@ def test_the_first_rule_that_fits_counts_and_zero_is_never(site):
         paths=[("/page", 0), ("/*", 60)], types={"text/html": 60}, never=["/health"]
     )
     client = site(rules)
-    assert [told(client)[1] for _time in range(3)] == ["BYPASS"] * 3
+    assert [fetch(client)[1] for _time in range(3)] == ["BYPASS"] * 3
     assert rules.of_path("/other/page") == 60
     assert rules.of_path("/health") == 0
 
@@ -195,7 +195,7 @@ def test_the_apps_own_word_goes_before_the_rules(app, site, monkeypatch):
     keep(client, "/brief")
     now = time.time()
     monkeypatch.setattr(evenkeel_cache.time, "time", lambda: now + 6)
-    assert told(client, "/brief")[1] == "MISS"
+    assert fetch(client, "/brief")[1] == "MISS"
 
 
 # What keeps the app from being slower
@@ -217,7 +217,7 @@ def test_what_is_not_kept_costs_no_redis(app, site, store):
     client = site()
     client.get("/own")
     store.asked = 0
-    assert told(client, "/own")[1] == "BYPASS"
+    assert fetch(client, "/own")[1] == "BYPASS"
     assert store.asked == 0
 
 
@@ -231,24 +231,24 @@ def test_a_request_that_may_change_something_makes_all_of_it_old(app, site, meth
     keep(client)
     keep(other)
     client.open("/change", method=method)
-    assert told(client)[1] == "MISS"
-    assert told(other)[1] == "MISS"
+    assert fetch(client)[1] == "MISS"
+    assert fetch(other)[1] == "MISS"
     # What is made anew was made twice before.
-    assert told(client)[1] == "HIT"
+    assert fetch(client)[1] == "HIT"
 
 
 def test_a_refused_one_does_not(site):
     client = site()
     keep(client)
     assert client.post("/nowhere").status_code == 404
-    assert told(client)[1] == "HIT"
+    assert fetch(client)[1] == "HIT"
 
 
 def test_that_can_be_switched_off(site):
     client = site(forgets=False)
     keep(client)
     client.post("/page")
-    assert told(client)[1] == "HIT"
+    assert fetch(client)[1] == "HIT"
 
 
 def test_what_was_being_made_meanwhile_is_old_too(app, site):
@@ -259,7 +259,7 @@ def test_what_was_being_made_meanwhile_is_old_too(app, site):
         site().post("/page")
         return "before the change"
 
-    assert [told(client, "/overtaken")[1] for _time in range(3)] == ["MISS"] * 3
+    assert [fetch(client, "/overtaken")[1] for _time in range(3)] == ["MISS"] * 3
 
 
 def test_a_change_while_redis_is_away_is_made_up_for(site, store):
@@ -268,12 +268,12 @@ def test_a_change_while_redis_is_away_is_made_up_for(site, store):
     store.go()
     client.post("/page")
     store.come_back()
-    assert told(client)[1] == "MISS"
+    assert fetch(client)[1] == "MISS"
 
 
 def test_another_release_has_its_own(site):
     keep(site())
-    assert told(site(release="r2"))[1] == "MISS"
+    assert fetch(site(release="r2"))[1] == "MISS"
 
 
 # One maker
@@ -317,14 +317,14 @@ def test_an_old_one_is_given_away_while_a_new_one_is_made(site, monkeypatch):
     now = time.time()
     monkeypatch.setattr(evenkeel_cache.time, "time", lambda: now + 61)
     being_made(client, "/page")
-    assert told(client) == ("page ", "HIT")
+    assert fetch(client) == ("page ", "HIT")
 
 
 def test_who_has_a_cookie_waits_for_nobody(site):
     client = site()
     being_made(client, "/page")
     client.set_cookie("seen", "1")
-    assert told(client) == ("page ", "MISS")
+    assert fetch(client) == ("page ", "MISS")
 
 
 def test_a_maker_that_was_killed_is_waited_for_no_longer_than_users_wait(app, site):
@@ -343,9 +343,9 @@ def test_a_maker_that_was_killed_is_waited_for_no_longer_than_users_wait(app, si
 def test_after_a_maker_that_was_killed_another_one_makes_it(site):
     client = site()
     being_made(client, "/page", milliseconds=30)
-    assert told(client) == ("page ", "MISS")
-    assert told(client) == ("page ", "MISS")
-    assert told(client) == ("page ", "HIT")
+    assert fetch(client) == ("page ", "MISS")
+    assert fetch(client) == ("page ", "MISS")
+    assert fetch(client) == ("page ", "HIT")
 
 
 def test_a_maker_that_fails_lets_the_next_one_try(app, site):
@@ -361,7 +361,7 @@ def test_a_maker_that_fails_lets_the_next_one_try(app, site):
 
     with pytest.raises(ZeroDivisionError):
         client.get("/shaky")
-    assert told(client, "/shaky") == ("well", "MISS")
+    assert fetch(client, "/shaky") == ("well", "MISS")
 
 
 # Redis away
@@ -371,7 +371,7 @@ def test_without_redis_the_app_answers(site, store):
     client = site()
     keep(client)
     store.go()
-    body, _what = told(client)
+    body, _what = fetch(client)
     assert body == "page "
     assert "Redis is away" in detail(client)
 
@@ -382,7 +382,7 @@ def test_when_it_is_back_it_is_used(site, store):
     store.go()
     client.get("/page")
     store.come_back()
-    assert told(client)[1] == "HIT"
+    assert fetch(client)[1] == "HIT"
 
 
 def test_what_else_lies_under_a_key_is_made_anew(site):
@@ -390,7 +390,7 @@ def test_what_else_lies_under_a_key_is_made_anew(site):
     for junk in (b"{", b"[]\n", b"\xff", b'{"other": 1}\n'):
         key = client.application._key(EnvironBuilder("/page").get_environ(), ())
         client.application.redis.redis.set(key, junk)
-        assert told(client)[0] == "page "
+        assert fetch(client)[0] == "page "
 
 
 # Whose it is: ways to get somebody else's page
@@ -471,15 +471,15 @@ def test_nobody_gets_a_page_that_was_made_for_somebody(app, site, way, rules):
 
     client = Client(site(rules).application, use_cookies=False)
     for person in (ALICE, {}) * 3:
-        assert told(client, "/me", **person)[1] != "HIT"
+        assert fetch(client, "/me", **person)[1] != "HIT"
 
 
 def test_nor_one_that_was_made_for_who_logged_in(app, site):
     app.add_url_rule("/me", "me", lambda: str(flask.request.authorization))
     client = site()
     for _time in range(3):
-        assert told(client, "/me", auth=("alice", "word"))[0] == "Basic YWxpY2U6d29yZA=="
-        assert told(client, "/me")[0] == "None"
+        assert fetch(client, "/me", auth=("alice", "word"))[0] == "Basic YWxpY2U6d29yZA=="
+        assert fetch(client, "/me")[0] == "None"
 
 
 def test_nor_by_a_proxy_fix_of_the_apps_own(app, site):
@@ -491,7 +491,7 @@ def test_nor_by_a_proxy_fix_of_the_apps_own(app, site):
 
     client = site()
     for address in ("192.0.2.1", "192.0.2.2") * 3:
-        assert told(client, "/me", headers={"X-Forwarded-For": address})[0] == address
+        assert fetch(client, "/me", headers={"X-Forwarded-For": address})[0] == address
 
 
 def test_a_proxy_fix_that_nobody_uses_keeps_nothing_from_being_kept(app, site):
@@ -509,7 +509,7 @@ def test_a_request_class_of_the_apps_own_changes_nothing(app, site):
     app.request_class = Request
     app.add_url_rule("/me", "me", lambda: str(flask.request.who))
     for name in ("alice", "bob") * 3:
-        assert told(client, "/me", headers={"X-User": name})[0] == name
+        assert fetch(client, "/me", headers={"X-User": name})[0] == name
 
 
 def test_a_wsgi_app_that_knows_no_flask_is_watched_as_well(site):
@@ -523,7 +523,7 @@ def test_a_wsgi_app_that_knows_no_flask_is_watched_as_well(site):
 
     client = site(inner=inner)
     for name in ("alice", "bob") * 3:
-        assert told(client, headers={"X-User": name})[0] == name
+        assert fetch(client, headers={"X-User": name})[0] == name
 
 
 @pytest.mark.parametrize(
@@ -550,7 +550,7 @@ def test_what_the_answer_forbids_is_not_kept(app, site, header):
     app.add_url_rule("/said", "said", lambda: ("said", header))
     client = site()
     for _time in range(4):
-        assert told(client, "/said")[1] != "HIT"
+        assert fetch(client, "/said")[1] != "HIT"
 
 
 @pytest.mark.parametrize("status", [201, 203, 206, 301, 302, 404, 500])
@@ -558,7 +558,7 @@ def test_nothing_but_200_is_kept(app, site, status):
     app.add_url_rule("/said", "said", lambda: ("said", status))
     client = site()
     for _time in range(4):
-        assert told(client, "/said")[1] != "HIT"
+        assert fetch(client, "/said")[1] != "HIT"
 
 
 @pytest.mark.parametrize(
@@ -568,13 +568,13 @@ def test_nothing_but_200_is_kept(app, site, status):
 def test_a_request_with_business_of_its_own_is_the_apps(site, header):
     client = site()
     keep(client)
-    assert told(client, headers=header)[1] == "BYPASS"
+    assert fetch(client, headers=header)[1] == "BYPASS"
 
 
 def test_a_request_with_a_body_is_the_apps(site):
     client = site()
     keep(client)
-    assert told(client, data=b"x")[1] == "BYPASS"
+    assert fetch(client, data=b"x")[1] == "BYPASS"
 
 
 @pytest.mark.parametrize(
@@ -592,7 +592,7 @@ def test_a_request_with_a_body_is_the_apps(site):
 def test_what_is_asked_otherwise_is_something_else(site, other):
     client = site()
     keep(client)
-    assert told(client, **other)[1] == "MISS"
+    assert fetch(client, **other)[1] == "MISS"
 
 
 def test_it_varies_by_what_the_app_says(app, site):
@@ -607,14 +607,14 @@ def test_it_varies_by_what_the_app_says(app, site):
         for _time in range(3):
             client.get("/vary", headers={"X-Market": market})
     for market in ("de", "fr", "de"):
-        assert told(client, "/vary", headers={"X-Market": market}) == (f"for {market}", "HIT")
-    assert told(client, "/vary")[0] == "for None"
+        assert fetch(client, "/vary", headers={"X-Market": market}) == (f"for {market}", "HIT")
+    assert fetch(client, "/vary")[0] == "for None"
 
 
 def test_what_is_another_one_each_time_is_not_kept(app, site):
     app.add_url_rule("/uuid", "uuid", lambda: uuid.uuid4().hex)
     client = site()
-    answers = [told(client, "/uuid")[0] for _time in range(6)]
+    answers = [fetch(client, "/uuid")[0] for _time in range(6)]
     assert len(set(answers)) == 6
 
 
@@ -635,22 +635,22 @@ def test_a_stream_is_passed_on_piece_by_piece(app, site):
     assert next(iter(answer.iter_encoded())) == b"0"
     assert sent == [0]
     answer.close()
-    assert told(client, "/stream")[1] != "HIT"
+    assert fetch(client, "/stream")[1] != "HIT"
 
 
 def test_a_file_is_left_to_gunicorn(app, site, tmp_path):
     (tmp_path / "page.html").write_text("a file")
     app.add_url_rule("/file", "file", lambda: flask.send_from_directory(tmp_path, "page.html"))
     client = site()
-    assert [told(client, "/file")[0] for _time in range(3)] == ["a file"] * 3
-    assert told(client, "/file")[1] != "HIT"
+    assert [fetch(client, "/file")[0] for _time in range(3)] == ["a file"] * 3
+    assert fetch(client, "/file")[1] != "HIT"
 
 
 def test_what_is_too_large_is_not_kept(app, site):
     large = "x" * (evenkeel_cache.LARGEST_BODY + 1)
     app.add_url_rule("/large", "large", lambda: large)
     client = site()
-    assert [told(client, "/large") for _time in range(3)][-1] == (large, "BYPASS")
+    assert [fetch(client, "/large") for _time in range(3)][-1] == (large, "BYPASS")
 
 
 @pytest.mark.parametrize("early", [True, False])
@@ -663,7 +663,7 @@ def test_an_app_of_the_old_way_is_served(site, early):
         return [b"old ", b"way!"]
 
     client = site(inner=inner)
-    assert [told(client)[0] for _time in range(4)] == ["old way!"] * 4
+    assert [fetch(client)[0] for _time in range(4)] == ["old way!"] * 4
 
 
 @pytest.mark.parametrize("pieces", [[], [b"late"]])
@@ -673,7 +673,7 @@ def test_an_app_that_says_its_status_late_is_served(site, pieces):
         yield from pieces
 
     client = site(inner=inner)
-    assert [told(client)[0] for _time in range(3)] == ["".join(p.decode() for p in pieces)] * 3
+    assert [fetch(client)[0] for _time in range(3)] == ["".join(p.decode() for p in pieces)] * 3
 
 
 # For the rollout
@@ -683,8 +683,8 @@ def test_the_host_itself_can_ask_the_app(site):
     client = site()
     keep(client)
     asked = {"headers": {"Cache-Control": "no-cache"}}
-    assert told(client, environ_base={"REMOTE_ADDR": "127.0.0.1"}, **asked)[1] == "BYPASS"
-    assert told(client, environ_base={"REMOTE_ADDR": "192.0.2.1"}, **asked)[1] == "HIT"
+    assert fetch(client, environ_base={"REMOTE_ADDR": "127.0.0.1"}, **asked)[1] == "BYPASS"
+    assert fetch(client, environ_base={"REMOTE_ADDR": "192.0.2.1"}, **asked)[1] == "HIT"
 
 
 def test_it_tells_nothing_unless_it_is_asked_to(site):
@@ -718,7 +718,7 @@ def shelf(app, site):
             return flask.Response(body, headers=dict(headers), mimetype=mimetype)
 
         client = site(evenkeel_cache.Rules(paths=[("/shelf", 60)]), **options)
-        assert told(client, "/shelf") == (body, "MISS")
+        assert fetch(client, "/shelf") == (body, "MISS")
         return client
 
     return kept
@@ -801,7 +801,7 @@ def test_an_answer_that_differs_from_the_one_before_is_proven_anew(app, site, mo
     keep(client, "/later")
     app.is_random = True
     client.post("/page")
-    assert len({told(client, "/later")[0] for _time in range(6)}) == 6
+    assert len({fetch(client, "/later")[0] for _time in range(6)}) == 6
 
 
 def test_a_page_that_a_write_changed_is_kept_again(app, site):
@@ -811,7 +811,7 @@ def test_a_page_that_a_write_changed_is_kept_again(app, site):
     keep(client, "/shown")
     app.shown = "after"
     client.post("/page")
-    assert [told(client, "/shown") for _time in range(3)] == [
+    assert [fetch(client, "/shown") for _time in range(3)] == [
         ("after", "MISS"),
         ("after", "MISS"),
         ("after", "HIT"),
@@ -842,8 +842,8 @@ def test_a_visitor_switches_the_cache_off_for_nobody_else(app, site, tmp_path, q
         client.get(f"/open?what={query}")
         if query == "effect":
             # It makes all of them old, as it wrote something.
-            told(client, "/open")
-        assert told(client, "/open")[1] == "HIT"
+            fetch(client, "/open")
+        assert fetch(client, "/open")[1] == "HIT"
 
 
 def test_by_what_answers_vary_is_known_to_all_workers(app, site):
@@ -855,10 +855,10 @@ def test_by_what_answers_vary_is_known_to_all_workers(app, site):
 
     keep(site(), "/vary", headers={"X-Market": "de"})
     client = site()
-    assert told(client, "/vary", headers={"X-Market": "de"}) == ("for de", "HIT")
-    assert told(client, "/vary", headers={"X-Market": "fr"}) == ("for fr", "MISS")
-    assert told(client, "/vary", headers={"X-Market": "None"}) == ("for None", "MISS")
-    assert told(client, "/vary")[1] == "MISS"
+    assert fetch(client, "/vary", headers={"X-Market": "de"}) == ("for de", "HIT")
+    assert fetch(client, "/vary", headers={"X-Market": "fr"}) == ("for fr", "MISS")
+    assert fetch(client, "/vary", headers={"X-Market": "None"}) == ("for None", "MISS")
+    assert fetch(client, "/vary")[1] == "MISS"
 
 
 def test_a_stream_keeps_nobody_waiting(app, site):

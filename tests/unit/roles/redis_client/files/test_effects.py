@@ -649,10 +649,10 @@ def an_app(effect, moment=in_the_view):
 @pytest.mark.parametrize("kind", CERTAIN + POSSIBLE)
 def test_each_get_that_does_something_takes_effect(store, world, kind):
     effect, count = kind(world)
-    told = details(cached(store, an_app(effect)), TIMES)
+    statuses = details(cached(store, an_app(effect)), TIMES)
     assert count() == TIMES
-    assert not any("; hit" in each for each in told)
-    assert not any(why in told[0] for why in ("looked", "as fast", "made once"))
+    assert not any("; hit" in each for each in statuses)
+    assert not any(why in statuses[0] for why in ("looked", "as fast", "made once"))
 
 
 @pytest.mark.parametrize("kind", CERTAIN)
@@ -805,8 +805,8 @@ def test_what_only_reads_is_kept(store, world, kind):
     for path in world.folder.iterdir():
         # What was written a moment ago may have been written by the request.
         os.utime(path, (1, 1))
-    told = details(cached(store, an_app(read)), 3)
-    assert "hit" in told[-1], told
+    statuses = details(cached(store, an_app(read)), 3)
+    assert "hit" in statuses[-1], statuses
 
 
 # Chance
@@ -827,9 +827,9 @@ def test_a_page_of_a_few_random_ones_freezes_rarely(store):
 def test_a_page_that_draws_random_numbers_for_something_else_is_kept_in_the_end(store):
     import random
 
-    told = details(cached(store, an_app(random.random)), 9)
-    assert 'detail="stored"' in told[7]
-    assert "hit" in told[8]
+    statuses = details(cached(store, an_app(random.random)), 9)
+    assert 'detail="stored"' in statuses[7]
+    assert "hit" in statuses[8]
 
 
 # Statements

@@ -166,10 +166,10 @@ def psycopg_kept(engine, dsn):
 )
 def test_each_get_that_writes_to_postgres_takes_effect(store, engine, dsn, kind):
     effect = kind(engine, dsn)
-    told = ask(store, lambda: bool(effect()) or True, TIMES)
+    statuses = ask(store, lambda: bool(effect()) or True, TIMES)
     with psycopg.connect(dsn) as connection:
         assert connection.execute("SELECT count(*) FROM t").fetchone() == (TIMES,)
-    assert not any("; hit" in each for each in told), told
+    assert not any("; hit" in each for each in statuses), statuses
 
 
 def test_a_get_that_reads_postgres_is_kept(store, engine):

@@ -26,14 +26,14 @@ VALUES = (None, "", "0", "None", "x", '"x"', "null", "a=b\0c")
 
 def ask(app, environ):
     """The body of an answer, and what the cache says."""
-    told = {}
+    response_headers = {}
 
     def start(_status, headers, _exc_info=None):
-        told.update(headers)
+        response_headers.update(headers)
 
     body = app(dict(environ), start)
     try:
-        return b"".join(body).decode(), told.get("X-Cache")
+        return b"".join(body).decode(), response_headers.get("X-Cache")
     finally:
         if hasattr(body, "close"):
             body.close()

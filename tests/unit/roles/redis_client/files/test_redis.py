@@ -51,9 +51,9 @@ def test_it_is_told_once_that_it_is_away_and_once_that_it_is_back(redis, store, 
 
 def test_a_password_is_in_no_message():
     away = evenkeel_redis.Guarded("redis://:sesame@127.0.0.1:1", 1)
-    with pytest.raises(evenkeel_redis.RedisAway) as told:
+    with pytest.raises(evenkeel_redis.RedisAway) as error:
         away.ask(ping)
-    assert "sesame" not in str(told.value.__cause__)
+    assert "sesame" not in str(error.value.__cause__)
 
 
 def test_a_mistake_in_the_question_is_not_taken_for_its_absence(redis):

@@ -58,8 +58,8 @@ class Worker:
             answer = client.open(
                 path, method=method, headers=headers, environ_base={"REMOTE_ADDR": address}
             )
-        for told in answer.headers.getlist("Set-Cookie"):
-            name, _equals, rest = told.partition("=")
+        for set_cookie in answer.headers.getlist("Set-Cookie"):
+            name, _equals, rest = set_cookie.partition("=")
             if name == self.name:
                 cookie = rest.partition(";")[0] or None
         return answer.status_code, self.result, cookie
@@ -475,7 +475,7 @@ PROPERTIES = {
 )
 @pytest.mark.parametrize("permanent", [True, False])
 def test_flasks_settings_mean_the_same_with_both_stores(name, value, permanent, worker):
-    told = []
+    outcomes = []
     for app in (flasks(**{name: value}), worker(**{name: value})):
         with app.app.test_client() as client:
             app.act = put(user=7, _permanent=permanent)
@@ -489,7 +489,7 @@ def test_flasks_settings_mean_the_same_with_both_stores(name, value, permanent, 
             ):
                 app.act = act
                 answers.append(client.get("/", base_url="https://shop.example"))
-        told.append(
+        outcomes.append(
             [
                 [
                     [part for part in each.split("; ")[1:] if not part.startswith("Expires=")]
@@ -498,8 +498,8 @@ def test_flasks_settings_mean_the_same_with_both_stores(name, value, permanent, 
                 for answer in answers
             ]
         )
-        told[-1].append(app.result)
-    assert told[0] == told[1]
+        outcomes[-1].append(app.result)
+    assert outcomes[0] == outcomes[1]
 
 
 def test_a_session_larger_than_a_cookie_is_kept_whole(worker):

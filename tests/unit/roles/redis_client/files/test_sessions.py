@@ -147,8 +147,8 @@ class Browser:
     @property
     def cookie(self):
         """What it was last told to keep."""
-        told = self.answer.headers.get("Set-Cookie")
-        return told and told.partition(";")[0].partition("=")[2]
+        set_cookie = self.answer.headers.get("Set-Cookie")
+        return set_cookie and set_cookie.partition(";")[0].partition("=")[2]
 
     @property
     def held(self):
@@ -230,7 +230,7 @@ def attributes(set_cookies):
     """All of them but the value, unless that is gone."""
     return [
         [value if value.startswith("session=;") else "session", rest]
-        for value, _semicolon, rest in (told.partition(";") for told in set_cookies)
+        for value, _semicolon, rest in (set_cookie.partition(";") for set_cookie in set_cookies)
     ]
 
 
@@ -374,9 +374,9 @@ def test_the_cookie_has_all_that_flask_gives_it(browser):
     flasks, ours = Browser(SecureCookieSessionInterface(), **config), browser(**config)
     for shopper in (flasks, ours):
         shopper.do(stay)
-    told = ours.answer.headers["Set-Cookie"]
-    assert told.partition(";")[2] == flasks.answer.headers["Set-Cookie"].partition(";")[2]
-    assert "HttpOnly" in told
+    set_cookie = ours.answer.headers["Set-Cookie"]
+    assert set_cookie.partition(";")[2] == flasks.answer.headers["Set-Cookie"].partition(";")[2]
+    assert "HttpOnly" in set_cookie
 
 
 @pytest.mark.parametrize("cookie", ["made-up", "A" * 43, "a.b.c", ".", "%ff"])

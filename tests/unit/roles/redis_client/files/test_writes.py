@@ -345,6 +345,6 @@ def test_a_page_that_was_crowded_out_is_kept_again(shop):
     shop.get("/list")
     environ = EnvironBuilder("/list").get_environ()
     shop.application.app = None
-    told = []
-    shop.application(environ, lambda status, headers, _exc=None: told.append(status))
-    assert told == ["200 OK"]
+    statuses = []
+    shop.application(environ, lambda status, headers, _exc=None: statuses.append(status))
+    assert statuses == ["200 OK"]

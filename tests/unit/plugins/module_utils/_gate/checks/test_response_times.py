@@ -126,10 +126,12 @@ def test_the_budget_counts_without_a_live_release():
         response_times.run(alone, {**SETTINGS, "max_ms": 20})
 
 
-@pytest.mark.parametrize(("status", "said"), [(500, "500"), (None, "refused")])
-def test_a_broken_live_release_does_not_stop_the_one_that_mends_it(status, said):
+@pytest.mark.parametrize(("status", "response"), [(500, "500"), (None, "refused")])
+def test_a_broken_live_release_does_not_stop_the_one_that_mends_it(status, response):
     finding = response_times.run(trial(5.0, live_status=status)[0], SETTINGS)
-    assert finding.warnings == (f"/: the live release answers {said}, so only max_ms was judged",)
+    assert finding.warnings == (
+        f"/: the live release answers {response}, so only max_ms was judged",
+    )
 
 
 def test_an_error_is_not_worth_timing():
