@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What make check and ansible-test leave to the stage "unit tests" of make test.
+"""Tests that make check and ansible-test skip, and that the stage "unit tests" of make test runs.
 
 These are the tests that are slow, and most of hypothesis' examples.
 """

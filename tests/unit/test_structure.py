@@ -51,7 +51,7 @@ def modules(folder: Path) -> list[Path]:
 
 
 def imported(path: Path) -> Iterator[tuple[str, ...]]:
-    """What a file imports of the collection, as paths below plugins."""
+    """The imports of a file from the collection, as paths below plugins."""
     package = path.relative_to(PLUGINS).parts[:-1]
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.level:

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the bench of the production form makes of what it saw, and what it writes of it."""
+"""The figures and the report of the bench of the production form."""
 
 from __future__ import annotations
 

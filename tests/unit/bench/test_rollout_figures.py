@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the bench of the rollout makes of what it saw: a figure is only worth what these tests prove."""
+"""The figures of the rollout bench. Each published figure depends on these calculations."""
 
 from __future__ import annotations
 

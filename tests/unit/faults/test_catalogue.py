@@ -15,7 +15,7 @@ from ansible_collections.evenkeel.flask.tests.faults import catalogue
 
 FAULTS = catalogue.FAULTS
 STEPS = {"preflight", "build", "stage", "migrate", "start", "bake", "drain"}
-# What the team's own tests find is in molecule/rollout.
+# molecule/rollout tests the findings of the team's own tests.
 CHECKS = set(verdict.CHECKS) - {"suite"}
 
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the demo reads out of a playbook's output."""
+"""The demo reads verdicts and figures from the output of a playbook."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The load: nothing that users would notice goes uncounted, and a server that stalls is asked on.
+"""The load counts each failure that a user would notice, and keeps sending requests to a stalled server.
 
-The zero of "no request failed" is only worth what these tests prove.
+The result "no request failed" depends on these tests.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from load import Latencies, Load, Result, Tally, address_of, parse_answer
 
 
 class Lines:
-    """What a load writes of its requests, taken as it comes: no test has to wait longer than that."""
+    """The records that a load writes of its requests. A fast writer keeps the tests short."""
 
     def __init__(self, path):
         os.mkfifo(path)
@@ -169,7 +169,7 @@ class TestSums:
         summary = tally.summary()
         assert (summary["sent"], summary["ok"], summary["failed"]) == (5, 3, 2)
         assert summary["statuses"] == {"200": 2, "404": 1, "502": 1, "no answer": 1}
-        # Who gives no answer has no release; who answers without one is told.
+        # A request without a response has no release; a response without a release is counted as such.
         assert summary["releases"] == {"1.0-a": 1, "2.0-b": 1, "none": 2}
         assert summary["failed_by"] == {"1.0-a": 0, "2.0-b": 0, "none": 1}
         assert summary["max_ms"] == 50

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A comparison sees each difference, but for those that are meant and those that plain has with itself."""
+"""A comparison finds each difference, except intended ones and those between two runs of plain Flask."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A server that understands as much of HAProxy's runtime API as is asked of it."""
+"""A server with the part of HAProxy's runtime API that the collection uses."""
 
 from __future__ import annotations
 

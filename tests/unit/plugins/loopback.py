@@ -33,7 +33,7 @@ def reset(conn: socket.socket, request: bytes) -> None:
 
 @dataclass
 class Server:
-    """Where it listens and what it was asked."""
+    """The address of the server, and the requests that it received."""
 
     url: str
     address: object

@@ -14,7 +14,7 @@ from ansible.module_utils.testing import patch_module_args
 
 
 def run_module(module: Any, check_mode: bool = False, **params: Any) -> dict[str, Any]:
-    """What C(module), a Python module with a C(main), answers to C(params)."""
+    """Run C(module), a Python module with a C(main), with C(params) and return its result."""
     output = io.StringIO()
     arguments = {**params, "_ansible_check_mode": check_mode}
     with (

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A tiny shop for the gate's tests: right in everything, but for the one fault that a test gives it."""
+"""A small shop for the tests of the gate. It is correct, except for the one fault that a test sets."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ from ansible_collections.evenkeel.flask.tests.unit.plugins.run_module import run
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-# What terminals obey, what hides, and what turns text around; whatever code point it is.
+# Code points that control a terminal, are invisible, or change the direction of text.
 EVIL = "a\x1b[2J\x07\r\n\tb\x9bc\x7f\u202ed\u200b\u2066e\u2028f\x85g\ufeff\ud800h\x00"
 ANY = st.one_of(st.text(max_size=30), st.sampled_from(list(EVIL)).map(lambda one: f"x{one}y"))
 OBEYED = {"Cc", "Cf", "Cs", "Zl", "Zp"}

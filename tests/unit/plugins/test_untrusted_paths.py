@@ -254,7 +254,7 @@ def test_root_ends_with_a_message_and_changes_nothing_outside_whatever_the_app_p
     if not is_expected and (name, os.path.basename(component)) not in MAY_END_WELL:
         assert returned, "it ended well"
         assert "Traceback" not in returned
-        # What is told is where to look, and never what a file elsewhere holds.
+        # The message names the path, and never the content of a file elsewhere.
         assert "secret" not in returned
         assert str(tmp_path) in returned
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a role documents, takes as default and checks are one and the same."""
+"""The documentation, the defaults and the argument specs of a role agree."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NAMES = sorted(path.name for path in ROLES.iterdir() if path.is_dir() and path.n
 
 
 class Role:
-    """What a role says of its variables."""
+    """The variables in the documentation of a role."""
 
     def __init__(self, name: str) -> None:
         self.folder = ROLES / name
@@ -52,7 +52,7 @@ def test_every_variable_has_a_default_or_is_required_and_never_both(role):
 
 def test_every_default_is_the_documented_one(role):
     documented = {n: option["default"] for n, option in role.options.items() if "default" in option}
-    # A spec takes no template where the type is not text, so such a default is told in words.
+    # A spec accepts a template only for text, so the description contains such a default.
     templates = {n for n, value in role.defaults.items() if "{{" in str(value)}
     assert documented == {
         n: v for n, v in role.defaults.items() if n in documented or n not in templates

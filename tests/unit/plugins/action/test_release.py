@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The action copies the archives that a host lacks, and no others, and tells the module which run this is."""
+"""The action copies only the archives that a host lacks, and passes the identity of the run to the module."""
 
 from __future__ import annotations
 

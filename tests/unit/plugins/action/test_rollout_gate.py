@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The action as a task sees it: what the module says of the host, and then the team's own tests."""
+"""The action as a task uses it: the module's results for the host, then the team's own tests."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def module_says(results):
 
 @pytest.fixture
 def gate(tmp_path):
-    """Runs the action; C(said) is what the module says, C(results) what it is made of."""
+    """Run the action; C(module_result) is the module's result, C(results) are the checks in it."""
 
     def run(suite, results=(*GOOD, LEFT_OPEN), module_result=None, **more):
         action = rollout_gate.ActionModule(

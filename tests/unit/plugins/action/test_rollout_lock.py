@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The action tells the module which run this is, and takes over from one that has died here."""
+"""The action passes the identity of the run to the module, and takes over the lock of a dead local run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TAKEN = {"changed": True, "holder": {"run": "b/2/2", "who": "bob"}}
 
 @pytest.fixture(name="lock")
 def _lock():
-    """Runs the action on a host that answers C(says), in turn; returns the result, and what the module was told."""
+    """Run the action on a host that returns C(says) in turn; return the result and the module's parameters."""
 
     def run(*says, **args):
         calls = []

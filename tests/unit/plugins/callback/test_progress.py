@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a person sees of a rollout: a line a task, and all that must be read."""
+"""The output of a rollout: one line per task, and every message that a person must read."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FLEET = [f"app{number}" for number in range(1, 6)]
 
 
 class Screen:
-    """What is shown, line by line, and in which colour."""
+    """The displayed lines with their colours."""
 
     verbosity = 0
 

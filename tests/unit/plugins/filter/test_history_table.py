@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who released what: a line for each switch, whatever an older version wrote of it."""
+"""The history has a line for each switch, also for entries that an older version wrote."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What became of each measure: a line for each outcome, with the hosts that have it."""
+"""The states of the measures: one line per state, with the hosts that have it."""
 
 from __future__ import annotations
 

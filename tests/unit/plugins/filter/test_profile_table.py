@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The table: a line for each endpoint, and what is to be said of each host."""
+"""The table has a line for each endpoint, and the notes for each host."""
 
 from __future__ import annotations
 

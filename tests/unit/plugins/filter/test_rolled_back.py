@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who went back from a release is named with when and where, by any host that knows."""
+"""A withdrawn release is reported with person, time and place, if any host has them in its history."""
 
 from __future__ import annotations
 

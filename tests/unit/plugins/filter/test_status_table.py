@@ -11,7 +11,7 @@ from ansible_collections.evenkeel.flask.plugins.filter import status_table as pl
 from ansible_collections.evenkeel.flask.plugins.filter.status_table import status_table
 from ansible_collections.evenkeel.flask.plugins.modules import release_info
 
-# What the module says of a host that is well.
+# The status of a healthy host, as the module returns it.
 GOOD = {
     **{name: value.get("sample") for name, value in yaml.safe_load(release_info.RETURN).items()},
     "live": "2.0.0-b",

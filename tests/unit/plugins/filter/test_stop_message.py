@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is said of a host where a run stopped is what was found there, and no more."""
+"""The message about a host on which a run stopped contains only facts that were found there."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Root makes the app's directories, and whatever the app put in the way, nothing outside changes."""
+"""Root creates the app's directories, and changes nothing outside them, regardless of the app's files."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _shared(tmp_path):
 
 @pytest.fixture(name="outside")
 def _outside(tmp_path):
-    """What no run may change: a directory of root's, and one of the app's user."""
+    """The paths that no run can change: a directory of root, and one of the app's user."""
     for name in ("roots", "apps"):
         (tmp_path / name / "uploads").mkdir(parents=True, mode=0o755)
         (tmp_path / name / "file").write_text("as it was")

@@ -42,7 +42,7 @@ def test_a_server_is_taken_out_and_put_back_and_each_only_once(ask):
 
 @pytest.fixture(name="warnings")
 def _warnings(capsys):
-    """What the module warned of: in its answer, or since ansible-core 2.19 on this process' own standard error."""
+    """The warnings of the module: in its result, or on this process' stderr since ansible-core 2.19."""
     return lambda result: f"{result.get('warnings')} {capsys.readouterr().err}"
 
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Every module takes the options that its documentation tells, and no others."""
+"""Each module accepts exactly the options that its documentation describes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ansible_collections.evenkeel.flask.plugins import doc_fragments, modules
 MODULES = [
     module
     for found in pkgutil.iter_modules(modules.__path__, f"{modules.__name__}.")
-    # What is done by an action alone has its options there.
+    # A module without an argument spec only documents its action.
     if hasattr(module := importlib.import_module(found.name), "ARGUMENT_SPEC")
 ]
 
@@ -33,7 +33,7 @@ def documented(module):
 
 
 def comparable(options):
-    """What documentation and argument spec both say of options."""
+    """The part of the options that documentation and argument spec have in common."""
     return {
         name: {
             "type": option.get("type"),

@@ -41,7 +41,7 @@ def _lock_file(tmp_path, monkeypatch):
 
 @pytest.fixture(autouse=True, name="asked")
 def _asked(monkeypatch):
-    """Services that answer well, and what they were asked."""
+    """Services that respond correctly, and the requests that they received."""
     asked = []
 
     def redis(*args):
@@ -122,7 +122,7 @@ def test_the_fleet_must_fit_what_the_database_allows(hosts, problems):
 
 @pytest.fixture(name="warned")
 def _warned(monkeypatch):
-    # What ansible-core makes of a warning differs from version to version.
+    # The form of a warning differs between versions of ansible-core.
     warned = []
     monkeypatch.setattr(preflight.AnsibleModule, "warn", lambda _self, text: warned.append(text))
     return warned

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The module as a task sees it. What needs a running systemd is in the molecule tests."""
+"""The module as a task uses it. The molecule tests cover the parts that need a running systemd."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ STATES: dict[str, dict[str, Any]] = {
 
 
 class Host:
-    """A host as files alone make it; its systemd tells what runs, and is not to be touched."""
+    """A host that consists of files; its fake systemd reports the running units and rejects changes."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -184,7 +184,7 @@ class TestCheckMode:
 
 
 class TestNothingToDo:
-    """What is reached is left alone, in check mode and out of it."""
+    """A state that is already reached is not changed, with and without check mode."""
 
     @pytest.mark.parametrize("check_mode", [False, True])
     @pytest.mark.parametrize(
@@ -224,7 +224,7 @@ class TestNothingToDo:
 
 
 class TestWithoutSystemd:
-    """What is done where no slot has to be started or stopped; a second run finds nothing to do."""
+    """Steps that start or stop no slot; a second run changes nothing."""
 
     def test_a_candidate_that_does_not_run_is_withdrawn(self, host):
         host.set_up("a", "b", blue="a", green="b", live="blue", candidate="green")

@@ -32,7 +32,7 @@ BUILT = {
 
 @pytest.fixture(name="builds", autouse=True)
 def _builds(monkeypatch):
-    """What was asked to be built; only the first is new."""
+    """Return the requested builds; only the first is new."""
     builds = []
 
     def build(*args):

@@ -153,7 +153,7 @@ def _screen(monkeypatch):
 
 
 def after(out):
-    """What was written since the last time."""
+    """Return the output since the last call."""
     text = out.getvalue()
     out.seek(0)
     out.truncate()

@@ -23,8 +23,8 @@ SPECS = {
     "nginx": {"nginx_enabled": {"type": "bool"}},
 }
 
-# Of roles that share a prefix with ours; all of fedora.linux_system_roles.logging's are asked about
-# in the tests of the role logging.
+# Variables of roles that share a prefix with ours. The tests of the role logging cover all variables of
+# fedora.linux_system_roles.logging.
 OTHER_PEOPLES = [
     "logging_outputs",
     "logging_enabled",

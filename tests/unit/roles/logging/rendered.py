@@ -72,6 +72,6 @@ class Logrotate:
         self.configuration.chmod(0o600)
 
     def __call__(self, *options: str) -> str:
-        """Run it once; what it said."""
+        """Run it once and return its output."""
         command = [LOGROTATE, *options, "--state", str(self.state), str(self.configuration)]
         return subprocess.run(command, check=True, stderr=subprocess.PIPE, text=True).stderr

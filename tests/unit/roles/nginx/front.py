@@ -104,7 +104,7 @@ application = ProxyFix(app, x_for=1, x_proto=1, x_host=1)
 def environment(kind: type[jinja2.Environment] = jinja2.Environment) -> jinja2.Environment:
     made = kind(undefined=jinja2.StrictUndefined, trim_blocks=True, keep_trailing_newline=True)
     made.filters.update(core.FilterModule().filters())
-    # Ansible's own keeps the order, too.
+    # Ansible's own filter also keeps the order.
     made.filters["unique"] = lambda values: list(dict.fromkeys(values))
     made.filters["evenkeel.flask.url_path_pattern"] = url_path_pattern.url_path_pattern
     made.tests.update(tests.TestModule().tests())

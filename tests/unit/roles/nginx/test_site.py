@@ -184,7 +184,7 @@ def test_an_nginx_whose_pid_is_lost_is_not_taken_for_a_stopped_one(front, module
 
 
 class Killed(BaseException):
-    """What a controller that dies does to a module: nothing after it is run."""
+    """Simulate a controller that dies during a module: no later step runs."""
 
 
 @pytest.mark.parametrize("is_first", [True, False])

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is refused before a load is put on anything: asked of a real ansible-playbook, in check mode."""
+"""Settings that are refused before any load, with a real ansible-playbook in check mode."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def taught():
 
 
 class Store:
-    """A Redis for a whole fleet, which knows how often it was asked and may go away."""
+    """A Redis for a whole fleet, which counts its round trips and can be stopped."""
 
     def __init__(self):
         self.server = fakeredis.FakeServer()
@@ -61,7 +61,7 @@ class Store:
         )
         guarded.redis = fakeredis.FakeRedis(server=self.server)
         guarded.redis.connection_pool.connection_class = self.connection_class
-        # They shake hands, which is no question.
+        # The handshake is not counted.
         guarded.redis.ping()
         self.asked = 0
         return guarded

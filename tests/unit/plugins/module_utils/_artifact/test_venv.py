@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A venv out of wheels alone: whole or not at all, and of nothing but what was locked."""
+"""A venv is installed only from locked wheels, and completely or not at all."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def site_packages(venv):
     return found
 
 
-# What a command can leave behind. Each holds the output open, and tells its process id.
+# Processes that a command can leave behind. Each holds the output open and prints its process id.
 LEFT = {
     "child": "subprocess.Popen(CHILD)",
     "child that ignores TERM": "subprocess.Popen(['sh', '-c', 'trap : TERM; echo $$ > pid; sleep 999'])",

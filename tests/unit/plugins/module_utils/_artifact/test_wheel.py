@@ -39,7 +39,7 @@ def lock(folder, *wheels):
 
 @pytest.fixture(name="venv")
 def _venv(tmp_path):
-    """What C(python -m venv) leaves, in no time."""
+    """The files of C(python -m venv), created faster."""
     venv = tmp_path / "venv"
     (venv / "lib" / PYTHON / "site-packages").mkdir(parents=True)
     (venv / "bin").mkdir()
@@ -120,7 +120,7 @@ class TestInstall:
             assert path.is_file()
             assert stat.S_IMODE(path.stat().st_mode) == 0o644
         for program in ("shop", "Shop.Two", "tool", "other.sh"):
-            # What Python writes when it imports is no part of the wheel.
+            # The wheel does not contain the files that Python writes on import.
             environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
             output = subprocess.check_output([venv / "bin" / program], text=True, env=environment)
             assert output == "sold\n"

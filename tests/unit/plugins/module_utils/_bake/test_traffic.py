@@ -281,7 +281,7 @@ def test_new_errors_that_may_be_harmless_are_only_told(before, after):
 
 
 def bake(rate, seed):
-    """Whether five minutes at ten requests a second, looked at each second, speak against a release."""
+    """Return whether 300 samples, one per second at 10 requests/s, refuse a release."""
     rng = random.Random(seed)
     before, after = traffic(of=100, route="/"), Traffic()
     for _second in range(300):

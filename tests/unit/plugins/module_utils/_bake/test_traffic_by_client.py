@@ -124,7 +124,7 @@ def test_one_visitor_has_no_good_release_taken_back(asked, logged):
     assert judged(before, after) == []
 
 
-# What one client may do: any route and status, fast or slow, with errors and ids of any kind.
+# All that one client can send: any route, status, latency, error and id.
 ROUTES = st.sampled_from(["/", "/cart", "/search", "/old"])
 STATUSES = st.sampled_from([200, 200, 200, 404, 429, 500, 503])
 TIMES = st.sampled_from([1.0, 3.0, 3.5, 40.0, 900.0])

@@ -20,7 +20,7 @@ def line(release="2-b", at=NOW, **more):
 
 
 class World:
-    """What a watch sees; C(scenes) are what happens in each second."""
+    """The host that a watch samples; C(scenes) has the events of each second."""
 
     def __init__(self, directory):
         self.directory = directory

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What HAProxy says of its servers, in its own words, and what it is told."""
+"""HAProxy's states of servers in its own format, and the commands that it receives."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""When a server is taken out of its balancer and put back, whatever balancer that is."""
+"""The plan that drains a server and returns it to service is the same for each kind of balancer."""
 
 from __future__ import annotations
 

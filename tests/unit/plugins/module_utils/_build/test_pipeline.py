@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The build: same input, same archive; and all that is wrong with the input is told before a host is touched.
+"""The build: same input, same archive. It reports all errors in the input before it contacts a host.
 
 pip is a stand-in that gives out wheels made by hand; venvs and imports are real.
 """
@@ -28,14 +28,14 @@ from ansible_collections.evenkeel.flask.tests.unit.plugins.wheels import make_wh
 
 ELSEWHERE = Target("3.9.2", "cp39", "x86_64", "glibc-2.31")
 run = process.run
-# A project that says what it is built with, and what pip is asked for then.
+# A project that names its build requirements, and the pip requests that follow.
 NAMED = 'requires = ["setuptools>=68"]'
 INSTALL = ["--python", "install", "setuptools>=68"]
 BY_KEPT = ["--python", "wheel", "--no-build-isolation"]
 
 
 class Pip:
-    """The controller's pip: gives out what is on its shelf, and notes what it was asked."""
+    """A fake pip of the controller: it delivers the wheels on its shelf and records its arguments."""
 
     def __init__(self, shelf: Path) -> None:
         self.shelf = shelf
@@ -242,12 +242,12 @@ class TestWheels:
 
 
 class TestBackend:
-    """What a project names to be built with is installed once, not for each release."""
+    """The build requirements of a project are installed once, not for each release."""
 
     @pytest.fixture(name="asked")
     def _asked(self, build, recipe, source, pip):
         def asked(requires=NAMED, **change):
-            """What pip was asked to make the project's wheel, once its code changed."""
+            """Return the pip requests for the project's wheel after a change of its code."""
             project(source, requires)
             (source / "shop.py").write_text(f"app = {len(pip.asked)}\n")
             before = len(pip.asked)
@@ -760,7 +760,7 @@ class TestCache:
 
 
 class TestRecipe:
-    """What the arguments of release_archive come to."""
+    """The recipe that the parameters of release_archive give."""
 
     PARAMS = {  # noqa: RUF012
         "name": "shop",

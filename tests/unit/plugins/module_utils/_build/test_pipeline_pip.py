@@ -71,7 +71,7 @@ def make_project(folder, name, *requires):
 
 @pytest.fixture(name="shelf", autouse=True)
 def _shelf(tmp_path, monkeypatch):
-    """What pip's configuration offers: the app's requirements, and those of the collection."""
+    """The packages that pip's configured index has: those of the app and of the collection."""
     shelf = tmp_path / "shelf"
     shelf.mkdir()
     make_wheel(shelf, "plain")
@@ -115,7 +115,7 @@ def _recipe(source):
 
 
 class Built:
-    """What came out of a build."""
+    """The output of a build."""
 
     def __init__(self, recipe, cache):
         self.warnings: list[str] = []
@@ -222,7 +222,7 @@ class TestSameAsPip:
         assert {line.split("sha256:")[1] for line in built.lock.splitlines()} == {
             hashlib.sha256(content).hexdigest() for content in built.wheels.values()
         }
-        # Nothing of it is old when it is asked for again.
+        # No part is stale when the same build is requested again.
         again = Built(recipe, tmp_path / "cache")
         assert (again.is_new, again.archive) == (False, built.archive)
         assert alone(source, tmp_path) == 0
@@ -257,7 +257,7 @@ class TestSameAsPip:
 
 
 def alone(source, tmp_path):
-    """What C(pip install -r) says of the user's file alone."""
+    """Return pip's report of C(pip install -r) for the user's file alone."""
     command = [sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--quiet"]
     options = ["--src", str(tmp_path / "src"), "--target", str(tmp_path / "target")]
     copy = shutil.copytree(source, tmp_path / "pips" / "source")
@@ -319,7 +319,7 @@ class TestTwoParties:
 
 @pytest.mark.slow
 class TestLocalProjects:
-    """What is released is what lies there, though no version changed."""
+    """The current files are released, even if no version changed."""
 
     def test_changed_code_is_released(self, recipe, source, tmp_path):
         pricing = make_project(source / "libs" / "pricing", "pricing")
@@ -327,7 +327,7 @@ class TestLocalProjects:
         first = Built(recipe, tmp_path / "cache")
         assert first.module("pricing") == "VAT = 19\n"
         (pricing / "pricing.py").write_text("VAT = 7\n")
-        # What an earlier build left is not its code.
+        # Files of an earlier build are not part of the code.
         (pricing / "build" / "lib").mkdir(parents=True)
         (pricing / "build" / "lib" / "pricing.py").write_text("VAT = 16\n")
         second = Built(recipe, tmp_path / "cache")

@@ -269,7 +269,7 @@ class TestArguments:
 
 
 class TestSettings:
-    """All of pip's settings count, but for those that are known to change nothing."""
+    """All settings of pip count, except those that are known to change nothing."""
 
     def test_environment_and_files_count_without_credentials(self, tmp_path):
         conf = tmp_path / "pip.conf"
@@ -365,7 +365,7 @@ class TestGit:
 
 
 class TestWrite:
-    """What is put in place of a requirement means the same, and the file may lie elsewhere."""
+    """The substitute for a requirement is equivalent, and the file can be in another folder."""
 
     @pytest.mark.parametrize(
         ("line", "put"),

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What leaves the controller: what git tracks; elsewhere no secret by its name, and never an environment."""
+"""The controller ships the files that git tracks; without git, no secret file and never an environment."""
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ def _tracked(source):
 
 
 def shipped(source, **rules):
-    """What was copied, and the warnings."""
+    """Return the copied files and the warnings."""
     target = source.parent / "copy"
     shutil.rmtree(target, ignore_errors=True)
     warnings = build_source.copy(str(source), str(target), Rules(**rules))
@@ -199,7 +199,7 @@ NAMES = st.text(
 
 
 class TestWorkTree:
-    """In a git work tree, no file that git does not track is shipped, whatever its name."""
+    """In a git work tree, no untracked file is shipped, regardless of its name."""
 
     @given(st.lists(NAMES, min_size=1, max_size=3), st.booleans())
     @settings(max_examples=15, deadline=None)
@@ -367,7 +367,7 @@ class TestWorkTree:
         assert "nested/ is not tracked by git" in warning
 
     def test_a_work_tree_of_another_user_is_one_too(self, tracked):
-        """As in a container of CI: git refuses it unless it is told that it is safe."""
+        """As in a CI container, git refuses the work tree until it is marked as safe."""
         if os.geteuid() != 0:
             pytest.skip("only root gives files to another user")
         for place, folders, files in os.walk(tracked):
@@ -476,7 +476,7 @@ class TestElsewhere:
 
 
 class TestEnvironments:
-    """An environment is known by its content, whatever its name, made with links or copies, at any depth."""
+    """An environment is recognized by its content, with any name, with links or copies, at any depth."""
 
     @pytest.fixture(name="made", params=["links", "copies"])
     def _made(self, request, tmp_path):

@@ -141,7 +141,7 @@ def test_a_server_is_found_in_whatever_file_it_stands():
     assert owner("", main=MAIN + "stream { server { listen 8000 udp; } }") is None
     assert owner("", main=MAIN + "mail { server { listen 8000; } }") == ROOT
     assert owner("", main="http { server { listen 8000; } }") == ROOT
-    # What nothing includes is not in force.
+    # A file that no include names is not in force.
     assert owner("", **{"/etc/nginx/sites-available/x": "server { listen 8000; }"}) is None
     assert owner("", **{"/etc/nginx/conf.d/blog.conf.old": "server { listen 8000; }"}) is None
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is healthy, and how often it must be."""
+"""The definition of a healthy response, and the number of healthy responses in a row."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Every wait ends at one deadline, and the reason tells how far the other side came."""
+"""Each wait ends at one deadline, and the reason contains the progress of the other side."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The load: what is asked when, what is counted, and that it ends."""
+"""The load: the time of each request, the counters, and the end."""
 
 from __future__ import annotations
 

@@ -245,7 +245,7 @@ def test_whatever_comes_is_an_answer_or_a_reason_however_it_is_cut(pieces):
         try:
             return read_answer(source)
         except HttpError as error:
-            # What was seen of a foreign protocol depends on how it came.
+            # The visible part of a foreign protocol depends on how its bytes arrive.
             return str(error).partition(" begins")[0]
 
     whole = b"".join(pieces)

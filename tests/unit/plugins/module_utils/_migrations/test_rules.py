@@ -47,7 +47,7 @@ INSERT INTO users (email) SELECT 'a' || g FROM generate_series(1, 20) g;
 INSERT INTO orders (user_id, name, code, note, qty, small, price, at, never)
     SELECT g, 'x' || g, 'c' || g, 'n' || g, g, g, g, now(), g FROM generate_series(1, 20) g;
 """
-# What the live release does all the time. The last insert names few columns, the first one says NULL.
+# Statements of the live release. The last insert names few columns, the first one has NULL.
 LIVE = """
 INSERT INTO orders (user_id, name, code, note, qty, small, price, at, state, never)
     VALUES (NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 1);
@@ -175,7 +175,7 @@ CASES = {
     "op.add_column('orders', sa.Column('u', sa.Integer(), sa.ForeignKey('users.id')))": {"foreign-key": LOCKS},
     "op.execute('REINDEX TABLE orders')": {"blocking": LOCKS},
     "op.execute('VACUUM FULL orders')": {"blocking": LOCKS},
-    # only told
+    # only reported
     "op.execute('ALTER TABLE orders ADD CONSTRAINT c CHECK (qty < 5) NOT VALID')": {"validated": NEITHER},
     "op.create_foreign_key('f', 'orders', 'users', ['user_id'], ['id'], postgresql_not_valid=True)": {"validated": NEITHER},
     "op.drop_constraint('orders_code_key', 'orders', type_='unique')": {"drop-unique": NEITHER},
@@ -235,7 +235,7 @@ def files(server: postgresql.RealPostgres) -> int | None:
 @pytest.mark.slow
 @pytest.mark.parametrize("body", CASES)
 def test_a_rule_says_what_happens_to_the_live_release(server, body):
-    """What is said to break does break it, what is said to rewrite does, and all else does neither."""
+    """A statement breaks or rewrites a table exactly if a rule reports that it does."""
     with server.connect("root") as root:
         root.execute(
             "DROP SCHEMA IF EXISTS public CASCADE; CREATE SCHEMA public AUTHORIZATION shop"

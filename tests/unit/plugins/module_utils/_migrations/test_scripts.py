@@ -124,7 +124,7 @@ def test_every_operation_of_alembic_is_sorted():
         for name in dir(kind)
         if not name.startswith("_") and callable(getattr(kind, name))
     }
-    # They make operations, and are no operations themselves.
+    # They create operations; they are not operations themselves.
     names -= {"context", "create_module_class_proxy", "invoke", "register_operation", "run_async"}
     sorted_out = set(alembic.OPERATIONS) | alembic.HARMLESS_OPS | alembic.EXECUTES
     assert names <= sorted_out

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""SQL, split and told apart."""
+"""SQL is split into statements, and their kinds are recognized."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 DIALECTS = ("postgresql", "mysql", "sqlite")
-# What hides a statement from somebody who looks for semicolons and words.
+# Constructs that hide a statement from a search for semicolons and keywords.
 HIDES = [
     "-- DROP TABLE a;\n",
     "/* ; /* nested; */ DROP TABLE a; */",

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is judged about a host, and what is read from it."""
+"""The facts that preflight reads from a host, and its verdicts on them."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_pools_that_could_hold_too_much_are_a_doubt():
 
 
 def test_each_host_counts_with_its_own_figures():
-    """So a fleet is refused when one host of it asks for too much, and is told which part does."""
+    """One host with too large a request makes the fleet fail, and the message names the part."""
     own = {"workers": 5, "threads": 1, "pool_size": 5, "max_overflow": 0}
     budgets = preflight_budget.shares([own, {**own, "workers": 9}, own], 2)
     assert [budget.wanted for budget in budgets] == [20, 18]

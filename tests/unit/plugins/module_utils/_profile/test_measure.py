@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is measured, within which bounds, and what is said of it."""
+"""The measurement of a profile, its limits, and its report."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_an_endpoint_that_does_not_answer_well_is_left_in_peace():
         bad, good = measure(server, "/bad", "/good")
     assert (bad["loops"], bad["error"]) == ([], "not measured: it answers 500")
     assert server.paths.count("/bad") == 1
-    # What it did not use goes to the other one.
+    # The other loop gets the time that this one did not use.
     assert sum(one["requests"] for one in good["loops"]) > 50
 
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a process waits for: of texts as the kernel writes them, and of real processes that really wait."""
+"""The waits of a process, parsed from texts of the kernel and read from real processes that wait."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ STACK = "0x7ffd 0x7f00"
         ("x86_64", f"45 0x8 0x1 0x2 0x0 0x0 0x0 {STACK}\n", Call("read", (8, 1, 2, 0, 0, 0))),
         ("aarch64", f"207 0x8 0x1 0x2 0x0 0x0 0x0 {STACK}\n", Call("read", (8, 1, 2, 0, 0, 0))),
         ("aarch64", f"73 0xff 0x1 0x0 0x0 0x0 0x0 {STACK}\n", Call("poll", (255, 1, 0, 0, 0, 0))),
-        # A page fault is no system call.
+        # A page fault is not a system call.
         ("x86_64", f"-1 {STACK}\n", Call("unknown", (0x7FFD, 0x7F00))),
         ("mips", f"45 0x8 0x1 0x2 0x0 0x0 0x0 {STACK}\n", Call("unknown", (8, 1, 2, 0, 0, 0))),
     ],
@@ -145,7 +145,7 @@ def test_a_real_process_is_seen_at_what_it_does(way, state):
                 while (seen := look()) != state and time.monotonic() < deadline:
                     pass
                 assert seen == state
-                # Once there it stays there, whatever it was at while it started.
+                # It then stays in this state, regardless of its states during the start.
                 assert state == "cpu" or look() == state
             finally:
                 process.kill()

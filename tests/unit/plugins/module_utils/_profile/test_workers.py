@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What workers hold and wait for: this process is the arbiter, and a child of it a worker."""
+"""The resources and waits of workers: this process is the arbiter, and its child is a worker."""
 
 from __future__ import annotations
 

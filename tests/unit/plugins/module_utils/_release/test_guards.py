@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What only one slot can hold is seen in real processes, and what both can hold is no guard."""
+"""A guard is found in real processes; a resource that both slots can hold is not a guard."""
 
 from __future__ import annotations
 

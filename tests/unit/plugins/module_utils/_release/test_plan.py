@@ -175,7 +175,7 @@ class TestCheckMode:
 
 
 class TestUnrecorded:
-    """Who switched may die before the history knows of it."""
+    """A run can be killed between the switch and its entry in the history."""
 
     def test_a_release_is_recorded_when_the_host_settles(self):
         host = replace(LIVE_B, history=LIVE_A.history)
@@ -345,9 +345,9 @@ BACK = line("rollback", "a", "b")
         # Lines of earlier versions have no such word: their runs staged, or knew a commit.
         ([*RELEASED, line("rollback", "a", "b", commit="3f2a1b0c9d8e")], []),
         ([*RELEASED, line("rollback", "a", "b", took={"stage": 2.5})], []),
-        # What a killed run did is recorded by the next one, which knows nobody.
+        # The next run records the switch of a killed run, without a person.
         ([*RELEASED, Switch("t", "rollback", "a", "b")], []),
-        # The same code in another configuration is wanted again.
+        # The same code with another configuration is requested again.
         ([*RELEASED, BACK, line("release", "b2", "a", digest="db")], []),
     ],
 )  # fmt: skip

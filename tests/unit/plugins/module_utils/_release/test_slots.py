@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a host tells: connections, errors, answers."""
+"""The state of a host's slots: connections, errors, responses."""
 
 from __future__ import annotations
 
@@ -319,7 +319,7 @@ def test_a_line_of_the_history_has_the_code_and_what_the_run_knows(tmp_path):
     host = plan.Host(releases=("b", "a"), slots={"blue": "a", "green": "b"}, live="green")
     slots = release_slots.Slots(layout, host, details={"who": "alice", "withdrawn": True})
     slots.record(plan.Step("record", "a", "rollback"))
-    # One that was made by hand, or by an older version, has no code to tell.
+    # A slot that was created by hand, or by an older version, has no code to report.
     slots.record(plan.Step("record", "gone", "release"))
     with open(layout.history, encoding="utf-8") as stream:
         first, second = map(json.loads, stream)

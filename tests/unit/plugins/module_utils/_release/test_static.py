@@ -27,7 +27,7 @@ def layout(tmp_path):
 
 @pytest.fixture
 def release(layout):
-    """A release's folder with a function that puts a file into it, and says of it what the app would."""
+    """The folder of a release, with a function that adds a file and lists it as the app does."""
 
     class Folder:
         path = layout.release("r1")

@@ -51,11 +51,11 @@ def login(method: int, payload: bytes = b"") -> bytes:
 
 @dataclass
 class Postgres:
-    """A PostgreSQL as far as the proof needs one.
+    """A PostgreSQL server with the messages that the check needs.
 
-    C(method) is scram, md5, cleartext or trust; C(refuse_plain) and C(refuse_tls) are what those are told
-    who come without TLS, or with it; C(signature) is whether its proof of the password is right, wrong or
-    left out.
+    C(method) is scram, md5, cleartext or trust. C(refuse_plain) and C(refuse_tls) are the errors for clients
+    without and with TLS. C(signature) is right, wrong or left out: the server's proof that it knows the
+    password.
     """
 
     method: str = "scram"

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What was measured, as people and programs read it, alone and beside what was measured before."""
+"""Profiles for people and programs, alone and in comparison with an earlier profile."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def test_what_is_no_profile_is_refused(text):
 
 @given(st.data())
 def test_a_profile_that_lacks_anything_is_refused_or_can_be_shown(data):
-    """Whatever is read can be compared: a file of another version must not fail after the load."""
+    """Each readable file can be compared: a file of another version must not fail after the load."""
     whole = {"at": "", "hosts": {"app1": profile(endpoint("/"))}}
     broken = copy.deepcopy(whole)
     place = broken

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the gate found, as files that people, CI and programs can read."""
+"""The results of the gate, as files for people, CI and programs."""
 
 from __future__ import annotations
 

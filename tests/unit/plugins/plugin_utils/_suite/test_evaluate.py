@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the team's tests come to: no failure is missed, and nothing that was not tested is a pass."""
+"""The verdict of the team's tests: no failure is missed, and no untested part passes."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ from ansible_collections.evenkeel.flask.plugins.plugin_utils._suite import run a
 from ansible_collections.evenkeel.flask.plugins.plugin_utils._suite.evaluate import Policy
 from ansible_collections.evenkeel.flask.tests.unit.plugins.wheels import make_wheel
 
-# It forwards as little as it has to: whoever asks the port is told what it was asked to forward to.
+# It forwards as little as possible: a client of the port gets the requested target as the response.
 SSH = """\
 import http.server, os, sys, threading
 with open(os.environ["FAKE_SSH_LOG"], "a") as log:
@@ -71,7 +71,7 @@ def is_gone(pid):
 
 @pytest.fixture
 def ssh(tmp_path, monkeypatch):
-    """The command line of an ssh; C(ssh.said()) is what it was told."""
+    """A fake ssh command line; C(ssh.arguments()) returns its arguments."""
     script, log = tmp_path / "ssh.py", tmp_path / "ssh.log"
     script.write_text(SSH)
     monkeypatch.setenv("FAKE_SSH_LOG", str(log))
@@ -445,7 +445,7 @@ def run_pytest(tmp_path, monkeypatch):
         (shop / "tests" / "test_shop.py").write_text(text)
         before = sorted(shop.rglob("*"))
         settings = {"requirements": [], "cache": "", "timeout": timeout}
-        # What runs these tests (ansible-test, say) has plugins of its own for pytest.
+        # The program that runs these tests, for example ansible-test, has its own plugins for pytest.
         outer = {name: os.environ[name] for name in os.environ if not name.startswith("PYTEST_")}
         # Nor would a venv of its own have the plugins of this one, which take a second to load.
         outer["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"

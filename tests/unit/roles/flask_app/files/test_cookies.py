@@ -19,7 +19,7 @@ SECURE = (..., None, True, False)
 
 @pytest.fixture(name="answer")
 def _answer(monkeypatch):
-    """What an app answers that is laid under with the defaults of the production form."""
+    """The responses of an app with the defaults of the production form."""
 
     def answer(*, host_prefix=False, headers=(), scheme="http", interface=None, **config):
         for method in ("get_cookie_name", "get_cookie_secure"):
@@ -59,8 +59,8 @@ class ORIGINALS:
 def test_the_cookie_is_secure_exactly_over_https_unless_the_app_sets_it(answer, scheme, proto, own):
     headers = {"X-Forwarded-Proto": proto} if proto else {}
     _name, secure = answer(scheme=scheme, headers=headers, SESSION_COOKIE_SECURE=own)
-    wanted = own if own in (True, False) else (proto or scheme) == "https"
-    assert secure is wanted
+    expected = own if own in (True, False) else (proto or scheme) == "https"
+    assert secure is expected
 
 
 def test_an_interface_of_the_apps_own_decides_for_itself(answer):

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What an app answers by orjson is what it answered by Flask's own JSON, to the byte."""
+"""The responses of an app with orjson are equal, byte by byte, to those with Flask's own JSON."""
 
 from __future__ import annotations
 

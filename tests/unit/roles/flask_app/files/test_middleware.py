@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What stands around an app, under a real gunicorn on a socket."""
+"""The layers around an app, under a real gunicorn on a socket."""
 
 from __future__ import annotations
 
@@ -98,11 +98,11 @@ def test_a_request_without_a_body_gets_the_answer_as_it_is():
 
 
 def test_nothing_is_drained_before_the_answer_was_sent():
-    answer, source = answered({"CONTENT_LENGTH": "4"})
+    answer, stream = answered({"CONTENT_LENGTH": "4"})
     assert list(answer) == [b"ok"]
-    assert source.tell() == 0
+    assert stream.tell() == 0
     answer.close()
-    assert source.read() == b""
+    assert stream.read() == b""
 
 
 def test_no_client_can_be_drained_for_ever():

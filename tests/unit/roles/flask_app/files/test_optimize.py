@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is laid under an app and around it, in a process of its own as in production; and what is told of it."""
+"""The defaults and layers of an app, in its own process as in production; and their report."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def _python():
 
 @pytest.fixture
 def optimized(python, tmp_path):
-    """A function that has an app optimized, and returns what is told of it."""
+    """A function that optimizes an app and returns the report."""
 
     def optimize(app=APP, more="", **settings):
         (tmp_path / "shop.py").write_text(app + textwrap.dedent(more))
@@ -244,7 +244,7 @@ def test_a_pool_that_the_app_sets_wins_wherever_it_is_set(optimized, lines, pool
     assert (row["state"], row["detail"]) == ("present", shown)
 
 
-# What is not about the pool leaves ours, and it is told from the engine.
+# Options that are not about the pool keep ours, and the report is read from the engine.
 NOT_OF_A_POOL = {
     "nothing": "db = SQLAlchemy(app)",
     "constructor": "db = SQLAlchemy(app, engine_options={'connect_args': {'connect_timeout': 3}})",
@@ -403,9 +403,9 @@ def files(tmp_path):
     return folder
 
 
-@pytest.mark.parametrize("tells", [True, False])
-def test_the_files_that_anybody_gets_are_listed(optimized, files, tells):
-    report = optimized(EVENKEEL_CACHE_HEADER=tells)
+@pytest.mark.parametrize("is_enabled", [True, False])
+def test_the_files_that_anybody_gets_are_listed(optimized, files, is_enabled):
+    report = optimized(EVENKEEL_CACHE_HEADER=is_enabled)
     found = {each["url"]: each for each in report["static"]}
     assert set(found) == {"/static/shop.css", "/static/deep/a%20b.js"}
     css = found["/static/shop.css"]

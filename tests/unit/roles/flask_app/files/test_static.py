@@ -27,7 +27,7 @@ def app(tmp_path):
 
 @pytest.fixture
 def files(app, tmp_path):
-    """What staging noted of them, and published."""
+    """The published files, and the notes that staging made of them."""
     types = {"css": "text/css", "txt": "text/plain"}
     found, _refused = evenkeel_static.listed(app, app, types)
     for file in found:
@@ -41,7 +41,7 @@ def files(app, tmp_path):
 
 @pytest.fixture
 def site(app, files, tmp_path):
-    """The layer around an app that must not be asked."""
+    """The layer around an app that must not be called."""
     return around(app, files, tmp_path)
 
 

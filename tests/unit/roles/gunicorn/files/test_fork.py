@@ -79,7 +79,7 @@ def application(environ, start_response):
     return [str(answer()).encode()]
 """
 
-# What an app did while it was loaded, and does in each request.
+# The work of an app at import, and in each request.
 USED = {
     "an engine": """
 with engine.connect() as connection:
@@ -260,7 +260,7 @@ def _release(tmp_path):
 
 
 def configuration(folder):
-    """The template with the role's defaults, but for a fork of two workers."""
+    """The template with the role's defaults, except for two forked workers."""
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True)
     environment.filters.update(FilterModule().filters())
     known = {
@@ -275,7 +275,7 @@ def configuration(folder):
 
 @contextlib.contextmanager
 def served(folder):
-    """What asks gunicorn for the page."""
+    """A client that requests the page from gunicorn."""
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(folder / "slot.sock"))
         listener.listen()

@@ -163,7 +163,7 @@ def test_an_app_that_a_fork_would_break_is_loaded_by_each_worker(load, app, what
     assert what in str(report_of(done))
 
 
-# What a fork copies although each worker must have its own: an app, and what the reason names.
+# Objects that a fork copies although each worker needs its own: an app, and the name in the reason.
 LIBRARY = "import sys; sys.path.append('site-packages')\n"
 COPIED = {
     "generator": ("import random; vouchers = random.Random()", "shop.vouchers is a random.Random"),
@@ -246,7 +246,7 @@ def test_generators_of_numpy_count_too(report_of, app):
     assert "numpy.random has a generator" in report_of(app)["copied"]
 
 
-# What a fork does not repeat: this app is forked, and each route gives each worker other values.
+# Sources of values that differ after a fork: each worker of this forked app gets other values.
 UNIQUE = """\
 import itertools, json, logging, os, random, secrets, tempfile, uuid
 import redis

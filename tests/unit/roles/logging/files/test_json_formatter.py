@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A record becomes one line of JSON, whatever the app put into it."""
+"""Each record becomes one line of JSON, regardless of its content."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Unspeakable:
 
 @pytest.fixture
 def line(settings):
-    """What stands in the line of a record."""
+    """Return the fields in the line of a record."""
     formatter = evenkeel_logging.JsonFormatter(settings)
 
     def formatted(message="said", *args, extra=None, exc_info=None):

@@ -1,9 +1,9 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""No line is lost under several workers, however often the files are rotated.
+"""No line is lost under several workers, regardless of how often the files are rotated.
 
-Python's own RotatingFileHandler shows that the workload can tell.
+Python's own RotatingFileHandler loses lines, which shows that the workload is sufficient.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ LINES = WORKERS * ROUNDS * LINES_A_ROUND
 
 
 class ByRenaming:
-    """What logrotate does at its heart, and nothing else; as fast as it can be done."""
+    """The rename of logrotate and nothing else, as fast as possible."""
 
     def __init__(self, directory: pathlib.Path) -> None:
         self.directory = directory
@@ -52,7 +52,7 @@ class ByRenaming:
 
 
 def by_logrotate(directory: pathlib.Path) -> Callable[[], object]:
-    """logrotate as the role sets it up, but for what it would remove."""
+    """logrotate as the role configures it, without the removal of files."""
     logrotate = Logrotate(directory, logging_rotate_keep=1000)
     return lambda: logrotate("--force")
 

@@ -1,11 +1,10 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The CloudWatch agent gets a configuration that it takes.
+"""The CloudWatch agent gets a configuration that it accepts.
 
-No package carries the agent's published JSON schema (its repository does, and what is
-rendered here passed that of commit ab55b8daa, 2026-08-07), so what it says of log
-files stands here in our own words.
+No package contains the agent's JSON schema. Its repository does, and the rendered configuration
+passed the schema of commit ab55b8daa, 2026-08-07. This file describes the rules for log files.
 """
 
 from __future__ import annotations

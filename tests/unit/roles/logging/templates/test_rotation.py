@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How the host is told to rotate the logs."""
+"""The configuration that the host's logrotate gets."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ needs_systemd = pytest.mark.skipif(
 
 
 def directives(text):
-    """The names of the logs, and what is said about them."""
+    """Return the names of the logs, and their directives."""
     lines = [line.strip() for line in text.splitlines() if not line.strip().startswith("#")]
     head, *body, end = lines
     assert (head[-1], end) == ("{", "}")

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What nginx compresses by, where its host has brotli and where not."""
+"""The compression of nginx, on hosts with and without brotli."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import re
 import pytest
 from front import render
 
-# What the package module answers, asked as if.
+# Results of the package module in check mode.
 HAS = {"changed": False}
 REFUSES = {"changed": False, "msg": "No package matching 'x' is available"}
 SKIPPED = {"changed": False, "skipped": True}

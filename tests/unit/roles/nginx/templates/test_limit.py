@@ -40,7 +40,7 @@ def _front(tmp_path_factory):
         place = published / file.lstrip("/")
         place.parent.mkdir(parents=True, exist_ok=True)
         place.touch()
-    # What nginx counts a request for, as a page of its own.
+    # A page that returns the key by which nginx counts a client's requests.
     probe = folder / "conf.d" / "zz_probe.conf"
     probe.write_text(
         f"server {{ listen 127.0.0.1:{front.probe_port}; set_real_ip_from 127.0.0.1;"

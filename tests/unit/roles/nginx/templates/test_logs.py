@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a visitor sends in confidence stands in no file of the front, whatever becomes of the request."""
+"""No file of the front contains a visitor's secret, regardless of the result of the request."""
 
 from __future__ import annotations
 

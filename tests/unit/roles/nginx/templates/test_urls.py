@@ -24,7 +24,7 @@ HEADERS = [
     "X-Original-Host", "X-Rewrite-URL", "X-Host", "X-Scheme", "X-Url-Scheme", "Front-End-Https", "X-Script-Name",
     "SCRIPT_NAME", "PATH_INFO", "SCRIPT-NAME", "X_Forwarded_Host", "X_Forwarded_Prefix", "X_Forwarded_Proto",
 ]  # fmt: skip
-# What nginx sets for each request.
+# The variables that nginx sets for each request.
 SET = {"X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-Ip"}
 VALUES = ["evil.example", "https", "on", "443", "/evil", "for=1.2.3.4;host=evil.example;proto=https",
           "evil.example, shop.example", "wss", "ssl", "None", "127.0.0.1", ""]  # fmt: skip
@@ -104,7 +104,7 @@ HOSTS = [
     ("2130706433", 421),
     ("front.evenkeel.invalid", 421),
     ("_", 421),
-    # What a browser takes for the end of a name, before the end that a wildcard allows.
+    # Characters that end a name for a browser, before the end that a wildcard allows.
     *((f"evil.example{mark}.shop.example", 421) for mark in "?#\\@%&;'\"<>$(),=!*+~`^|[]"),
     ("xn--mnchen-3ya.shop.example", "xn--mnchen-3ya.shop.example"),
     ("a-b.shop.example", "a-b.shop.example"),

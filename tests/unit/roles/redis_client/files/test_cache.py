@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is kept of an app's answers, who gets it, and what never is."""
+"""The stored responses of an app, their recipients, and the responses that are never stored."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def site(app, store):
 
 
 def fetch(client, path="/page", **request):
-    """What a request comes to: the body, and what the cache says."""
+    """Return the body of a response and its cache status."""
     answer = client.get(path, **request)
     return answer.get_data(as_text=True), answer.headers["X-Cache"]
 
@@ -85,7 +85,7 @@ def keep(client, path="/page", **request):
     assert fetch(client, path, **request)[1] == "HIT"
 
 
-# What is kept
+# Stored responses
 
 
 def test_what_was_made_twice_alike_is_kept(site, app):
@@ -198,7 +198,7 @@ def test_the_apps_own_word_goes_before_the_rules(app, site, monkeypatch):
     assert fetch(client, "/brief")[1] == "MISS"
 
 
-# What keeps the app from being slower
+# Limits that keep the app from becoming slower
 
 
 def test_what_the_app_makes_at_once_is_not_kept(site, app):
@@ -221,7 +221,7 @@ def test_what_is_not_kept_costs_no_redis(app, site, store):
     assert store.asked == 0
 
 
-# What changes
+# Changes
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
@@ -233,7 +233,7 @@ def test_a_request_that_may_change_something_makes_all_of_it_old(app, site, meth
     client.open("/change", method=method)
     assert fetch(client)[1] == "MISS"
     assert fetch(other)[1] == "MISS"
-    # What is made anew was made twice before.
+    # A response that is made again was made twice before.
     assert fetch(client)[1] == "HIT"
 
 
@@ -779,7 +779,7 @@ def test_what_is_not_worth_it_is_kept_as_it_is(shelf, different):
     assert answer.get_data(as_text=True) == different.get("body", LONG)
 
 
-# What one answer or one visitor does to others
+# Effects of one response or one visitor on others
 
 
 def test_a_header_that_is_new_each_time_goes_to_nobody_else(app, site):

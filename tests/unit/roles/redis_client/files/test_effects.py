@@ -72,7 +72,7 @@ class Listener:
 
 
 class World:
-    """What an app has at import, and what a GET of it does to the world."""
+    """The state of an app at import, and the effect of a GET."""
 
     def __init__(self, folder, listener):
         self.folder, self.listener = folder, listener
@@ -730,7 +730,7 @@ def test_a_get_that_writes_makes_other_answers_old(store, world):
         assert client.get("/count").get_data(as_text=True) == str(count())
 
 
-# What only reads
+# Read-only requests
 
 
 def reads_a_database(world):
@@ -803,7 +803,7 @@ def has_an_idle_connection(world):
 def test_what_only_reads_is_kept(store, world, kind):
     read = kind(world)
     for path in world.folder.iterdir():
-        # What was written a moment ago may have been written by the request.
+        # The request itself can have written a file that changed a moment ago.
         os.utime(path, (1, 1))
     statuses = details(cached(store, an_app(read)), 3)
     assert "hit" in statuses[-1], statuses

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a GET does in PostgreSQL, with SQLAlchemy and beside it, by TCP and by a Unix socket."""
+"""The effects of a GET in PostgreSQL, with and without SQLAlchemy, by TCP and by a Unix socket."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def ask(store, act, times):
     app = flask.Flask(__name__)
     app.session_interface = evenkeel_sessions.CookieSessions()
     app.add_url_rule("/", "index", lambda: str(act() and "done"))
-    # What waits for a database takes long enough.
+    # A wait for a database takes long enough.
     rules = evenkeel_cache.Rules(types={"text/html": 60})
     client = Client(
         evenkeel_cache.CacheMiddleware(app, store.guarded(), "shop:", "r1", rules, tells=True)

@@ -128,7 +128,7 @@ def test_an_app_that_reads_a_condition_answers_it(store, name):
     assert ask(client, page())[1] == "HIT"
 
 
-# What is read of a request, and where
+# Reads of a request, and their places
 
 READ = (
     "CONTENT_TYPE",
@@ -307,7 +307,7 @@ def test_an_address_counts_wherever_it_is_read(store, layer, name):
 
 
 class Keeper(flask.Request):
-    """It keeps what it is told of the address, in its own way."""
+    """An app that stores the given address, in its own way."""
 
     @property
     def remote_addr(self):

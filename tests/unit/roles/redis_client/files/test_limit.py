@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A client may ask so often in a minute, wherever it asks, and whoever is refused costs next to nothing."""
+"""A client has a number of requests per minute for all hosts, and a refused request costs almost nothing."""
 
 from __future__ import annotations
 

@@ -696,7 +696,7 @@ def test_an_error_of_one_operation_changes_no_other(error, is_away, operation, w
     if is_away:
         assert app.found(own) == {}
         store.time += evenkeel_redis.RETRY_SECONDS
-    # Whatever was answered is true: what was not refused did end it.
+    # Each response is true: an end that was not refused did end the session.
     assert app.found(own) == ({} if operation == "end a session" and status == 200 else {"user": 7})
 
 
@@ -745,7 +745,7 @@ def test_a_full_redis_logs_nobody_out_and_lets_people_in_and_out(worker):
     changed = app.give(put(cart=[1]), own)
     assert app.found(changed) == {"user": 7, "cart": [1]}
     assert app.found(own) == {}
-    # What was never in Redis cannot be ended there, and is not pretended to be.
+    # A session that was never in Redis cannot be ended there, and the app does not report that it was.
     assert app.ask(lambda session: session.clear(), changed, "POST")[0] == 503
     full.armed = False
     for cookie in (new, changed):
@@ -765,7 +765,7 @@ def test_a_logout_succeeds_with_a_full_redis(worker):
     assert app.found(own) == {}
 
 
-# What one client may fill
+# The memory that one client can fill
 
 
 @pytest.mark.slow

@@ -139,14 +139,14 @@ class Browser:
         return "done"
 
     def do(self, act, cookie=None, method="GET", path="/"):
-        """Show this cookie if one is given, or else what it was told to keep."""
+        """Send this cookie if one is given, or else the cookie that was set last."""
         self.act, self.shown = act, cookie
         self.answer = self.client.open(path, method=method)
         return self.answer
 
     @property
     def cookie(self):
-        """What it was last told to keep."""
+        """The cookie that was set last."""
         set_cookie = self.answer.headers.get("Set-Cookie")
         return set_cookie and set_cookie.partition(";")[0].partition("=")[2]
 
@@ -178,7 +178,7 @@ def _redis_sessions(store):
 def _browser(redis_sessions, store):
     def browser(away="cookie", **config):
         made = Browser(redis_sessions(away), **config)
-        # Once in a worker Redis is asked for the key that older ids belong to.
+        # Each worker requests the key of older ids from Redis once.
         with made.app.test_request_context("/plain"):
             store.asked = 0
         return made
@@ -187,7 +187,7 @@ def _browser(redis_sessions, store):
 
 
 def done(browser, act):
-    """What becomes of an act, as far as a browser and an app can see it."""
+    """The result of an action, as a browser and an app can see it."""
     try:
         browser.do(act)
     except Exception as error:

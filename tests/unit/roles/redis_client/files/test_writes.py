@@ -271,7 +271,7 @@ def test_a_generation_ends_with_a_change_and_returns_only_after_a_refusal(steps)
     for step, value in steps:
         before = text.state().generation
         if step == "begin":
-            # What was valid before is valid again only if it turns out that nothing was changed.
+            # An earlier entry is valid again only if nothing was changed.
             opened[text.writes.begin()] = before, text.now
             dead.discard(before)
         elif step == "end" and opened:
@@ -308,7 +308,7 @@ def test_releases_of_an_earlier_version_make_it_old_too():
     assert text.state().generation == "0123456789abcdef"
 
 
-# What one client can put into Redis
+# The entries that one client can put into Redis
 
 
 @pytest.fixture

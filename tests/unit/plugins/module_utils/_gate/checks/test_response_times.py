@@ -39,7 +39,7 @@ class Clock:
 
 
 class FakeSite:
-    """Takes as long as it is told, on the clock it shares with the other site."""
+    """A site with a given latency, on the clock that it shares with the other site."""
 
     def __init__(self, clock, times, status=200, log=None):
         self.clock, self.times, self.status, self.log = clock, times, status, log
