@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 HOME = ROOT / ".cache" / "ansible-test"
 COPY = HOME / "ansible_collections" / "evenkeel" / "flask"
 
-# What the ansible-core in requirements.txt puts into its venvs.
+# The packages that the ansible-core in requirements.txt installs into its venvs.
 PIP = "24.2"
 GET_PIP = """\
 import sys
@@ -34,12 +34,12 @@ sys.exit(main(["install", "--no-index", {wheel!r}]))
 """
 
 
-def said(*command: str) -> str:
+def output_of(*command: str) -> str:
     return subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def pip_conf(listed: Iterable[str]) -> str:
-    """What C(pip config list) shows, as a file: of two settings of a kind, the environment's."""
+    """Return C(pip config list) as a file: of two settings of one kind, that of the environment."""
     settings: dict[str, dict[str, str]] = {}
     # The environment's come first.
     for line in reversed([*listed]):
@@ -53,11 +53,11 @@ def pip_conf(listed: Iterable[str]) -> str:
 
 
 def copy_collection() -> None:
-    """What git knows or would add; what it ignores stays: the results and venvs of earlier runs."""
+    """Copy the files that git tracks or would add; keep ignored ones: results and venvs of earlier runs."""
     # A repository of its own, or ansible-test finds ours, where the copy is ignored.
-    said("git", "init", "-q", str(COPY))
-    said("git", "-C", str(COPY), "clean", "-dfq")
-    for name in said("git", "ls-files", "-z", "-c", "-o", "--exclude-standard").split("\0"):
+    output_of("git", "init", "-q", str(COPY))
+    output_of("git", "-C", str(COPY), "clean", "-dfq")
+    for name in output_of("git", "ls-files", "-z", "-c", "-o", "--exclude-standard").split("\0"):
         # A file that was removed is listed until that is committed.
         if (ROOT / name).is_file():
             (COPY / name).parent.mkdir(parents=True, exist_ok=True)
@@ -67,10 +67,10 @@ def copy_collection() -> None:
 def prepare_pip() -> None:
     conf = HOME / ".config" / "pip" / "pip.conf"
     conf.parent.mkdir(parents=True, exist_ok=True)
-    conf.write_text(pip_conf(said(sys.executable, "-m", "pip", "config", "list").splitlines()))
+    conf.write_text(pip_conf(output_of(sys.executable, "-m", "pip", "config", "list").splitlines()))
     wheel = HOME / f"pip-{PIP}-py3-none-any.whl"
     if not wheel.exists():
-        said(
+        output_of(
             sys.executable,
             "-m",
             "pip",

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Run all that checks this collection, whatever fails, and count: make check, make test."""
+"""Run all checks of this collection, also after a failure, and count: make check, make test."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ CHECK = [
     *([stage] for stage in LINT),
 ]
 
-# What is in one list shares a folder, or needs what came before it. What knows no other
-# place for its log or its work than the home gets another home.
+# Stages in one list share a folder, or need the earlier ones. A stage that can put its log or its
+# work only into the home gets another home.
 TEST = [
     [
         Stage("sanity", "python tests/ansible_test.py sanity --venv"),
@@ -89,7 +89,7 @@ LONG = ("drained", "faults", "killed", "world")
 # Those whose verdicts were seen to be wrong while another scenario kept the machine busy.
 ALONE: tuple[str, ...] = ()
 
-# What the user's shell may hold and the tools would listen to.
+# Variables of the user's shell that would affect the tools.
 FOREIGN = ("ANSIBLE_", "COVERAGE_", "MOLECULE_", "MYPY", "PYTEST_", "PYTHON", "RUFF_", "YAMLLINT_")
 
 
@@ -119,7 +119,7 @@ def in_junit(text: str) -> Tally:
 
 
 def tally(status: int, junit: str | None) -> Tally:
-    """What a stage adds to the count: its own tests, and itself if these do not tell how it went."""
+    """Return the tests of a stage, or the stage itself if its tests do not report their results."""
     own = in_junit(junit) if junit else Tally()
     if status != 0 and own.failed == 0:
         return own + Tally(failed=1)
@@ -189,9 +189,9 @@ class Runner:
         for stage in chain:
             if self.stopped:
                 return
-            said, status, seconds = self._run(stage)
+            output, status, seconds = self._run(stage)
             with self.printing:
-                print(f"\n== {stage.name}: {stage.command}\n{said}", end="")
+                print(f"\n== {stage.name}: {stage.command}\n{output}", end="")
                 self._end(stage, status, seconds)
 
     def _run(self, stage: Stage) -> tuple[str, int, float]:
@@ -213,8 +213,8 @@ class Runner:
                 log.write(f"\nIt was not done in {stage.timeout} s.\n".encode())
             finally:
                 del self.running[process]
-        said = path.read_text(encoding="utf-8", errors="replace")
-        return said, process.returncode, time.monotonic() - began
+        output = path.read_text(encoding="utf-8", errors="replace")
+        return output, process.returncode, time.monotonic() - began
 
     def _tell_what_runs(self) -> None:
         now = time.monotonic()
@@ -243,7 +243,7 @@ def main(suite: str) -> int:
     elif suite == "test":
         chains = [[stage] for stage in scenarios(ROOT)]
         alone = [chain for chain in chains if chain[0].name.partition(" ")[2] in ALONE]
-        # What a person waits for comes first, and where it is, the processor has no rest.
+        # The longest stage comes first, and with it the processor is always busy.
         runner.run([*TEST, *(chain for chain in chains if chain not in alone)])
         runner.run(alone, at_once=1)
     else:

@@ -11,7 +11,7 @@ fail() {
     exit 1
 }
 
-# Before python is asked: an old one cannot run what asks.
+# Before python is called: an old python cannot run the check itself.
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null ||
     fail "Python 3.11 or newer is needed, and $python is not: make PYTHON=/path/to/python3.11 ..."
 
@@ -45,7 +45,7 @@ if [ ! -e $collection ]; then
     ln -sfn ../../../.. $collection
 fi
 
-# The scripts of a venv name its place, so one that was moved is made anew.
+# The scripts of a venv contain its path, so a moved one is created again.
 made_of="$PWD $("$python" -V) $(sha256sum <tests/requirements.txt)"
 [ "$(cat .venv/made-of 2>/dev/null)" = "$made_of" ] && exit
 echo "setup: making .venv"

@@ -38,7 +38,7 @@ class VersionError(Exception):
 
 
 class Version(NamedTuple):
-    """What a release of the sample app is called, and what is in it."""
+    """The name of a release of the sample app, and its content."""
 
     number: str
     about: str

@@ -16,9 +16,9 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "benchmarks.md"
 
 
 def write(section: str, lines: Iterable[str], measured: str, page: Path = PAGE) -> None:
-    """Put C(lines) between the marks of C(section), and show them; what is around stays.
+    """Put C(lines) between the marks of C(section), and print them; the text around them stays.
 
-    @param measured: when and on what, as C(machine) told it when the bench began
+    @param measured: time and machine, as C(machine) returned them at the start of the bench
     """
     text = "\n".join([*lines, "", f"*{measured}*"])
     print(f"\n{text}")

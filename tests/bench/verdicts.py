@@ -136,14 +136,16 @@ def mean_and_a_fifth(live: Site, candidate: Site) -> str:
 
 @dataclass
 class Score:
-    """What a rule said at one slowdown, and how long it took."""
+    """The verdicts of a rule at one slowdown, and their duration."""
 
-    said: Counter[str] = field(default_factory=Counter)
+    outcomes: Counter[str] = field(default_factory=Counter)
     seconds: list[float] = field(default_factory=list)
 
     def cells(self) -> list[str]:
-        count = self.said.total()
-        shares = [f"{100 * self.said[word] / count:.1f}" for word in ("refused", "inconclusive")]
+        count = self.outcomes.total()
+        shares = [
+            f"{100 * self.outcomes[word] / count:.1f}" for word in ("refused", "inconclusive")
+        ]
         return [*shares, f"{statistics.median(self.seconds):.2f}", f"{max(self.seconds):.2f}"]
 
 
@@ -162,7 +164,7 @@ def measure(
             for _turn in range(decisions):
                 for name, rule in rules.items():
                     begun = time.monotonic()
-                    scores[name].said[rule(live, candidate)] += 1
+                    scores[name].outcomes[rule(live, candidate)] += 1
                     scores[name].seconds.append(time.monotonic() - begun)
     return scores
 

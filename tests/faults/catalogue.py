@@ -1,10 +1,10 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What may be wrong with a release of storefront, and what must catch it.
+"""The faults of a release of storefront, and the check that must find each.
 
-A fault of the code is a patch beside this file, which C(materialize.py) lays out; its
-first line says what is wrong. One of the settings, or of a host, is told here.
+A fault of the code is a patch in this folder. C(materialize.py) applies it, and its first line
+describes the fault. A fault of the settings or of a host is described here.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 from ansible_collections.evenkeel.flask.tests.apps import materialize
 
-# What the users of each scenario ask for, and what no check of the gate asks for.
+# The requests of the users of each scenario, and the requests that no check of the gate makes.
 PATHS = ("/", "/health", "/api/products")
 # Each asks for another page: what the cache answers is not the work of the release.
 PRODUCT = tuple(f"/products/7?visit={number}" for number in range(2000))
@@ -37,7 +37,7 @@ class Fault:
     @param paths: what the users ask for
     @param rate: how many requests a second each address of the fleet gets
     @param host: shell commands that bring the fault to a host and take it away
-    @param hangs: whether users get no answer from it, which tells no release
+    @param hangs: whether users get no response, and so no release
     @param in_short: whether it is among those that C(make test) releases
     """
 
@@ -59,7 +59,7 @@ class Fault:
 
     @property
     def needs_traffic(self) -> bool:
-        """Only its users can tell, so some of them meet it."""
+        """Only users can notice it, so some of them get it."""
         return self.catcher in ("bake", "drain")
 
 
@@ -149,7 +149,7 @@ FAULTS = [
     Fault("redirect-to-localhost", "session", REFUSED + r"Session Management failed .*localhost"),
     Fault("broken-traceback", "errors", REFUSED + r"Error Handling failed", in_short=True),
     Fault("debugger", "errors", REFUSED + r"Error Handling failed .*debugger"),
-    # What no check asks for.
+    # A request that no check makes.
     bake("broken-product", r"/products/\*: \d+ of \d+ requests failed", in_short=True),
     bake("one-percent-500", r"/products/\*: \d+ of \d+ requests failed", seconds=120),
     bake("rate-limit", r"/products/\*: \d+ of \d+ requests failed"),
@@ -165,5 +165,5 @@ FAULTS = [
 
 
 def about(fault: Fault) -> str:
-    """What is wrong, in words."""
+    """The description of the fault."""
     return fault.about or materialize.versions()[fault.name].about

@@ -21,9 +21,8 @@ from _podman import choose_settings, image_labels, locked, podman, run, say
 LABEL = "evenkeel.recipe"
 CA_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 
-# What is installed does not start while an image is made. A policy of this
-# kind, and apt's habit of throwing downloads away, come with many images that
-# were made for a single process; a host has neither.
+# An installed service does not start while an image is built. Many images for single processes
+# have such a policy, and remove downloads of apt. A host has neither.
 BEFORE = """\
 export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
 printf '#!/bin/sh\\nexit 101\\n' > /usr/sbin/policy-rc.d
@@ -34,9 +33,9 @@ install() { apt-get -q -y install --no-install-recommends "$@"; }
 """
 AFTER = "rm /usr/sbin/policy-rc.d\n"
 
-# What the roles install is downloaded and not installed: the hosts stay bare,
-# and tests do not wait for the network. Host keys are made at the first start,
-# so that no two hosts share them.
+# The packages that the roles install are downloaded and not installed: the hosts stay bare, and
+# tests do not wait for the network. Host keys are created at the first start, so that no two
+# hosts share them.
 BASE = """\
 install systemd systemd-sysv dbus python3 python3-apt iproute2 procps ca-certificates \
     openssh-server sudo
@@ -120,7 +119,7 @@ class Images:
         return name
 
     def _recipe(self, kind: str) -> str:
-        """What an image is made by, so that one made otherwise can be told."""
+        """The inputs of an image, so that an outdated image can be recognized."""
         if kind == "bare":
             return self.image or self.release
         parent, script = self.recipes[kind]
@@ -145,7 +144,7 @@ class Images:
             )  # fmt: skip
         finally:
             podman("rm", "-f", "-i", "-t", "0", container)
-        # What it replaces goes, unless a container still needs it.
+        # The replaced image is removed, unless a container still needs it.
         podman("image", "prune", "-f", "--filter", f"label={LABEL}")
 
     def _bare(self) -> str:

@@ -1,9 +1,9 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a fleet is: its names, ports and files, and what has to change to get there.
+"""Plan a fleet: its names, ports and files, and the changes to get there.
 
-Nothing here touches the machine, so all of it is tested without one.
+Pure, so all of it is tested without a machine.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class FleetError(Exception):
 
 @dataclass(frozen=True)
 class Shape:
-    """What a fleet shall consist of."""
+    """The requested content of a fleet."""
 
     app_hosts: int = 2
     data: bool = False
@@ -104,7 +104,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class Plan:
-    """What to do to the hosts of a fleet. What is made anew replaces what bears its name."""
+    """The changes to the hosts of a fleet. A new container replaces the one with its name."""
 
     keep: list[str]
     start: list[str]
@@ -153,9 +153,9 @@ def _host_order(host: str) -> tuple[str, int]:
 
 
 def plan(fleet: str, images: Mapping[str, str], seen: Mapping[str, Seen]) -> Plan:
-    """Compare what is wanted with what is there.
+    """Compare the requested hosts with the existing ones.
 
-    @param images: the image of every host that is wanted
+    @param images: the image of every requested host
     @param seen: the fleet's containers by host
     """
     network = (network_name(fleet),)

@@ -44,9 +44,9 @@ def say(text: str) -> None:
 
 
 def run(*command: str, text: str | None = None) -> str:
-    """Run a command and return what it printed.
+    """Run a command and return its output.
 
-    @raises FleetError: with the last thing it said
+    @raises FleetError: with the last line of its output
     """
     env = {**os.environ, "LC_ALL": "C.UTF-8", "PATH": f"{os.environ.get('PATH', '')}:{SBIN}"}
     if SETTINGS.exists() and SETTINGS.stat().st_size:
@@ -58,8 +58,8 @@ def run(*command: str, text: str | None = None) -> str:
     except FileNotFoundError as exc:
         raise FleetError(f"{command[0]} is missing: run `fleet.py install` as root.") from exc
     if done.returncode != 0:
-        said = (done.stderr or done.stdout).strip().splitlines() or [f"exit {done.returncode}"]
-        raise FleetError(f"`{' '.join(command[:3])} …` failed: {said[-1]}")
+        lines = (done.stderr or done.stdout).strip().splitlines() or [f"exit {done.returncode}"]
+        raise FleetError(f"`{' '.join(command[:3])} …` failed: {lines[-1]}")
     return done.stdout
 
 

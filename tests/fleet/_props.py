@@ -1,10 +1,10 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What stands around the app hosts: PostgreSQL, Redis and a load balancer, real ones.
+"""The services around the app hosts: real PostgreSQL, Redis and a load balancer.
 
-They are props of the tests and not roles of the collection, so they are set up
-by scripts. Each script may run any number of times.
+They are tools of the tests and not roles of the collection, so scripts set them up. Each script
+can run any number of times.
 """
 
 from __future__ import annotations

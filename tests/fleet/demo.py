@@ -43,7 +43,7 @@ pipelining = true
 ssh_args = -o ControlMaster=auto -o ControlPersist=60s -o ServerAliveInterval=10
 """
 PATHS = ("/", "/health", "/api/products", "/products", "/static/shop.css")
-# For all targets together: a demo is no stress test of the machine that it runs on.
+# For all targets together: a demo is not a stress test of its machine.
 REQUESTS_PER_SECOND = 60
 GATE_LINE = re.compile(r"\s+((?:PASS|FAIL|SKIP|WARN|\?\?\?\?) .*|(?:NOT )?READY FOR PRODUCTION)")
 
@@ -64,7 +64,7 @@ class Stage:
 
     @property
     def gate(self) -> list[str]:
-        """What the gate said last."""
+        """Return the last verdict of the gate."""
         lines: list[str] = []
         for line in self.log.read_text(encoding="utf-8").splitlines():
             found = GATE_LINE.fullmatch(line)
@@ -141,7 +141,7 @@ class Demo:
         return [f"app{number}" for number in range(1, self.hosts + 1)]
 
     def history(self) -> Iterator[tuple[str, str]]:
-        """What happened to the users' requests on each host, in the host's own words."""
+        """Describe the results of the users' requests on each host, from the host's own logs."""
         for host in self.app_hosts():
             lines = shell(
                 container_name(self.fleet.name, host), "cat /srv/storefront/history.jsonl"
@@ -167,9 +167,11 @@ def summarize(demo: Demo, v2: Stage, v3: Stage, summary: Summary) -> None:
     title("What the users saw while both were released")
     say(f"  {summary.sent} requests in {summary.seconds:.0f} s, {summary.failed} failed")
     for name, target in summary.targets.items():
-        said = ", ".join(f"{count} by {release}" for release, count in target["releases"].items())
+        releases = ", ".join(
+            f"{count} by {release}" for release, count in target["releases"].items()
+        )
         say(
-            f"  {name:<6} {said}; median {target['p50_ms']:.0f} ms, slowest {target['max_ms']:.0f} ms"
+            f"  {name:<6} {releases}; median {target['p50_ms']:.0f} ms, slowest {target['max_ms']:.0f} ms"
         )
 
     title("What the gate said about 3.0.0")

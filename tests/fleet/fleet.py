@@ -51,8 +51,8 @@ from _props import set_up_data, set_up_lb
 
 BOOT_SECONDS = 60
 
-# It prints the host's public key. A user may log in only when the boot is
-# through, whatever sshd says before that.
+# It prints the host's public key. A user can log in only after the boot, even if sshd
+# already responds.
 SETTLE = """\
 install -d -m 0700 -o deploy -g deploy /home/deploy/.ssh
 echo '{key}' > /home/deploy/.ssh/authorized_keys

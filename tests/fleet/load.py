@@ -38,7 +38,7 @@ NO_RELEASE = "none"
 
 @dataclass(frozen=True)
 class Result:
-    """What became of one request."""
+    """The result of one request."""
 
     time: float
     target: str
@@ -85,7 +85,7 @@ class Latencies:
 
 @dataclass
 class Tally:
-    """What became of all requests to one target."""
+    """The results of all requests to one target."""
 
     sent: int = 0
     failed: int = 0
@@ -119,10 +119,10 @@ class Tally:
 
 @dataclass(frozen=True)
 class Summary:
-    """What a load came to.
+    """The result of a load.
 
-    C(behind_ms) is how late the client itself was at worst: if that is much, the
-    machine was too busy for the latencies to be believed.
+    C(behind_ms) is the largest delay of the client itself. With a large value, the machine was too
+    busy, and the latencies are not valid.
     """
 
     seconds: float
@@ -175,12 +175,12 @@ def address_of(url: str) -> tuple[str, int]:
 
 
 class Load:
-    """A load that runs beside its caller: start it, do what nobody shall notice, stop it.
+    """A load that runs in parallel to its caller: start it, do the work that users must not notice, stop it.
 
-    @param targets: URLs by name; each is asked C(rate) times a second
-    @param paths: asked in turn
+    @param targets: URLs by name; each gets C(rate) requests per second
+    @param paths: requested in turn
     @param output: the file that takes a line of JSON for each request
-    @raises ValueError: if there is nothing to ask, or no way to
+    @raises ValueError: if there is no target or no path, or one that is not valid
     """
 
     def __init__(

@@ -4,7 +4,7 @@
 """How much faster is one call of the gate than tasks that use uri? make bench-gate.
 
 Both run on storefront on a host of a fleet, over the same SSH connection, in turn.
-What Ansible takes for its own start is measured beside them and taken off.
+The start of Ansible is measured separately and subtracted.
 """
 
 from __future__ import annotations

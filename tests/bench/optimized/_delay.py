@@ -25,9 +25,9 @@ timeout 20 sh -c 'until ss -ltn | grep -q :{RELAY_PORT}; do sleep 0.05; done'
 
 
 def delay(data: str, milliseconds: float) -> str:
-    """Have all that the database says come so much later, and tell how that is done.
+    """Delay all responses of the database by this time, and return a description of the method.
 
-    It is for connections that are made from now on.
+    It affects connections that are made from now on.
     """
     try:
         in_its(data, "-n", "sh", "-ec", NETEM.format(milliseconds=milliseconds))

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the bench of the production form makes of what wrk saw: ratios, and whether they are what is wanted."""
+"""Turn the measurements of wrk into the figures of the production form: ratios and their goals."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PSS = re.compile(r"^Pss:\s+(\d+) kB$", re.M)
 
 @dataclass(frozen=True)
 class Route:
-    """A path that is asked for; C(same) is whether all visitors get the same from the app, which may be kept."""
+    """A requested path; C(same) is whether all visitors get the same response, so that it can be stored."""
 
     path: str
     what: str = ""
@@ -57,7 +57,7 @@ ROUTES = (
 
 @dataclass(frozen=True)
 class Turn:
-    """What became of one route of one contender for some seconds; milliseconds."""
+    """The measurement of one route of one contender for some seconds; in milliseconds."""
 
     contender: str
     path: str
@@ -71,24 +71,24 @@ class Turn:
     size: int
 
     @classmethod
-    def read(cls, told: Mapping[str, Any]) -> Turn:
+    def read(cls, record: Mapping[str, Any]) -> Turn:
         """From a line of the client, which has wrk's microseconds.
 
         An answer that is not 200 before or after is one more error: wrk itself counts none below 400.
         Where nothing was answered in all that time, it is as if one answer had come at its end.
         """
-        wrk = told["wrk"]
+        wrk = record["wrk"]
         p50, p99 = (wrk[name] if wrk["requests"] else wrk["duration"] for name in ("p50", "p99"))
         return cls(
-            told["contender"],
-            told["route"],
-            told["connections"],
+            record["contender"],
+            record["route"],
+            record["connections"],
             wrk["requests"],
             max(1, wrk["requests"]) * 1e6 / wrk["duration"],
             p50 / 1000,
             p99 / 1000,
-            wrk["errors"] + sum(status != 200 for status in told["statuses"]),
-            told["size"],
+            wrk["errors"] + sum(status != 200 for status in record["statuses"]),
+            record["size"],
         )
 
 
@@ -182,5 +182,5 @@ class Phase:
 
 
 def megabytes(smaps: str) -> float:
-    """What processes have of the memory, that which they share being shared out: of their smaps_rollup."""
+    """Return the memory of processes, with shared pages divided among them, from smaps_rollup."""
     return sum(map(int, PSS.findall(smaps))) * 1024 / 1e6

@@ -94,7 +94,7 @@ def errors(phase: Phase) -> list[str]:
 
 
 def chart(phase: Phase) -> dict[str, dict[str, float]]:
-    """What is drawn of each route: p50 at concurrency 10."""
+    """The chart of each route: p50 at concurrency 10."""
     return {
         route.path: {
             contender: p50

@@ -5,7 +5,7 @@
 
 storefront before, as people start it, and after, by the collection's defaults, on one
 host, with the same nginx, release, database and client; and nginx alone, which is how
-fast it could be. All take turns, so that whatever else the machine does hits all alike.
+fast it could be. All take turns, so that other work of the machine affects all alike.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ CHART = page.PAGE.with_name("benchmarks-optimized.svg")
 PATIENCE = 60
 CONCURRENCY = 10
 OTHERS = (1, 50, 200)
-# What is asked at other concurrencies: of each kind one.
+# One request of each kind that is measured at other concurrencies.
 SOME = (MAIN_PAGE, JSON_LIST, HEALTH, TRIVIAL)
 # As every browser does.
 HEADERS = {"Accept-Encoding": "gzip"}
@@ -76,7 +76,7 @@ CONTENDERS = (
     Contender(BEFORE, 8101, "bench-before"),
     Contender(POOLED, 8102, "bench-pooled"),
     Contender(AFTER, 8000, "storefront@{slot}"),
-    # The host itself may have the app answer anew.
+    # The host itself can bypass the cache.
     Contender(COLD, 8000, headers=(("Cache-Control", "no-cache"),)),
     Contender(CEILING, 8103),
 )
@@ -136,7 +136,7 @@ export DEBIAN_FRONTEND=noninteractive
 apt-get -q update && apt-get -q -y install --no-install-recommends wrk
 """
 WRITE = "mkdir -p $(dirname {file}) && cat > {file} <<'END'\n{text}END\n"
-# So many requests are a lot of lines.
+# This number of requests creates many log lines.
 FORGET_LOGS = "truncate -s 0 /var/log/nginx/*.log /var/log/storefront/*.log\n"
 MEMORY = """\
 main=$(systemctl show --value -p MainPID {unit})
@@ -156,7 +156,7 @@ PING = "systemd-run -q --pipe --wait -p EnvironmentFile={release}/env {release}/
 
 
 class Bench:
-    """One host with all contenders, and what is asked of them."""
+    """One host with all contenders, and their requests."""
 
     def __init__(self, seconds: int, turns: int) -> None:
         self.seconds = seconds
@@ -168,7 +168,7 @@ class Bench:
         self.cookies: dict[str, str] = {}
         self.sheets: dict[str, str] = {}
 
-    # What is on the host
+    # The content of the host
 
     def lay_out(self) -> None:
         self.demo.make_fleet()
@@ -200,7 +200,7 @@ class Bench:
         self.write(f"/etc/nginx/conf.d/{name}.conf", FRONT.format(name=name, port=contender.port))
 
     def put_into_memory(self) -> None:
-        """What the production form answers, byte by byte."""
+        """The responses of the production form, byte by byte."""
         ceiling = next(it for it in CONTENDERS if it.name == CEILING)
         after = next(it for it in CONTENDERS if it.name == AFTER)
         files = {}
@@ -217,7 +217,7 @@ class Bench:
         shell(self.host, "nginx -q -t && systemctl reload nginx")
 
     def restart(self) -> None:
-        """Have every contender connect to the database anew, and log in."""
+        """Make every contender connect to the database again, and log in."""
         units = [contender.unit.format(slot=self.slot) for contender in APPS]
         shell(self.host, f"systemctl restart {' '.join(units)} && systemctl reload nginx")
         for contender in APPS:
@@ -243,17 +243,17 @@ class Bench:
         cookie = ""
         for path, form in (("/login", LOGIN), ("/cart/add/1", {})):
             headers = self.ask(contender, path, cookie, form)["headers"]
-            told = [value.partition(";")[0] for name, value in headers if name == "set-cookie"]
-            cookie = "; ".join(told) or cookie
+            cookies = [value.partition(";")[0] for name, value in headers if name == "set-cookie"]
+            cookie = "; ".join(cookies) or cookie
         self.cookies[contender.name] = cookie
 
     # Asking
 
     def orders(self, orders: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-        told = podman(
+        output = podman(
             "exec", "-i", self.host, "python3", "/root/client.py", text=json.dumps(orders)
         )
-        return [*map(json.loads, told.splitlines())]
+        return [*map(json.loads, output.splitlines())]
 
     def ask(
         self,
@@ -291,7 +291,7 @@ class Bench:
                     "seconds": self.seconds,
                 }
             )
-        turns = [Turn.read(told) for told in self.orders(orders * self.turns)]
+        turns = [Turn.read(record) for record in self.orders(orders * self.turns)]
         last = {turn.contender: turn for turn in turns}.values()
         shown = ", ".join(f"{turn.contender} {turn.p50:.2f}" for turn in last)
         failed = sum(turn.errors for turn in turns)

@@ -41,9 +41,9 @@ def wrk(order: dict[str, Any]) -> dict[str, Any]:
     command += [f"--script={Path(__file__).with_name('latency.lua')}"]
     command += [f"--header={name}: {value}" for name, value in order["headers"].items()]
     command += [f"http://{HOST}:{order['port']}{order['path']}"]
-    said = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
-    told: dict[str, Any] = json.loads(said.splitlines()[-1])
-    return told
+    output = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+    result: dict[str, Any] = json.loads(output.splitlines()[-1])
+    return result
 
 
 def carry_out(order: dict[str, Any]) -> dict[str, Any]:

@@ -1,10 +1,9 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A longer way to a server on this host, for kernels without netem: relay.py PORT SERVER_PORT SECONDS.
+"""Delay the responses of a server on this host, for kernels without netem: relay.py PORT SERVER_PORT SECONDS.
 
-What the server says is so much later, be it the answer to a connection or to a query; what it
-is told is not.
+All data from the server is delayed, also the response to a connect. Data to the server is not.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the bench of the rollout makes of what it saw: numbers, and lines of text."""
+"""Turn the measurements of the rollout bench into numbers and lines of text."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-# What sshd says of each command at LogLevel VERBOSE.
+# The line of sshd for each command at LogLevel VERBOSE.
 COMMAND = "Starting session: "
 RECEIVED = re.compile(r"^\s*eth0:\s*(\d+)", re.M)
 OPERATIONS = re.compile(r"Grand total\s+(\d+)")
@@ -20,7 +20,7 @@ OPERATIONS = re.compile(r"Grand total\s+(\d+)")
 
 @dataclass(frozen=True)
 class Wire:
-    """What a host was told until now: bytes of all kinds, and commands that its sshd logged."""
+    """The counters of a host until now: bytes of each kind, and commands that its sshd logged."""
 
     bytes: int
     commands: int
@@ -66,7 +66,7 @@ def tasks_per_host(records: Iterable[Mapping[str, Any]]) -> int:
 
 
 def operations_per_host(log: str, hosts: int) -> int:
-    """What pyinfra says in the end: its operations on all hosts."""
+    """The summary of pyinfra: its operations on all hosts."""
     found = OPERATIONS.search(log)
     return int(found[1]) // hosts if found else 0
 
@@ -100,7 +100,7 @@ class Window:
 
 
 def windows(lines: Iterable[str], begun: float, ended: float) -> dict[str, Window]:
-    """What came before C(begun) and, by the way it took, what was asked until C(ended)."""
+    """Split requests into those before C(begun) and, by their target, those until C(ended)."""
     found = {"before": Window(), "balancer": Window(), "directly": Window()}
     for one in map(json.loads, lines):
         if one["time"] > ended:
@@ -123,7 +123,7 @@ def bars(values: Mapping[str, float], unit: str, width: int = 50) -> list[str]:
 
 @dataclass(frozen=True)
 class Goal:
-    """What is wanted, and whether it was reached; C(value) is None where it was not measured."""
+    """A goal, and whether it was reached; C(value) is None if it was not measured."""
 
     what: str
     wanted: str

@@ -80,9 +80,9 @@ journalctl -t sshd -o cat --since=@{since:.6f} || true
 SWITCHED = "stat -c %.9Y /srv/storefront/live.sock"
 QUIET_SECONDS = 15
 TRIES = 3
-# So many hosts take so long one by one that each is measured once, and reruns of the two that are compared.
+# With this many hosts, one by one, each is measured once; only the two in the comparison are rerun.
 MANY = 10
-# Pages that cost little: the machine shall be busy with the release, and not with its users.
+# Cheap pages: the machine must work on the release, and not on its users.
 PATHS = ("/health", "/login", "/api/categories", "/static/shop.css")
 
 
@@ -145,7 +145,7 @@ class Bench:
             raise SystemExit(f"bench: {playbook.name} failed; see {log}")
 
     def wheels(self) -> None:
-        """What pip finds on the hosts, fetched once."""
+        """The packages that pip finds on the hosts, downloaded once."""
         wheels, archive = self.folder / "wheels", self.folder / "wheels.tar"
         if archive.exists():
             return
@@ -190,7 +190,7 @@ class Bench:
         self.on_each_host(FRONTS.format(how=FRONT[name]))
 
     def ask(self, path: str) -> dict[str, tuple[int, bytes]]:
-        """What each host answers, asked directly."""
+        """Return the direct response of each host."""
         # One listing for all: podman takes longer than an answer.
         targets = self.demo.targets()
 
@@ -220,7 +220,7 @@ class Bench:
             ).returncode
 
     def run(self, tool: Tool, job: str, *args: str) -> Run:
-        """Run it over connections of its own, and tell what came of it, and of each task."""
+        """Run it over its own connections; return its result, and that of each task."""
         self.count += 1
         name = self.logs / f"{self.count:03}-{self.demo.hosts}-{tool.name}-{job}"
         log, timings = name.with_suffix(".log"), name.with_suffix(".jsonl")
@@ -259,13 +259,13 @@ class Bench:
         return run
 
     def wire(self, since: float) -> Wire:
-        """What a host was told, in the middle."""
-        told = [
+        """Return the median traffic to a host."""
+        deltas = [
             Wire.read(spoken) for spoken in self.on_each_host(SPOKEN.format(since=since)).values()
         ]
         return Wire(
-            round(statistics.median(one.bytes for one in told)),
-            round(statistics.median(one.commands for one in told)),
+            round(statistics.median(one.bytes for one in deltas)),
+            round(statistics.median(one.commands for one in deltas)),
         )
 
     def chatter(self) -> float:
@@ -275,10 +275,10 @@ class Bench:
         return (self.wire(time.time()).bytes - before.bytes) / (time.monotonic() - begun)
 
     def update(self, tool: Tool) -> Run:
-        """Release anew, and believe what the hosts answer.
+        """Release again, and verify the responses of the hosts.
 
-        On a busy machine a gate may find that it can't tell how fast a release is. That
-        is counted, and tried again.
+        On a busy machine a gate can be inconclusive about response times. Such a run is counted and
+        repeated.
         """
         for _try in range(TRIES):
             self.lay_out()
@@ -293,12 +293,12 @@ class Bench:
 
     def demand(self, number: str) -> None:
         answers = self.ask("/health")
-        if any(f'"{number}"'.encode() not in said for _status, said in answers.values()):
+        if any(f'"{number}"'.encode() not in body for _status, body in answers.values()):
             raise SystemExit(
                 f"bench: {number} is not live everywhere: {answers}. What was done is in {self.logs}."
             )
 
-    # What is measured
+    # Measurements
 
     def time_all(self, tools: Sequence[Tool], turns: int) -> None:
         for turn in range(turns):
@@ -374,7 +374,7 @@ def say_by_task(spent: Sequence[tuple[float, int, str]]) -> None:
         print(f"  {seconds:6.2f} s  in {turns} turns  {task}", flush=True)
 
 
-# What is written
+# Reports
 
 
 class Report:

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Write a line of JSON for what each host said of each task: when it was begun there and when it ended."""
+"""Write a line of JSON for each task on each host: the times of its start and its end."""
 
 from __future__ import annotations
 

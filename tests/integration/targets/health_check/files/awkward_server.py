@@ -97,7 +97,7 @@ def main(folder: Path) -> None:
         partial.write_text(json.dumps(where), encoding="utf-8")
         partial.replace(folder / "where")
         time.sleep(SECONDS)
-        # Whoever still asks has no claim on an orderly end.
+        # Open connections do not get an orderly end.
         os._exit(0)
 
 

@@ -27,5 +27,5 @@ if __name__ == "__main__":
             json.dump(urls, stream)
         os.replace(f"{file}.part", file)
         time.sleep(SECONDS)
-        # Whoever still asks has no claim on an orderly end.
+        # Open connections do not get an orderly end.
         os._exit(0)
