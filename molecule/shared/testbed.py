@@ -1,10 +1,10 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the promises are tested with: a scenario's fleet, its playbooks, and users that keep asking.
+"""The tools of the tests: the fleet of a scenario, its playbooks, and users that send requests.
 
-Hosts are looked at by podman and not by SSH: whatever becomes of a host's sshd
-or network, a test still sees what is there.
+Hosts are accessed by podman and not by SSH. So a test can read their state while sshd or the
+network of a host is down.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ QUICK = {
 
 
 def wait_until(true: Callable[[], object], what: str) -> None:
-    """Ask until it is so. What takes this long will not come any more."""
+    """Poll until the condition is true. A condition that takes this long does not become true."""
     deadline = time.monotonic() + PATIENCE
     while not true():
         assert time.monotonic() < deadline, f"Waited in vain until {what}."
@@ -162,7 +162,7 @@ class Users:
 
 @dataclass(frozen=True)
 class Play:
-    """What became of a playbook, and of the users meanwhile where there were any."""
+    """The result of a playbook, and of the users' requests during it, if there were any."""
 
     status: int
     said: str
@@ -183,11 +183,11 @@ class Fleet:
         inventory = yaml.safe_load(self.folder.joinpath("hosts.yml").read_text(encoding="utf-8"))
         known: dict[str, dict[str, Any]] = inventory["all"]["hosts"]
         self.urls = {
-            host: f"http://127.0.0.1:{told['fleet_http_port']}"
-            for host, told in known.items()
-            if "fleet_http_port" in told
+            host: f"http://127.0.0.1:{variables['fleet_http_port']}"
+            for host, variables in known.items()
+            if "fleet_http_port" in variables
         }
-        every = {host: Host(told["fleet_container"], app) for host, told in known.items()}
+        every = {host: Host(variables["fleet_container"], app) for host, variables in known.items()}
         self.hosts = {host: every[host] for host in inventory["all"]["children"]["app"]["hosts"]}
         self.props = {host: every[host] for host in every if host not in self.hosts}
 
@@ -228,26 +228,27 @@ class Fleet:
             return False
 
     def releases(self) -> set[str | None]:
-        """What answers at the addresses of the fleet; two while a rollout is under way."""
+        """Return the releases at the addresses of the fleet; two during a rollout."""
         return {self.ask(host).release for host in self.urls}
 
     def wrong(self, before: set[str | None]) -> str | None:
-        """What is not as it should be in the middle: each host serves what it did or the one new release, and the
-        status says which.
+        """Return the problem of a fleet during a rollout, or None.
+
+        Each host must serve its earlier release or the one new release, and the status must show which.
         """
         for host in self.urls:
             wait_until(lambda host=host: self.serves(host), f"{host} serves")  # type: ignore[misc]
         if len(self.releases() - before) > 1:
             return f"{self.releases()} answer"
-        said = self.play("status").said
+        output = self.play("status").said
         for host in self.hosts:
             release = self.ask(host).release or ""
-            if not re.search(rf"{host} +{re.escape(release)} +(blue|green) .* yes", said):
+            if not re.search(rf"{host} +{re.escape(release)} +(blue|green) .* yes", output):
                 return f"the status of {host} is not that it serves {release}"
         return None
 
     def unfinished(self, before: set[str | None]) -> str | None:
-        """What is not as it should be at the end: all hosts serve the new release, run nothing else and know of it."""
+        """Return the problem after a rollout: all hosts must serve, run and record only the new release."""
         after = self.releases()
         if len(after) != 1 or after & before:
             return f"{after} answer"
@@ -293,9 +294,9 @@ class Fleet:
 
     def play(self, playbook: str, *args: str) -> Play:
         process = self.start(playbook, *args)
-        said, _none = process.communicate()
-        print(said)
-        return Play(process.returncode, said)
+        output, _none = process.communicate()
+        print(output)
+        return Play(process.returncode, output)
 
     def play_under_load(self, playbook: str, *args: str) -> Play:
         with self.users() as users:

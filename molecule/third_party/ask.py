@@ -15,10 +15,10 @@ for line in sys.stdin:
     connection = http.client.HTTPConnection("127.0.0.1", request.pop("port"), timeout=60)
     connection.request(**request)
     answer = connection.getresponse()
-    told = {
+    response = {
         "status": answer.status,
         "headers": answer.getheaders(),
         "body": base64.b64encode(answer.read()).decode(),
     }
     connection.close()
-    print(json.dumps(told), flush=True)
+    print(json.dumps(response), flush=True)

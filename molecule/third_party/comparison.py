@@ -1,9 +1,9 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether an app in its production form answers as it does when it is plain.
+"""Compare the responses of an app in its production form with those of the plain app.
 
-What need not be the same is what plain itself says otherwise from one time to the next.
+A part that also differs between two responses of the plain app is not compared.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from urllib.parse import urlencode
 
 from ansible_collections.evenkeel.flask.molecule.shared.testbed import Answer
 
-# What a connection, the clock and the collection say, and no app.
+# Headers of the connection, the clock and the collection, not of an app.
 NOT_THE_APPS = {
     "age",
     "cache-status",
@@ -44,7 +44,7 @@ CSRF_TOKEN = re.compile(r'name="csrf_token"[^>]* value="([^"]+)"')
 
 @functools.lru_cache(maxsize=64)
 def parts(answer: Answer) -> dict[str, list[str]]:
-    """What there is to compare of an answer, in pieces."""
+    """Return the parts of a response that are compared."""
     headers = sorted(
         f"{name.lower()}: {_value(name.lower(), value)}"
         for name, value in answer.headers.items()
@@ -52,7 +52,7 @@ def parts(answer: Answer) -> dict[str, list[str]]:
     )
     texts = {
         "status": str(answer.status),
-        # nginx has it, whatever the app says.
+        # nginx sets it, regardless of the app's value.
         "headers": "\n".join(each for each in headers if each != "vary: "),
         "body": VERSION.sub("", answer.body.decode("latin-1")),
     }
@@ -71,7 +71,7 @@ def _value(name: str, value: str) -> str:
 
 
 def differences(plain: Sequence[Answer], optimized: Answer) -> list[str]:
-    """What an optimized answer has that plain ones have otherwise, and all of them the same."""
+    """Return the parts that differ from the plain responses, if those agree."""
     found = []
     own = parts(optimized)
     for name, pieces in own.items():
@@ -140,11 +140,11 @@ class Asker:
         assert self._process.stdin
         assert self._process.stdout
         print(json.dumps(request), file=self._process.stdin, flush=True)
-        told = json.loads(self._process.stdout.readline())
+        record = json.loads(self._process.stdout.readline())
         message = http.client.HTTPMessage()
-        for name, value in told["headers"]:
+        for name, value in record["headers"]:
             message[name] = value
-        return Answer(told["status"], message, base64.b64decode(told["body"]))
+        return Answer(record["status"], message, base64.b64decode(record["body"]))
 
 
 class Visitor:
@@ -164,7 +164,7 @@ class Visitor:
         return self._ask("GET", path, None, {})
 
     def get_as_another(self, path: str) -> Answer:
-        """What somebody is told who has none of the cookies."""
+        """Return the response for a visitor without cookies."""
         own, self._cookies = self._cookies, {}
         try:
             return self.get(path)
@@ -183,10 +183,10 @@ class Visitor:
         if self._cookies:
             sent["Cookie"] = "; ".join(map("=".join, self._cookies.items()))
         answer = self._asker.ask(self._port, method, path, body, sent)
-        for told in answer.headers.get_all("Set-Cookie", []):
-            name, _equals, value = told.partition(";")[0].partition("=")
+        for set_cookie in answer.headers.get_all("Set-Cookie", []):
+            name, _equals, value = set_cookie.partition(";")[0].partition("=")
             self._cookies[name] = value
-            if not value or "Max-Age=0" in told:
+            if not value or "Max-Age=0" in set_cookie:
                 del self._cookies[name]
         self.answers.append((f"{method} {path}", answer))
         return answer

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Bad input is told in one message, with the variable and the remedy, and no host is changed."""
+"""Bad input is reported in one message, with the variable and the remedy, and no host is changed."""
 
 from __future__ import annotations
 
@@ -71,11 +71,11 @@ CASES = {
 
 @pytest.mark.parametrize("case", CASES)
 def test_bad_input_is_told_before_any_host_is_changed(fleet, case):
-    given, said = CASES[case]
+    given, message = CASES[case]
     releases = fleet.releases()
     play = fleet.play("rollout", "--extra-vars", json.dumps(given))
     assert play.status != 0
-    assert said in " ".join(play.said.split())
+    assert message in " ".join(play.said.split())
     assert "Traceback" not in play.said
     assert "wrong@" not in play.said
     assert play.changed == 0

@@ -12,7 +12,7 @@ from ansible_collections.evenkeel.flask.molecule.shared.testbed import wait_unti
 
 @pytest.fixture(name="database")
 def _database(fleet):
-    """PostgreSQL's unit, started again whatever happens."""
+    """A function that stops or starts the unit of PostgreSQL; it is started again after the test."""
     data = testinfra.get_host(f"podman://evenkeel-{fleet.folder.name}-data")
     unit = data.check_output("systemctl list-units --plain --no-legend 'postgresql@*'").split()[0]
 

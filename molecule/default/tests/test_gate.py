@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is live can be put on trial at any time; a report is left for people, for CI and for programs."""
+"""The gate can check the live release at any time; it writes reports for people, CI and programs."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def test_what_is_live_passes_the_gate_and_nothing_is_changed(fleet, trial):
 
 def test_a_report_is_written_for_people_for_ci_and_for_programs(fleet, trial, folder):
     release = fleet.ask("app1").release
-    told = json.loads((folder / "report.json").read_text())
-    assert (told["release"], told["verdict"]) == (release, "passed")
+    report = json.loads((folder / "report.json").read_text())
+    assert (report["release"], report["verdict"]) == (release, "passed")
     suite = ET.parse(folder / "junit.xml").getroot().find("testsuite")
     assert suite.get("name") == "app1"
     assert (suite.get("failures"), suite.get("errors")) == ("0", "0")

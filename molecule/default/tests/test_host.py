@@ -51,8 +51,8 @@ def test_the_app_can_change_nothing_but_its_own_files(host):
 
 
 def test_a_slot_is_sandboxed(host):
-    told = host.see.check_output("systemd-analyze security storefront@blue.service")
-    assert float(re.search(r"exposure level for \S+ ([\d.]+)", told)[1]) <= 1.5
+    rating = host.see.check_output("systemd-analyze security storefront@blue.service")
+    assert float(re.search(r"exposure level for \S+ ([\d.]+)", rating)[1]) <= 1.5
 
 
 def test_a_release_has_what_its_lock_says_and_nothing_else(host):
@@ -75,8 +75,8 @@ def test_a_host_needs_no_pip(host):
 
 
 def test_the_first_switch_is_in_the_history(host):
-    told = [(one["action"], one["release"], one["previous"]) for one in host.history]
-    assert told == [("release", host.slots[host.live_slot], None)]
+    entries = [(one["action"], one["release"], one["previous"]) for one in host.history]
+    assert entries == [("release", host.slots[host.live_slot], None)]
 
 
 def test_every_address_serves_the_same_release(fleet, host):

@@ -59,10 +59,10 @@ def test_an_id_that_could_break_a_log_is_replaced(fleet):
 
 
 def test_the_logs_are_rotated_by_the_hosts_own_logrotate(host):
-    told = host.see.run("logrotate --debug /etc/logrotate.conf")
-    assert told.succeeded
-    assert not re.search("^error", told.stderr, re.MULTILINE)
-    assert "considering log /var/log/storefront/access.log" in told.stderr
+    debugged = host.see.run("logrotate --debug /etc/logrotate.conf")
+    assert debugged.succeeded
+    assert not re.search("^error", debugged.stderr, re.MULTILINE)
+    assert "considering log /var/log/storefront/access.log" in debugged.stderr
     assert host.see.service("logrotate.timer").is_running
 
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A command in a release has the sandbox of a slot: what systemd itself says of both units."""
+"""A command in a release has the sandbox of a slot: systemd reports the same for both units."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ GO = "/srv/storefront/shared/instance/go"
 
 @pytest.fixture(name="execute")
 def _execute(fleet, host):
-    """A function that starts a command in the live release; what it told is there when it has ended."""
+    """A function that starts a command in the live release; its output is available after its end."""
 
     def execute(command):
         release = host.slots[host.live_slot]
@@ -65,6 +65,6 @@ def test_a_process_that_a_command_leaves_behind_is_killed_and_the_command_succee
         "import subprocess; subprocess.Popen(['sh', '-c', 'trap : TERM; exec -a left sleep 999'])"
     )
     process = execute(f'python -c "{left}"')
-    said, _none = process.communicate()
-    assert process.returncode == 0, said
+    output, _none = process.communicate()
+    assert process.returncode == 0, output
     assert "left" not in host.see.check_output("ps -eo args").split()

@@ -33,7 +33,7 @@ def test_a_secret_is_on_no_command_line(host, secret):
 
 
 def test_a_secret_is_not_in_the_journal(host, secret):
-    # A field of several lines is preceded by its length as eight bytes, so this is no text.
+    # A field of several lines is preceded by its length as eight bytes, so this is not text.
     shown = host.see.run("journalctl --no-pager --all --output export").stdout_bytes
     assert b"NOT_LOGGING_PARAMETER" in shown
     assert secret.encode() not in shown

@@ -1,10 +1,10 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Balancers send no users to a host while it is switched, and none loses a request by it.
+"""Balancers send no users to a host during its switch, and no request fails.
 
-The story is told from the top, and v1 is live when it begins. What a balancer
-has at the moment of a switch is looked at from a hook of the run itself.
+The tests run in order, and v1 is live at the start. A hook of the run itself reads the state of
+the balancer at the moment of a switch.
 """
 
 from __future__ import annotations
@@ -59,13 +59,13 @@ class Lb:
         self.container = host.container
         self.see = host.see
 
-    def tell(self, command):
+    def send(self, command):
         return self.see.check_output("python3 -c %s", ASK_HAPROXY % command)
 
     @property
     def servers(self):
-        """What HAProxy says of each."""
-        lines = (line.split(",") for line in self.tell("show stat").splitlines())
+        """The state of each server, as HAProxy reports it."""
+        lines = (line.split(",") for line in self.send("show stat").splitlines())
         return {line[1]: line[17] for line in lines if line[:1] == ["app"] and line[1] != "BACKEND"}
 
 
@@ -81,9 +81,9 @@ def look(fleet, lb):
     command = ["podman", "exec", lb.container, "python3", "-c", ASK_HAPROXY % "show stat"]
 
     def noted():
-        told = notes.read_text() if notes.exists() else ""
+        noted_lines = notes.read_text() if notes.exists() else ""
         notes.unlink(missing_ok=True)
-        return re.findall(r"^app,(app\d),.*?,(UP|DRAIN|MAINT|DOWN)", told, re.M)
+        return re.findall(r"^app,(app\d),.*?,(UP|DRAIN|MAINT|DOWN)", noted_lines, re.M)
 
     script = fleet.folder / "look"
     script.write_text('#!/bin/sh\n"$@" >> notes\n')
@@ -152,10 +152,10 @@ def all_at_once(fleet, look, to_v2):
                 wait_until(lambda h=host, s=slots[name]: h.connections(s), f"{name} is asked")
         finally:
             under_way.touch()
-        told = play.result(), noted(), before, {n: a.result() for n, a in answers.items()}
+        results = play.result(), noted(), before, {n: a.result() for n, a in answers.items()}
     asked.unlink()
     under_way.unlink()
-    return told
+    return results
 
 
 def test_of_all_that_are_switched_at_once_one_stays_in_service(lb, all_at_once):
@@ -191,7 +191,7 @@ def cut_off(fleet, lb, all_at_once):
     stuck = settings(rollout_hooks={"before_switch": {"command": ["sleep", "300"]}})
     fleet.cut_off("rollout", lambda: lb.servers["app1"] == "DRAIN", "app1 is drained", *stuck)
     status = fleet.play("status", *settings())
-    lb.tell("set server app/app2 state maint")
+    lb.send("set server app/app2 state maint")
     (fleet.folder / "storefront" / "NOTES").write_text("too late\n")
     # Nothing is proven, and nothing is switched.
     refused = settings(rollout_hooks={"after_migrate": {"command": ["false"]}})
@@ -238,9 +238,9 @@ def behind_nginx(fleet, lb, cut_off):
     hook = {"command": ["sh", "-c", script, asked.name]}
     hooks = {"before_switch": hook}
     play = fleet.play_under_load("rollout", *settings(NGINX, rollout_hooks=hooks))
-    told = re.findall(r"(?i)x-upstream: (\S+)", asked.read_text())
+    upstreams = re.findall(r"(?i)x-upstream: (\S+)", asked.read_text())
     asked.unlink()
-    return play, told
+    return play, upstreams
 
 
 def test_nginx_sends_no_users_to_a_host_that_is_switched(lb, behind_nginx):

@@ -33,14 +33,14 @@ def chosen():
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a bad release."""
+    """The result of the rollout of a bad release."""
 
     fault: catalogue.Fault
     play: Play
     good: set[str | None]
-    # What served when all was over.
+    # The release that served at the end.
     left: set[str | None]
-    # What was in the slots of the host that no bad release comes to.
+    # The content of the slots of the host that gets no bad release.
     had: set[str | None]
 
     @property
@@ -82,7 +82,7 @@ def table():
             for one in outcomes
         ],
     )
-    # One that was interrupted is no table to show.
+    # The fault that was interrupted is not in the table.
     if len(outcomes) == len(catalogue.FAULTS):
         page.write("faults", rows, measured, PAGE)
     else:
@@ -97,7 +97,7 @@ def outcome(fleet, good, table, request):
     found = Outcome(fault, play, good, fleet.releases(), had)
     table.append(found)
     if found.left != good:
-        # The next one is to be compared with the good release all the same.
+        # The next one must also be compared with the good release.
         fleet.lay_out("v1")
         fleet.play("rollout")
     return found
@@ -132,7 +132,7 @@ def test_it_reaches_no_user_unless_only_users_can_tell(outcome):
 def test_no_request_fails_unless_only_users_can_tell(outcome):
     users = outcome.play.users
     if outcome.fault.catcher == "bake":
-        # What failed at the bad release is what the bake found.
+        # The failures of the bad release are those that the bake found.
         assert outcome.fault.hangs or users.failed <= outcome.reached
         assert users.targets["app2"]["failed"] == 0
         assert not any(

@@ -37,5 +37,5 @@ def test_no_good_release_is_refused_while_the_machine_is_loaded(fleet, busy_mach
                 refused.append((number, play.said[-2000:]))
     assert refused == []
     assert users.summary.failed == 0
-    # What served at first, and each that came after it.
+    # The release that served at first, and each later one.
     assert len(users.summary.releases) == 1 + RELEASES

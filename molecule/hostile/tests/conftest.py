@@ -60,9 +60,9 @@ class Visitor:
         return self.send("/account", cookie).status == 200
 
     def cached(self, path: str, headers: dict[str, str] | None = None) -> Answer:
-        """Send a GET until the cache answers it, as an attacker does who wants an answer stored.
+        """Send a GET until the cache answers it, as an attacker does to get a response stored.
 
-        What is never stored is returned as it is. Each worker learns for itself.
+        A response that is never stored is returned as it is. Each worker learns for itself.
         """
         for _turn in range(30):
             answer = self.send(path, headers)

@@ -175,5 +175,5 @@ def test_one_visitor_can_neither_stop_a_rollout_nor_write_to_the_terminal(
         attacks.join()
     assert play.status == 0
     assert play.users.failed == 0
-    said = play.said + fleet.play("status").said
-    assert not set(said) & {"\x1b", "\x07", "\x9b", "\u202e"}
+    shown = play.said + fleet.play("status").said
+    assert not set(shown) & {"\x1b", "\x07", "\x9b", "\u202e"}

@@ -21,12 +21,12 @@ class Renames:
         self.is_looking = False
 
     def __call__(self, event: str, args: tuple[object, ...]) -> None:
-        # What it does itself are events, too.
+        # The actions of this class are also events.
         if self.is_looking:
             return
         self.is_looking = True
         try:
-            # An event comes before what it tells of, so the one after a rename comes after it.
+            # An event comes before its action, so the next event after a rename comes after the rename.
             if self.is_due:
                 self.stop()
             elif event == "os.rename":
@@ -58,6 +58,6 @@ class Renames:
         os.kill(os.getpid(), signal.SIGSTOP)
 
 
-# What a module starts is left alone.
+# Processes that a module starts are not affected.
 os.environ.pop("PYTHONPATH", None)
 sys.addaudithook(Renames())

@@ -1,10 +1,10 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whoever dies in a rollout and whenever, every host serves a good release, and the next run finishes the job.
+"""A process of a rollout can be killed at any point: each host serves a good release, and the next run completes.
 
-The points are found from a rollout in which nobody dies: the tasks that it began, and
-the renames that its modules did on the first host.
+The points come from a rollout without a kill: the tasks that it began, and the renames of its
+modules on the first host.
 """
 
 from __future__ import annotations
@@ -77,8 +77,8 @@ class Runs:
 
     def roll_out(self, **settings):
         process = self.start(**settings)
-        said, _none = process.communicate()
-        return process.returncode, said
+        output, _none = process.communicate()
+        return process.returncode, output
 
     def roll_out_and_kill(self, point):
         """Return what was not as it should be: the run ends, and not well."""
@@ -90,11 +90,11 @@ class Runs:
                 os.killpg(process.pid, signal.SIGKILL)
             if is_reached:
                 self.on_canary(f"kill -KILL $(cat {stopped})")
-        said, _none = process.communicate()
+        output, _none = process.communicate()
         is_as_wanted = (process.returncode == -signal.SIGKILL) == ("run" in point.who)
         if process.returncode and is_as_wanted:
             return None
-        return f"the run ended with {process.returncode}: {said[-2000:]}"
+        return f"the run ended with {process.returncode}: {output[-2000:]}"
 
     def points(self):
         """All of them, in order."""
@@ -102,7 +102,7 @@ class Runs:
         renamed = [PurePosixPath(line) for line in self.on_canary(f"cat {WATCHED}/renames").split()]
         yield from (Point("the run", task, number) for number, task in enumerate(begun, 1))
         for number, path in enumerate(renamed, 1):
-            # What lies in a folder has another name in each rollout: an archive, a release, a slot.
+            # The content of a folder has another name in each rollout: an archive, a release, a slot.
             name = "/".join([*path.parts[3:-1], "…"]) if path.parts[3:-1] else path.name
             for side in ("before", "after"):
                 when, rename = f"{side} the rename to {name}", f"{number} {side}"
@@ -121,8 +121,8 @@ def runs(fleet):
 def points(fleet, runs):
     """Those that are tried: all, or KILL_POINTS of them, those around the switch and the others evenly spread."""
     fleet.lay_out_another()
-    status, said = runs.roll_out()
-    assert status == 0, said
+    status, output = runs.roll_out()
+    assert status == 0, output
     found = [*runs.points()]
     if os.environ.get("LONG"):
         return found
@@ -143,8 +143,8 @@ def test_whoever_is_killed_all_is_well_and_the_next_run_finishes(fleet, runs, po
             problem = runs.roll_out_and_kill(point)
             problem = fleet.wrong(before) or problem
             served = ["old" if fleet.ask(host).release in before else "new" for host in fleet.hosts]
-            status, said = runs.roll_out(rollout_batches=["100%"])
-            problem = problem or (status and f"the next run ended with {status}: {said[-2000:]}")
+            status, output = runs.roll_out(rollout_batches=["100%"])
+            problem = problem or (status and f"the next run ended with {status}: {output[-2000:]}")
             problem = problem or fleet.unfinished(before)
         sent, failed = users.summary.sent, users.summary.failed
         problem = problem or (failed and "requests failed")

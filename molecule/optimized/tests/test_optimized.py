@@ -26,7 +26,7 @@ def data(fleet):
 
 @pytest.fixture
 def in_redis(fleet, data):
-    """What redis-cli, as the app's user, says to a command."""
+    """Return the response of redis-cli, run as the app's user."""
     password = fleet.secrets["redis_password"]
 
     def ask(*command):
@@ -59,7 +59,7 @@ def fresh():
 
 
 def cached(fleet, host, path, **headers):
-    # By a balancer all hosts are asked for the same site.
+    # A balancer requests the same site from all hosts.
     answer = fleet.ask(host, path, {"Host": "shop.example", **headers})
     assert answer.status == 200
     return answer.headers["X-Cache"]
@@ -242,7 +242,7 @@ def test_an_answer_is_kept_for_all_hosts_and_expires(fleet, in_redis, keys_of, f
     release = fleet.ask("app1").release
     keys = keys_of(f"storefront:cache:{release}:")
     assert keys
-    # The mark of who makes a page lives for 2 s: it may be gone (-2) by the time Redis is asked for it.
+    # The mark of a page in progress lives for 2 s: it may be gone (-2) before the query to Redis.
     left = {key: int(in_redis("PTTL", key)) for key in keys}
     assert {key: ms for key, ms in left.items() if not (ms == -2 or 0 <= ms <= 120_000)} == {}
     assert max(left.values()) > 0
@@ -324,13 +324,13 @@ def test_without_redis_all_is_served_and_with_it_sessions_are_there_again(fleet,
     wait_until(lambda: fleet.ask("app1", "/account", cookie).status == 200, "the session is back")
 
 
-# What is told
+# Reports
 
 
 def test_the_status_says_what_became_of_each_measure(fleet):
-    said = fleet.play("status").said
+    output = fleet.play("status").said
     for measure in ("pool", "sessions", "cache", "json", "static"):
-        assert re.search(rf"{measure} +applied +.* app1, app2", said)
+        assert re.search(rf"{measure} +applied +.* app1, app2", output)
 
 
 def test_a_profile_measures_and_compares(fleet, tmp_path):
@@ -338,8 +338,8 @@ def test_a_profile_measures_and_compares(fleet, tmp_path):
     settings += ["-e", json.dumps({"profile_endpoints": ["/", "/health"]})]
     first = fleet.play("profile", *settings)
     assert first.status == 0
-    told = json.loads((tmp_path / "profile.json").read_text())
-    assert set(told["hosts"]) == {"app1", "app2"}
+    report = json.loads((tmp_path / "profile.json").read_text())
+    assert set(report["hosts"]) == {"app1", "app2"}
     again = fleet.play("profile", *settings, "-e", f"profile_compare={tmp_path}/profile.json")
     assert again.status == 0
     assert "<svg" in (tmp_path / "profile.html").read_text()

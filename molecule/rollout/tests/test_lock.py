@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One rollout at a time: a second one is told so, and changes nothing."""
+"""One rollout at a time: a second one is refused with a message, and changes nothing."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def locked(fleet):
 
     def lock(for_):
         now = time.time()
-        told = {"run": "elsewhere/1/1", "who": "alice", "controller": "ci-7"}
-        text = json.dumps({**told, "since": now, "until": now + for_})
+        holder = {"run": "elsewhere/1/1", "who": "alice", "controller": "ci-7"}
+        text = json.dumps({**holder, "since": now, "until": now + for_})
         last.see.check_output(f"tee {LOCK} <<'E'\n{text}\nE")
 
     yield lock

@@ -1,10 +1,10 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A release goes over the fleet, is taken back, and cut off in the middle, and no user notices.
+"""A release is rolled out, rolled back, and interrupted in the middle; no request of a user fails.
 
-The story is told from the top, and v1 is live when it begins. What a promise
-takes for granted it asks for as a fixture, so that each can be tested by itself.
+The tests run in order, and v1 is live at the start. Each test requests its preconditions as
+fixtures, so that it can also run alone.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def back_to_v1(fleet, to_v2):
 
 @pytest.fixture(scope="module")
 def cut_off_before_the_switch(fleet, back_to_v1):
-    """v1 is live everywhere, and v2 is on trial on the first host."""
+    """v1 is live everywhere, and v2 is the candidate on the first host."""
     canary = fleet.hosts["app1"]
     candidate = canary.see.file("/srv/storefront/candidate.sock")
     with fleet.users() as users:
@@ -78,8 +78,8 @@ def test_the_status_has_a_line_for_every_host(fleet, to_v2):
     play = fleet.play("status")
     assert play.status == 0
     for name, host in fleet.hosts.items():
-        wanted = rf"{name} +{fleet.ask(name).release} +{host.live_slot} +- +{V1}\S+ +\S+ +- +yes"
-        assert re.search(wanted, play.said)
+        expected = rf"{name} +{fleet.ask(name).release} +{host.live_slot} +- +{V1}\S+ +\S+ +- +yes"
+        assert re.search(expected, play.said)
 
 
 def test_the_history_says_who_released_what(fleet, to_v2):

@@ -1,9 +1,9 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What becomes of the other hosts when one refuses the release.
+"""The other hosts after one of them refuses the release.
 
-v2 is live when it begins, and the last host is told to want what no release has.
+v2 is live at the start, and the last host has a check that no release passes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ WANTS = 'rollout_checks: {main_page: {contains: "Nothing of the kind"}}\n'
 
 @pytest.fixture
 def release(fleet, request):
-    """Rolls another release out, and tells what was live before on each host, and what came of it."""
+    """Roll another release out; return the earlier live release of each host, and the result."""
     own = fleet.folder / "host_vars"
     own.mkdir(exist_ok=True)
     (own / "app2.yml").write_text(WANTS)

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the team wants done at the steps of a rollout: tasks, commands and webhooks."""
+"""The team's actions at the steps of a rollout: tasks, commands and webhooks."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ TASKS = """\
 
 
 class Chat:
-    """A webhook on loopback, and what it was told."""
+    """A webhook on loopback, and the messages that it received."""
 
     def __init__(self):
         chat = self
-        self.told = []
+        self.received = []
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self):
                 body = self.rfile.read(int(self.headers["Content-Length"]))
-                chat.told.append(json.loads(body))
+                chat.received.append(json.loads(body))
                 self.send_response(204)
                 self.end_headers()
 
@@ -99,12 +99,12 @@ def test_tasks_are_run_on_the_hosts(fleet, called):
 
 def test_a_webhook_is_told_and_its_address_shown_nowhere(fleet, called, chat):
     play, _calls = called
-    (told,) = chat.told
-    assert (told["EVENKEEL_STEP"], told["EVENKEEL_RELEASE"]) == (
+    (message,) = chat.received
+    assert (message["EVENKEEL_STEP"], message["EVENKEEL_RELEASE"]) == (
         "success",
         fleet.ask("app1").release,
     )
-    assert told["text"].startswith("storefront success ")
+    assert message["text"].startswith("storefront success ")
     assert chat.url not in play.said
 
 

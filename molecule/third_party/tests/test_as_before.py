@@ -1,10 +1,10 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Apps of different kinds answer in their production form as they do without it.
+"""Apps of different kinds return the same responses in their production form as without it.
 
-Each is started plain beside itself, from the venv and with the environment of its live release, and
-both are asked the same.
+Each app also runs plain on the same host, from the venv and with the environment of its live release.
+Both get the same requests.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from ansible_collections.evenkeel.flask.molecule.third_party.comparison import (
 )
 
 PLAIN_PORT = 9000
-# Once more than there are workers, so that one is asked again.
+# One more than the number of workers, so that one worker gets a second request.
 TIMES = 6
-# Both are asked for the same site, and plain is told what nginx tells, in its order.
+# Both get requests for the same site, and plain gets the headers of nginx, in its order.
 ASKED = {"Host": "app.example", "X-Request-ID": "0123456789abcdef", "Accept-Encoding": "identity"}
 TOLD = {
     "Host": "app.example",
@@ -49,7 +49,7 @@ def cookies(visitor):
 
 
 def share_expenses(visitor):
-    """ihatemoney's: somebody opens a project, and tells what was paid."""
+    """A visit to ihatemoney: a person opens a project and enters a payment."""
     visitor.get("/trip/")
     visitor.get("/create")
     project = {"name": "trip", "password": "gr33n", "contact_email": "ann@example.org"}
@@ -59,7 +59,7 @@ def share_expenses(visitor):
         visitor.post("/trip/members/add", {"name": name, "weight": 1})
         page = visitor.get("/trip/").text
     members = re.findall(r'<option[^>]* value="(\d+)">', page.partition('name="payer"')[2])[:2]
-    # Who paid last is remembered, in a dict in the session.
+    # The last payer is stored in a dict in the session.
     for payer in (*members, members[0]):
         bill = {"what": "Tea", "amount": 7, "payer": payer, "payed_for": members}
         details = {"date": "2026-01-31", "original_currency": "XXX", "bill_type": "Expense"}
@@ -116,12 +116,12 @@ def keep_a_paste(visitor):
 
 @dataclass(frozen=True)
 class App:
-    """One of the host's.
+    """An app of the host.
 
-    @param paths: what is asked for beside the routes without arguments
-    @param instead: of routes that would take long
-    @param measures: that its status says are applied
-    @param kept: paths that are answered out of the cache at last; pages that have a session are not
+    @param paths: requested in addition to the routes without arguments
+    @param instead: substitutes for routes that would take long
+    @param measures: those that the status must show as applied
+    @param kept: paths that the cache serves at the end; pages with a session are not among them
     """
 
     name: str
@@ -234,7 +234,7 @@ class Plain:
         )
 
     def __enter__(self) -> Plain:
-        # It tells when it listens.
+        # It reports when it listens.
         self._run(
             f"--unit={self.unit} -p Type=notify", f"gunicorn --bind=127.0.0.1:{PLAIN_PORT} %s"
         )
@@ -283,8 +283,8 @@ def both(request, host, asker):
 
 def test_all_that_it_can_have_is_applied(both):
     text = both.plain.host.see.file(f"{both.plain.host.live_folder}/optimizations.json")
-    told = json.loads(text.content_string)
-    applied = {each["measure"] for each in told if each["state"] == "applied"}
+    measures_listed = json.loads(text.content_string)
+    applied = {each["measure"] for each in measures_listed if each["state"] == "applied"}
     assert applied == both.app.measures
 
 
@@ -300,7 +300,7 @@ def test_each_route_answers_as_before(both):
 
         plain = [ask(0), ask(0)]
         optimized = [ask(1) for _time in range(TIMES)]
-        # What changes with time had changed for the others, too.
+        # Responses that change with time would also have changed for the others.
         plain.append(ask(0))
         found = [each for answer in optimized for each in differences(plain, answer)]
         if stands_still(plain, optimized):

@@ -9,9 +9,9 @@ import json
 
 
 def test_the_app_learns_how_it_was_asked(fleet):
-    told = fleet.ask("app1", "/get?answer=42").json
-    assert told["url"] == f"{fleet.urls['app1']}/get?answer=42"
-    assert told["args"] == {"answer": "42"}
+    received = fleet.ask("app1", "/get?answer=42").json
+    assert received["url"] == f"{fleet.urls['app1']}/get?answer=42"
+    assert received["args"] == {"answer": "42"}
 
 
 def test_the_app_learns_who_asked_and_believes_no_forged_address(fleet):
@@ -46,6 +46,6 @@ def test_nothing_but_the_inventory_deployed_it(host):
 
 def test_the_cloudwatch_agent_is_told_where_the_logs_are(host):
     folder = host.see.file("/opt/aws/amazon-cloudwatch-agent/etc/amazon-cloudwatch-agent.d")
-    told = json.loads(host.see.file(f"{folder.path}/httpbin.json").content_string)
-    for log in told["logs"]["logs_collected"]["files"]["collect_list"]:
+    config = json.loads(host.see.file(f"{folder.path}/httpbin.json").content_string)
+    for log in config["logs"]["logs_collected"]["files"]["collect_list"]:
         assert host.see.file(log["file_path"]).size > 0

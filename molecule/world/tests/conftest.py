@@ -40,7 +40,7 @@ def balancer(fleet):
 
 @pytest.fixture(scope="session")
 def rows():
-    """What became of each fault; the long run writes it into the docs."""
+    """The results of the faults; the long run writes them into the docs."""
     measured, found = page.machine(), []
     yield found
     if os.environ.get("LONG"):
@@ -54,7 +54,7 @@ def note(fleet, rows):
     """Note what a fault came to."""
 
     def row(fault, when, run, users, before):
-        failed = {name: told["failed"] for name, told in users.targets.items()}
+        failed = {name: counts["failed"] for name, counts in users.targets.items()}
         direct = ", ".join(f"{host}: {failed[host]}" for host in fleet.hosts)
         served = ", ".join(
             "old" if fleet.ask(host).release in before else "new" for host in fleet.hosts

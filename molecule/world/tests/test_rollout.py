@@ -43,9 +43,9 @@ umount -l /small
 
 
 class Fault:
-    """Something that breaks on or around a host and is mended again.
+    """A fault on or around a host, with its repair.
 
-    C(fails) are the targets that may lose requests, C(says) is what a run that notices has to say.
+    C(fails) are the targets that may lose requests. C(says) is the message of a run that notices it.
     """
 
     fails: tuple[str, ...] = ()
@@ -54,12 +54,12 @@ class Fault:
     within = ""
 
     def prepare(self, fleet, host: Host) -> None:
-        """What has to be there before the rollout begins."""
+        """The preconditions of the rollout."""
 
     def happen(self, fleet, host: Host) -> None:
-        """What comes from without."""
+        """The external event."""
 
-    def mend(self, fleet, host: Host) -> None:
+    def repair(self, fleet, host: Host) -> None:
         """Until it is as it was."""
 
 
@@ -71,7 +71,7 @@ class CutOff(Fault):
         for rule in self.rules:
             host.in_its("-n", "iptables", "-A", *rule, "-j", "DROP")
 
-    def mend(self, fleet, host):
+    def repair(self, fleet, host):
         for rule in self.rules:
             host.in_its("-n", "iptables", "-D", *rule, "-j", "DROP")
 
@@ -83,7 +83,7 @@ class DiskFull(Fault):
     def prepare(self, fleet, host):
         host.in_its("-m", "sh", "-c", SMALL)
 
-    def mend(self, fleet, host):
+    def repair(self, fleet, host):
         host.see.check_output("rm -f /srv/storefront/filling")
 
 
@@ -97,7 +97,7 @@ class Reboot(Fault):
 class NoSsh(Fault):
     within = "systemctl stop ssh; pkill -KILL -x sshd"
 
-    def mend(self, fleet, host):
+    def repair(self, fleet, host):
         host.see.check_output("systemctl start ssh")
 
 
@@ -145,11 +145,11 @@ CHOSEN = [
 
 
 def now(host):
-    """What the moments are told from; what was sent to a run that was killed lies about still."""
-    told = host.see.check_output(
+    """The state of the host by which moments are recognized; files of killed runs can remain."""
+    output = host.see.check_output(
         "rm -rf /home/deploy/.ansible/tmp/*; cd /srv/storefront; readlink live.sock; wc -l < history.jsonl"
     )
-    return dict(zip(("live", "switches"), told.split()))
+    return dict(zip(("live", "switches"), output.split()))
 
 
 def end_of(process):
@@ -187,26 +187,26 @@ def test_all_is_well_after_a_fault_and_the_next_run_finishes(
         try:
             if came:
                 fault.happen(fleet, host)
-            said = end_of(process)
+            output = end_of(process)
         finally:
-            fault.mend(fleet, host)
-        print(said)
+            fault.repair(fleet, host)
+        print(output)
         wait_until(lambda: fleet.serves("app1"), "app1 serves")
     problem = fleet.wrong(before)
     run = "went well" if process.returncode == 0 else "failed"
     note(name, moment, run, users.summary, before)
     assert came
-    assert process.returncode == 0 or re.search(fault.says, said)
-    assert "Traceback" not in said
+    assert process.returncode == 0 or re.search(fault.says, output)
+    assert "Traceback" not in output
     # A release that is being made has a dot in front.
     assert host.see.check_output("ls -A /srv/storefront/releases | grep -c '^[.]' || true") == "0"
     assert not re.search(
-        rf"refused on app1: .* Live on this host: (?!{fleet.ask('app1').release}|unknown)", said
+        rf"refused on app1: .* Live on this host: (?!{fleet.ask('app1').release}|unknown)", output
     )
     assert problem is None
-    failed = {target for target, told in users.summary.targets.items() if told["failed"]}
+    failed = {target for target, counts in users.summary.targets.items() if counts["failed"]}
     assert failed <= {*fault.fails}
     process = roll_out(fleet)
-    said = end_of(process)
-    assert process.returncode == 0, said
+    output = end_of(process)
+    assert process.returncode == 0, output
     assert fleet.unfinished(before) is None

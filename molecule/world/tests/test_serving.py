@@ -9,15 +9,15 @@ import pytest
 from ansible_collections.evenkeel.flask.molecule.shared.testbed import wait_until
 
 SERVICE = "storefront@{slot}.service"
-# What is killed, and of which unit it is; a worker is a child of gunicorn's master.
+# The processes that are killed, with their units; a worker is a child of gunicorn's master.
 KILLED = {
     "gunicorn's master is killed": (SERVICE, "kill -KILL $pid"),
     "a worker is killed": (SERVICE, "kill -KILL $(pgrep -o -P $pid)"),
     "nginx's master is killed": ("nginx.service", "kill -KILL $pid"),
     "a worker of nginx is killed": ("nginx.service", "kill -KILL $(pgrep -o -P $pid)"),
 }
-# Where control groups are of version 1, systemd in a container is not told that all processes of a unit
-# are gone, and waits until it gives up; hosts know at once.
+# With control groups of version 1, systemd in a container gets no notice that all processes of a unit
+# are gone, and waits until its timeout. Hosts get the notice at once.
 SOON = """
 for unit in storefront@.service nginx.service; do
     mkdir -p /run/systemd/system/$unit.d
