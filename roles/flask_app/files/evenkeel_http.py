@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What HTTP wants of whoever answers in front of the app: encodings, and to whom nothing new need be sent.
+"""HTTP for a layer in front of the app: content encodings and conditional requests.
 
 This file is part of each release and runs inside the app's own process. It needs Python 3.9 and Flask.
 """
@@ -52,7 +52,7 @@ def compressed(mimetype: str, body: bytes) -> bytes | None:
 
 
 def of_not_modified(environ: dict[str, Any], headers: Headers) -> Headers | None:
-    """What of an answer's headers stands in the 304 for who has it already (RFC 9110, 15.4.5); None for all others."""
+    """Return the headers of the 304 if the client has the response (RFC 9110, 15.4.5), else None."""
     names = {name.lower(): value for name, value in headers}
     etag, modified = names.get("etag"), names.get("last-modified")
     if not (etag or modified) or is_resource_modified(environ, etag, None, modified):

@@ -19,7 +19,7 @@ import flask
 import orjson
 from flask.json.provider import DefaultJSONProvider
 
-# What jsonify() asks for. Everything else has spaces, which orjson never writes.
+# The separators of jsonify(). Other output has spaces, which orjson never writes.
 COMPACT = {"separators": (",", ":")}
 # Flask 2.2 has settings besides the provider's own that change what it writes.
 IS_SETTLED = not hasattr(flask.Flask, "json_encoder")
@@ -60,7 +60,7 @@ def _ascii(text: str) -> str | None:
     if text.isascii() and "\x7f" not in text:
         return text
     escaped = text.encode("ascii", "backslashreplace").decode()
-    # What looks like an escape may be text behind a backslash, and JSON has no \U but pairs of \u.
+    # A sequence like an escape can be text after a backslash, and JSON has pairs of \u instead of \U.
     if r"\\" in text or r"\U" in escaped:
         return None
     return escaped.replace(r"\x", r"\u00").replace("\x7f", r"\u007f")

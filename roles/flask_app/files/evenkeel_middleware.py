@@ -1,10 +1,10 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What stands around an app in its production form.
+"""The layers around an app in its production form.
 
-This file is part of each release and runs inside the app's own process, so it
-needs nothing but Python 3.9 and its standard library.
+This file is part of each release and runs inside the app's own process. It needs Python 3.9 and
+only the standard library.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Any, Callable
 
 WsgiApp = Callable[..., Iterable[bytes]]
 
-# Above the largest body that nginx lets through unless it is told otherwise. Who
-# sends more to an app that does not read it may see a broken connection.
+# Above the default of the largest body that nginx accepts, in bytes. A client that sends more to an
+# app that does not read it may see a broken connection.
 DRAIN_BYTES = 64 << 20
 BLOCK_BYTES = 64 << 10
 
@@ -38,11 +38,10 @@ class ReleaseMiddleware:
 
 
 class DrainMiddleware:
-    """Read what is left of a request's body when the request is answered.
+    """Read the rest of a request's body after the response.
 
-    An app refuses an upload by an answer, and does not read what it refuses. If the
-    connection is then closed, whoever is still sending sees it break: nginx makes a 502 of
-    the app's 413.
+    An app that refuses an upload responds without reading the body. If the connection is then
+    closed, a client that is still sending gets an error: nginx makes a 502 of the app's 413.
     """
 
     def __init__(self, app: WsgiApp) -> None:
@@ -75,7 +74,7 @@ class _Draining:
             if close is not None:
                 close()
         finally:
-            # Whoever went away, or sent nonsense, needs no answer any more.
+            # A client that is gone, or sent an invalid body, needs no response.
             with contextlib.suppress(Exception):
                 left = DRAIN_BYTES
                 while left > 0 and (block := self.source.read(BLOCK_BYTES)):

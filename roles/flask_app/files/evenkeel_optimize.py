@@ -1,13 +1,13 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Lays the measures of production_optimized under an app, around it, and says what became of each.
+"""Apply the measures of production_optimized to an app, and report the state of each.
 
-What is laid under it are defaults of Flask's own classes, set before the app is imported. So
-whatever the app sets for itself wins.
+Some measures are defaults of Flask's own classes, set before the app is imported. So the app's
+own settings have precedence.
 
 This file is part of each release and runs inside the app's own process. It needs Python 3.9 and
-Flask; orjson and redis-py where what they are for is wanted.
+Flask, and orjson and redis-py for the measures that use them.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Optimizer:
         self.folder = folder
         self.redis: Any = None
         self.static: list[dict[str, Any]] = []
-        # What was laid under the app: what it has instead is its own, wherever it was set.
+        # The installed defaults. If the app has another class, it set that itself.
         self.json: type | None = None
         self.sessions: Any = None
 
@@ -124,23 +124,23 @@ class Optimizer:
         return app
 
     def describe(self, entry: Any, application: Any) -> dict[str, Any]:
-        """What became of each measure in this app, and the static files that nginx may serve.
+        """Return the state of each measure in this app, and the static files that nginx may serve.
 
-        @param entry: what the app's own entry is
-        @param application: what gunicorn serves
+        @param entry: the app's own entry point
+        @param application: the WSGI application that gunicorn serves
         """
         app = flask_app(entry)
-        told: dict[str, tuple[str, str]] = {
+        outcomes: dict[str, tuple[str, str]] = {
             "pool": self._pool(app),
             "sessions": self._sessions(app),
             "cache": self._cache(app),
             "json": self._json(app),
         }
-        files, told["static"] = self._static(app, application)
-        told["fleet limit"] = self._fleet_limit()
+        files, outcomes["static"] = self._static(app, application)
+        outcomes["fleet limit"] = self._fleet_limit()
         measures = [
             {"measure": name, "state": state, "detail": detail}
-            for name, (state, detail) in told.items()
+            for name, (state, detail) in outcomes.items()
         ]
         return {"measures": measures, "static": files}
 
@@ -223,7 +223,7 @@ def _listed(
     try:
         return evenkeel_static.listed(app, application, types)
     except Exception as error:
-        # An app that does not answer while it is looked at may be a good one all the same.
+        # An app can be good even if it fails during this inspection.
         return [], f"they were not to be had: {error!r}"
 
 

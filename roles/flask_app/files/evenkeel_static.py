@@ -30,8 +30,8 @@ VERSION = "v"
 DIGITS = 16
 YEAR_SECONDS = 365 * 24 * 3600
 MOST_FILES = 5000
-# What Flask says of a file by itself, and this collection of all. Whoever says more means it, and nginx would
-# not say it.
+# The headers that Flask sets for each file, and this collection for all responses. An app that sets other
+# headers needs them, and nginx would not send them.
 USUAL_HEADERS = {
     "accept-ranges",
     "cache-control",
@@ -81,12 +81,12 @@ def versions_of(files: Iterable[Mapping[str, Any]]) -> Versions:
 
 
 def lay_under(versions: Versions) -> None:
-    """Have Flask put versions into URLs, and let browsers keep what was asked for by its version."""
+    """Make Flask put versions into URLs, and let browsers store a file that was requested with its version."""
     inject: Callable[..., None] = flask.Flask.inject_url_defaults
 
     def inject_url_defaults(self: Any, endpoint: str, values: dict[str, Any]) -> None:
         inject(self, endpoint, values)
-        # Whoever has more to say of a file has a way of its own to name versions.
+        # An app that passes more values may have its own versions.
         if set(values) == {"filename"} and endpoint in versions:
             version = versions[endpoint].get(str(values["filename"]))
             if version:
@@ -109,13 +109,13 @@ def _keep_for_a_year(owner: Any, versions: Versions) -> None:
 
 
 class StaticFiles:
-    """Answers for the app where a published file is asked for without its version.
+    """Serve published files that are requested without their version.
 
-    Whatever is not simply a whole file, the app answers.
+    The app responds to all requests that are not for a whole file.
 
-    @param root: where the files are published
-    @param files: what C(read) returns
-    @param compresses: whether files are given away as they lie there by gzip
+    @param root: the folder of the published files
+    @param files: the result of C(read)
+    @param compresses: whether the compressed copies of files are served to clients that accept gzip
     """
 
     def __init__(
@@ -156,7 +156,7 @@ class StaticFiles:
                 headers.append(("Content-Encoding", "gzip"))
                 version, place = f"{version}-gzip", f"{place}.gz"
         try:
-            # Whoever serves the answer closes it.
+            # The server closes it after the response.
             stream = open(place, "rb")  # noqa: SIM115
         except OSError:
             return self.app(environ, start_response)
@@ -177,13 +177,13 @@ class StaticFiles:
 def listed(
     app: flask.Flask, application: Any, types: Mapping[str, str]
 ) -> tuple[list[dict[str, Any]], str]:
-    """The static files that anybody gets from the app with nothing special about it, and why others are not there.
+    """Return the static files that the app serves to all clients alike, and why others are not in the list.
 
-    Each is asked for: what the app keeps for those who are logged in, or adds a header to, is not
-    for nginx to give away.
+    Each file is requested from the app. A file that the app serves only to users who are logged in,
+    or with its own headers, must not be served by nginx.
 
-    @param application: what gunicorn serves
-    @param types: what nginx says of them, by the end of their names
+    @param application: the WSGI application that gunicorn serves
+    @param types: nginx's content types, by the end of the file name
     @returns: of each file the endpoint, its name there, URL, headers, path and version
     """
     found: list[dict[str, Any]] = []
@@ -241,7 +241,7 @@ def _names(folder: str) -> Iterator[str]:
 
 
 def _special(answer: Any, content: bytes, type_of_nginx: str) -> str:
-    """Why it is no answer that nginx would give, if so."""
+    """Return why nginx would not send the same response, or an empty string."""
     if answer.status_code != 200:
         return f"is answered by {answer.status_code}"
     if answer.get_data() != content:

@@ -40,7 +40,7 @@ def let_go(objects: Iterable[Any], held: bool = True) -> None:
 
 
 def _held() -> dict[type, Any]:
-    """What is closed, in this order: sessions hold connections, and engines only know those that nobody holds."""
+    """Return what to close, in this order: sessions hold connections, and engines know only idle ones."""
     from sqlalchemy.engine import Connection, Engine
 
     orm = sys.modules.get("sqlalchemy.orm")

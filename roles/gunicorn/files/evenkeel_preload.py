@@ -33,7 +33,7 @@ from typing import Any, Callable
 import evenkeel_fork
 from gunicorn.app.wsgiapp import WSGIApplication
 
-# The last line that is said begins with it: what an app prints, it prints before.
+# The last line of output begins with it; the output of the app comes before it.
 MARK = "evenkeel: "
 STDLIB = os.path.dirname(os.__file__)
 PACKAGES = re.compile(r"/(site|dist)-packages/")
@@ -54,7 +54,7 @@ SEEDED = 65536
 
 
 def open_files() -> dict[str, str]:
-    """What each descriptor of this process leads to; not those that only append, as logs do: forks may share them."""
+    """Return the target of each descriptor, except append-only ones such as logs, which forks may share."""
     found = {}
     for descriptor in os.listdir("/proc/self/fd"):
         try:
@@ -69,7 +69,7 @@ def open_files() -> dict[str, str]:
 
 
 class Watched:
-    """A function whose results are noted. It is no descriptor, as the built-in ones that it stands for."""
+    """A function whose results are recorded. Like the built-in functions it replaces, it is not a descriptor."""
 
     def __init__(self, function: Callable[..., Any], note: Callable[[Any], None]) -> None:
         self._function = function
@@ -85,7 +85,7 @@ class Watched:
 
 
 class Loading:
-    """What the app takes from this process while it loads, and may keep."""
+    """The state that the app takes from this process while it loads, and may store."""
 
     def __init__(self) -> None:
         self._notes: set[str] = set()
@@ -106,10 +106,10 @@ class Loading:
                 setattr(random, name, Watched(function, self._drawn))
 
     def notes(self, config: Iterable[Any] = ()) -> set[str]:
-        """What each worker must take by itself, in words.
+        """Describe the state that each worker must create itself.
 
         @param config: the values of the app's configuration. A key there must be the same in all
-            workers, so one that was drawn is better copied.
+            workers, so a random key should be copied.
         """
         keys = {value for value in config if isinstance(value, (str, bytes))}
         drawn = {module for module, value in self._draws if not keys & set(_written(value))}
@@ -129,7 +129,7 @@ class Loading:
         self._notes.add("uuid.uuid1() was called")
 
     def _drawn(self, result: object) -> None:
-        # Libraries draw for many reasons. What the app's own modules draw while they load is kept.
+        # Libraries draw random values for many reasons. Only draws of the app's own modules are recorded.
         for module, file in callers():
             if not PACKAGES.search(file) and not module.startswith(FORK_AWARE):
                 self._draws.append((module, result))
@@ -160,10 +160,10 @@ def callers() -> Iterator[tuple[str, str]]:
 
 
 def copied(objects: list[Any], hidden: bool = True) -> list[str]:
-    """What a fork would copy into all workers, in words.
+    """Describe the objects that a fork would copy into all workers.
 
-    @param objects: all that the garbage collector knows
-    @param hidden: whether to look too at what only these refer to
+    @param objects: all objects that the garbage collector knows
+    @param hidden: whether to check also the objects that only these refer to
     """
     every = [*objects, *(gc.get_referents(*objects) if hidden else ())]
     # Some hundred thousand objects and few types: the types are judged first.
@@ -183,11 +183,11 @@ def copied(objects: list[Any], hidden: bool = True) -> list[str]:
     }
     found = [each for known, each in stateful.items() if known not in aware]
     names = dict(_names(found))
-    told = {f"{names.get(id(each), 'an object')} is {_kind(each)}" for each in found}
+    reasons = {f"{names.get(id(each), 'an object')} is {_kind(each)}" for each in found}
     foreign = {
         f"{name} has a generator" for module, name in FOREIGN.items() if module in sys.modules
     }
-    return sorted(told | foreign)
+    return sorted(reasons | foreign)
 
 
 def _is_stateful(kind: type) -> bool:
@@ -216,7 +216,7 @@ def _names(found: Iterable[Any]) -> Iterator[tuple[int, str]]:
 
 
 def measure(gunicorn: Any, reasons: list[str]) -> dict[str, str]:
-    """What becomes of preloading, as a measure of the production form."""
+    """Return the state of preloading, as a measure of the production form."""
     settings = sys.modules.get("production_optimized")
     wanted = getattr(settings, "EVENKEEL_PRELOAD", "auto")
     state, detail = "applied", "the app is loaded once for all workers"
@@ -232,7 +232,7 @@ def measure(gunicorn: Any, reasons: list[str]) -> dict[str, str]:
 
 
 def scheduler(threads: list[str]) -> list[dict[str, str]]:
-    """What an app that runs jobs should be told, as a row beside the measures."""
+    """Return a note about an app that runs jobs, as a row next to the measures."""
     detail = (
         "the app starts APScheduler when it is loaded: each worker runs it, both slots do during a "
         "rollout, and staging does once; EVENKEEL_SLOT is none while it is staged"
@@ -250,13 +250,13 @@ def main() -> None:
     loading.watch()
     gunicorn.load()
     if "sqlalchemy" in sys.modules:
-        # As the slot will before it forks, but for what would lose something by it.
+        # As the slot will before it forks, except for connections that would lose state.
         evenkeel_fork.let_go(gc.get_objects(), held=False)
     opened = sorted(where for _descriptor, where in open_files().items() - before)
     threads = [
         thread.name for thread in threading.enumerate() if thread is not threading.main_thread()
     ]
-    # What the app froze is not among the objects.
+    # The list of objects does not contain those that the app froze.
     gc.unfreeze()
     wsgi = sys.modules.get("evenkeel_wsgi")
     config = (
@@ -265,7 +265,7 @@ def main() -> None:
     same = sorted(
         loading.notes(config.values()) | set(copied(gc.get_objects(), loading.hides_generators()))
     )
-    told: dict[str, Any] = {
+    report: dict[str, Any] = {
         "forkable": not opened and not threads and not same,
         "opened": opened,
         "threads": threads,
@@ -278,9 +278,9 @@ def main() -> None:
     ]
     # An app that answers may open what it had not.
     if wsgi:
-        told.update(wsgi.optimizer.describe(wsgi.app, wsgi.application))
-        told["measures"] += [measure(gunicorn, reasons), *scheduler(threads)]
-    print(f"\n{MARK}{json.dumps(told)}", flush=True)
+        report.update(wsgi.optimizer.describe(wsgi.app, wsgi.application))
+        report["measures"] += [measure(gunicorn, reasons), *scheduler(threads)]
+    print(f"\n{MARK}{json.dumps(report)}", flush=True)
     # Threads that an app leaves running would keep this process.
     os._exit(0)
 

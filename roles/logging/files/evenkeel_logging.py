@@ -3,9 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The logs of an app under gunicorn: JSON lines in files that lose no line.
 
-This file is part of each release and runs inside the app's own process, so it
-needs nothing but Python 3.9, its standard library and gunicorn, and no fault
-of it may reach a request.
+This file is part of each release and runs inside the app's own process. It needs Python 3.9, the
+standard library and gunicorn. Its errors must not affect a request.
 """
 
 from __future__ import annotations
@@ -29,11 +28,11 @@ from gunicorn import glogging  # type: ignore[import-untyped]
 
 SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
-# Who asks, as the proxy in front says. The bake counts errors by client, not by request id:
+# The address of the client, from the proxy in front. The bake counts errors by client, not by request id:
 # a visitor chooses its ids, but not its address.
 remote_addr: ContextVar[str | None] = ContextVar("remote_addr", default=None)
 
-# Where an id and an address wait for whoever logs after the request has left the middleware.
+# The place of an id and an address for log lines after the request has left the middleware.
 _ENVIRON_KEY = "evenkeel.request_id"
 _ADDRESS_KEY = "evenkeel.remote_addr"
 _EXCEPTION_KEY = "evenkeel_request_id"
@@ -41,7 +40,7 @@ _EXCEPTION_ADDRESS_KEY = "evenkeel_remote_addr"
 # The collection's own limit sets it on a request that it refuses.
 LIMITED_KEY = "evenkeel.limited"
 
-# What every record has; anything else came by extra= and is the app's own.
+# The attributes of every record; all others came by extra= and are the app's own.
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
@@ -75,7 +74,7 @@ class JsonFormatter(logging.Formatter):
         if address is not None:
             line["remote_addr"] = address
         if record.levelname in ("ERROR", "CRITICAL") and record.args:
-            # What errors of one kind have in common; the arguments may be a visitor's words.
+            # The common part of errors of one kind; the arguments may be a visitor's input.
             line["template"] = _text(record.msg)
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
@@ -86,7 +85,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def _origin(settings: LogSettings) -> dict[str, Any]:
-    """Who writes the line."""
+    """Return the fields that identify the writer of a line."""
     return {"release": settings.release, "slot": settings.slot, "worker": os.getpid()}
 
 
@@ -112,7 +111,7 @@ def _remote_addr(record: logging.LogRecord) -> str | None:
 def _message(record: logging.LogRecord) -> str:
     try:
         return record.getMessage()
-    except Exception:  # Arguments that do not fit are no reason to lose the line.
+    except Exception:  # Arguments that do not fit must not lose the line.
         return f"{_text(record.msg)} {_text(record.args)}"
 
 
@@ -163,7 +162,7 @@ class WholeLineHandler(logging.Handler):
         self.write(lambda: self.format(record))
 
     def write(self, make: Callable[[], str]) -> None:
-        """Make a line and append it. Whatever goes wrong is told, once, and raises nothing."""
+        """Make a line and append it. Report the first error on stderr, and raise nothing."""
         self.acquire()
         try:
             self._append(make().encode() + b"\n")
@@ -217,7 +216,7 @@ class WholeLineHandler(logging.Handler):
 
 def _tell(message: str) -> None:
     """Under systemd this is the journal."""
-    with contextlib.suppress(Exception):  # Nobody else is left to tell.
+    with contextlib.suppress(Exception):  # There is no other place to report to.
         print(f"evenkeel_logging: {message}", file=sys.stderr, flush=True)
 
 
@@ -275,7 +274,7 @@ class JsonLogger(glogging.Logger):  # type: ignore[misc]
     def access(
         self, resp: Any, req: Any, environ: dict[str, Any], request_time: datetime.timedelta
     ) -> None:
-        # logging.disable() is for this line, too: a rollout looks for it, and refuses what logs nothing.
+        # logging.disable() also stops this line: a rollout checks for it, and refuses an app that logs nothing.
         if logging.root.manager.disable >= logging.INFO:
             return
         try:

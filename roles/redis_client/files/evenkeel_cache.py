@@ -1,15 +1,14 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Answers of an app, kept in Redis for all workers and hosts.
+"""Store responses of an app in Redis for all workers and hosts.
 
-An answer is stored only if everybody would have got the same, and if its request did nothing but
-answer. The app gets an environ that records what it reads of the request (evenkeel_environ.py), and
-what it does is recorded too (evenkeel_effects.py). An answer that depends on anything outside the
-key, or whose request had an effect, is not stored. A write makes all answers old
-(evenkeel_writes.py). Stored is only what the app made twice alike, and what took longer than Redis
-takes. It is compressed once: it has nobody's secret, so its length tells nothing.
-
+A response is stored only if all clients would get the same one, and if its request had no effect.
+The app gets an environ that records the reads of the request (evenkeel_environ.py), and its actions
+are also recorded (evenkeel_effects.py). A response that depends on anything outside the key, or
+whose request had an effect, is not stored. A write invalidates all responses
+(evenkeel_writes.py). A response is stored only after the app made it twice alike, and if that took
+longer than Redis takes. It is compressed once: it has no secret, so its length reveals nothing.
 This file is part of each release and runs inside the app's own process. It needs Python 3.9, Flask
 and redis-py.
 """
@@ -45,7 +44,7 @@ __all__ = ["FREE", "KEY", "CacheMiddleware", "Rules", "teach_frameworks"]
 WsgiApp = Callable[..., Iterable[bytes]]
 
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS", "TRACE")
-# Answers that say that nothing was changed, whatever was asked for.
+# Responses which mean that nothing was changed, regardless of the request.
 REFUSALS = ("401", "403", "404", "405", "413", "429")
 # Headers that may differ between two answers that are the same.
 VOLATILE = frozenset(
@@ -53,11 +52,11 @@ VOLATILE = frozenset(
 )
 THIS_HOST = ("", "127.0.0.1", "::1")
 
-# What the app makes sooner, and without waiting for anything, Redis would not answer much sooner.
+# Redis is not faster for a response that the app makes in less time and without a wait.
 WORTH_SECONDS = 0.001
 LARGEST_BODY = 1 << 20
-# So long others wait for the worker that makes an answer, and then one of them makes it too: the first may have
-# been killed, and whoever waits keeps a thread from serving others.
+# Other requests wait this long for the worker that makes a response. Then one of them makes it too: the
+# first worker may have been killed, and a waiting request blocks a thread.
 MAKING_MILLISECONDS = 2_000
 POLL_SECONDS = 0.01
 # How long an answer that is too old is kept: to be given away while a new one is made, and as the proof that
@@ -90,13 +89,13 @@ def teach_frameworks() -> None:
 
 @dataclass
 class Rules:
-    """What may be kept for how long, in seconds; 0 is never.
+    """The time for which a response may be stored, in seconds; 0 is never.
 
-    @param paths: patterns of paths, the first that fits counts: V(*) is anything, and what stands in
-        C(<>), as in Flask's routes, anything without a slash; with the seconds, and optionally whether
-        requests to it change anything that other pages show
+    @param paths: patterns of paths; the first that matches counts. V(*) is any text, and a name in
+        C(<>), as in Flask's routes, is any text without a slash. Each has the seconds, and optionally
+        whether requests to it change anything that other pages show
     @param types: by content type, for all other paths
-    @param never: paths that the app always answers itself
+    @param never: paths that the app always serves itself
     """
 
     paths: Sequence[tuple[Any, ...]] = ()
@@ -131,7 +130,7 @@ def _pattern(path: str) -> str:
 
 
 class Unkept(Exception):
-    """Why an answer is not kept, and for how many seconds nobody shall try; the message stands in Cache-Status."""
+    """The reason why a response is not stored, shown in Cache-Status, and the seconds until the next attempt."""
 
     def __init__(self, why: str, seconds: float = FORGET_SECONDS) -> None:
         super().__init__(why)
@@ -146,45 +145,45 @@ def lifetime(
     @param rule: what the rule for its path says, where there is one
     @raises Unkept: when it may not
     """
-    told: dict[str, str] = {}
+    fields: dict[str, str] = {}
     for name, value in headers:
         name = name.lower()
-        told[name] = f"{told[name]}, {value}" if name in told else value
+        fields[name] = f"{fields[name]}, {value}" if name in fields else value
     if not status.startswith("200"):
         raise Unkept(f"status {status[:3]}", AFTER_AN_ERROR_SECONDS)
-    if "set-cookie" in told:
+    if "set-cookie" in fields:
         raise Unkept("it sets a cookie")
-    if "'nonce-" in told.get("content-security-policy", ""):
+    if "'nonce-" in fields.get("content-security-policy", ""):
         raise Unkept("it has a nonce")
-    vary = [name.strip() for name in told.get("vary", "").lower().split(",") if name.strip()]
+    vary = [name.strip() for name in fields.get("vary", "").lower().split(",") if name.strip()]
     for name in ("*", "cookie", "authorization"):
         if name in vary:
             raise Unkept(f"it varies by {name}")
-    if not told.get("content-length", "").isdigit():
+    if not fields.get("content-length", "").isdigit():
         raise Unkept("its length is not known")
-    if int(told["content-length"]) > LARGEST_BODY:
+    if int(fields["content-length"]) > LARGEST_BODY:
         raise Unkept("it is too large")
     if rule is None:
-        rule = types.get(parse_options_header(told.get("content-type", ""))[0], 0)
-    seconds = _wanted(told, rule)
+        rule = types.get(parse_options_header(fields.get("content-type", ""))[0], 0)
+    seconds = _wanted(fields, rule)
     if seconds <= 0:
         raise Unkept("no rule is for it")
     return seconds, {f"HTTP_{name.upper().replace('-', '_')}" for name in vary}
 
 
-def _wanted(told: Mapping[str, str], seconds: int) -> int:
-    """What the app itself says, before any rule."""
-    said: dict[str, str] = {}
-    for item in parse_list_header(told.get("cache-control", "")):
+def _wanted(fields: Mapping[str, str], seconds: int) -> int:
+    """Return the seconds of a rule, limited by the app's own headers."""
+    directives: dict[str, str] = {}
+    for item in parse_list_header(fields.get("cache-control", "")):
         name, _equals, value = item.partition("=")
-        said[name.strip().lower()] = value.strip(' "')
+        directives[name.strip().lower()] = value.strip(' "')
     for word in ("private", "no-store", "no-cache"):
-        if word in said:
+        if word in directives:
             raise Unkept(f"the app says {word}")
     for word in ("s-maxage", "max-age"):
-        if word in said:
-            return min(seconds, int(said[word])) if said[word].isdigit() else 0
-    if "expires" in told or "no-cache" in told.get("pragma", ""):
+        if word in directives:
+            return min(seconds, int(directives[word])) if directives[word].isdigit() else 0
+    if "expires" in fields or "no-cache" in fields.get("pragma", ""):
         raise Unkept("the app says when it expires")
     return seconds
 
@@ -192,7 +191,7 @@ def _wanted(told: Mapping[str, str], seconds: int) -> int:
 # Not frozen: that takes twice as long, on each hit.
 @dataclass
 class Entry:
-    """What Redis has under a key: an answer, the proof that one was made, or why none is kept."""
+    """The value of a key in Redis: a response, the proof that one was made, or the reason why none is stored."""
 
     generation: str = ""
     expires: float = 0.0
@@ -225,9 +224,9 @@ class Entry:
             return None
         head, _newline, body = raw.partition(b"\n")
         try:
-            told = json.loads(head)
-            told["headers"] = list(map(tuple, told.get("headers", [])))
-            return cls(**told, body=body)
+            stored = json.loads(head)
+            stored["headers"] = list(map(tuple, stored.get("headers", [])))
+            return cls(**stored, body=body)
         except (AttributeError, TypeError, ValueError):
             # Of another version of this collection, or not of ours at all.
             return None
@@ -235,7 +234,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Learnt:
-    """What a worker knows of a key: until when nothing of it is kept and why, and by what it varies."""
+    """A worker's knowledge of a key: until when and why nothing is stored, and its Vary headers."""
 
     until: float = 0.0
     why: str = ""
@@ -247,7 +246,7 @@ NOTHING = Learnt()
 
 
 class Paths:
-    """What a worker has learnt of each key. One request teaches nothing about others."""
+    """A worker's knowledge of all keys. One request does not affect the keys of others."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.clock = clock
@@ -310,13 +309,13 @@ class Ring:
 
 
 class CacheMiddleware:
-    """Answers from Redis where it may, and has the app make the others.
+    """Serve responses from Redis if allowed, and all others from the app.
 
-    @param prefix: what its keys in Redis begin with
-    @param release: part of each key, so a switch never gives out the old release's pages
-    @param tells: whether answers say C(X-Cache) and C(Cache-Status) (RFC 9211)
-    @param forgets: whether a request that may have changed something makes all answers old
-    @param compresses: whether answers are kept, and given away, by gzip
+    @param prefix: the beginning of its keys in Redis
+    @param release: part of each key, so after a switch no page of the old release is served
+    @param tells: whether responses have C(X-Cache) and C(Cache-Status) (RFC 9211)
+    @param forgets: whether a request that may have changed something invalidates all responses
+    @param compresses: whether responses are stored and served with gzip
     """
 
     def __init__(
@@ -351,16 +350,16 @@ class CacheMiddleware:
         base = digest_of(environ)
         learnt = self.paths.of(base)
         if learnt.why:
-            told = self._telling(start_response, "BYPASS", learnt.why)
-            return (self._change if learnt.changes else self._pass)(environ, told)
+            start = self._telling(start_response, "BYPASS", learnt.why)
+            return (self._change if learnt.changes else self._pass)(environ, start)
         try:
             return self._answer(environ, start_response, base, learnt.vary)
         except Unreachable:
-            told = self._telling(start_response, "BYPASS", "Redis is away")
-            return self._pass(environ, told)
+            start = self._telling(start_response, "BYPASS", "Redis is away")
+            return self._pass(environ, start)
 
     def _bypass(self, environ: dict[str, Any]) -> str:
-        """Why the app answers itself, whatever Redis has."""
+        """Return why the app must respond itself, regardless of Redis, or an empty string."""
         for name in ABSENT:
             if name in environ:
                 return f"the request has {name}"
@@ -412,8 +411,8 @@ class CacheMiddleware:
             else:
                 time.sleep(POLL_SECONDS)
                 continue
-            told = self._telling(start_response, "MISS", why)
-            return (self._change if entry and entry.changes else self._pass)(environ, told)
+            start = self._telling(start_response, "MISS", why)
+            return (self._change if entry and entry.changes else self._pass)(environ, start)
 
     def _may_make(self, key: str) -> bool:
         """Whether nobody else is at it."""
@@ -465,14 +464,14 @@ class CacheMiddleware:
                 headers = _of_compressed(headers, len(body))
             else:
                 body = gzip.decompress(body)
-        told = self._telling(start_response, "HIT", "")
+        start = self._telling(start_response, "HIT", "")
         kept = of_not_modified(environ, headers)
         if kept is not None:
-            told("304 Not Modified", kept)
+            start("304 Not Modified", kept)
             return []
         if is_conditional and entry.is_conditional:
             return None
-        told("200 OK", headers)
+        start("200 OK", headers)
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
     def _entry(self, answer: _Answer, whole: bytes, generation: str, seconds: int) -> Entry:
@@ -520,8 +519,8 @@ class CacheMiddleware:
             is_little = rule is None and began.is_little()
             self._refuse_effects(record, path, rule, is_little)
         except Unkept as why:
-            told = self._telling(start_response, "MISS", str(why))
-            return self._give(environ, record, base, key, why, answer.go_on(told))
+            start = self._telling(start_response, "MISS", str(why))
+            return self._give(environ, record, base, key, why, answer.go_on(start))
         except BaseException:
             self._note(path, key)
             self._finish(record, path, None, "500")
@@ -546,8 +545,8 @@ class CacheMiddleware:
             entry = Entry(generation, seen=digest, times=times)
             self._note(path, kept, entry, FORGET_SECONDS, key)
             what = "made once" if times == 1 else f"made {times} times"
-        told = self._telling(start_response, "MISS", what)
-        told(answer.status, answer.headers)
+        start = self._telling(start_response, "MISS", what)
+        start(answer.status, answer.headers)
         return [whole]
 
     def _refuse_effects(self, record: Record, path: str, rule: int | None, is_little: bool) -> None:
@@ -564,7 +563,7 @@ class CacheMiddleware:
             raise Unkept("the app is as fast")
         if counts:
             why, is_lasting = evenkeel_effects.doubt(record, self._own_descriptors())
-            # What is not of each request is a file that was written to a moment ago, if not now.
+            # The one doubt that does not recur with each request is a file that was written to just before.
             if why and (rule is None or record.wrote or not is_lasting):
                 raise Unkept(why, FORGET_SECONDS if is_lasting else AFTER_AN_ERROR_SECONDS)
 
@@ -617,7 +616,7 @@ class CacheMiddleware:
         seconds: float = 0,
         made: str = "",
     ) -> None:
-        """Keep an entry, and let go of who waits for it."""
+        """Store an entry, and wake the requests that wait for it."""
         raw = entry.dump() if entry else b""
         raw = b"" if len(raw) > LARGEST_BODY + LARGEST_HEAD else raw
         rings = self._rings(path, len(raw)) if seconds > AFTER_AN_ERROR_SECONDS else []
@@ -633,12 +632,12 @@ class CacheMiddleware:
             for ring, count in zip(rings, counts):
                 ring.trim(redis, count)
 
-        # It has been said that it is away, and the lock ends by itself.
+        # The loss of Redis was already reported, and the lock expires by itself.
         with contextlib.suppress(*FAILURES):
             self.redis.ask(note)
 
     def _rings(self, path: str, size: int) -> list[Ring]:
-        """What bounds an entry."""
+        """Return the rings that limit the number of entries like this one."""
         digest = hashlib.sha256(path.encode("utf-8", "surrogatepass")).digest()
         bucket = int.from_bytes(digest[:4], "big") % BUCKETS
         number = next((n for n, (limit, _most) in enumerate(SIZES) if size <= limit), 2)
@@ -681,7 +680,7 @@ class CacheMiddleware:
             self._finish(record, path, token, statuses[0])
             raise
         if token is not None and statuses[0].startswith(REFUSALS):
-            # What it does from now on, it would do unexpectedly, and it is seen.
+            # A later write of this request would be unexpected, and is detected.
             self._finish(record, path, token, statuses[0])
             token, record.changes = None, False
         if token is None and _is_file(environ, body):
@@ -722,7 +721,7 @@ def _is_file(environ: Mapping[str, Any], body: Any) -> bool:
 
 
 class _Watched:
-    """A body whose making and closing are recorded, too.
+    """A body whose iteration and close are also recorded.
 
     @param end: called once, after the body was closed
     """
@@ -759,19 +758,19 @@ class _Watched:
 
 def _of_compressed(headers: Headers, length: int) -> Headers:
     """The same answer, compressed. It is not equal byte by byte, which a strong ETag would say (RFC 9110, 8.8.1)."""
-    told = [("Content-Encoding", "gzip")]
+    result = [("Content-Encoding", "gzip")]
     for name, value in headers:
         if name.lower() == "content-length":
             value = str(length)
         elif name.lower() == "etag" and not value.startswith("W/"):
             value = f"W/{value}"
-        told.append((name, value))
-    return told
+        result.append((name, value))
+    return result
 
 
 @dataclass(frozen=True)
 class _Cost:
-    """What the app has used so far: time, time on a processor, and how often it waited for something."""
+    """The resources that the app has used so far: time, processor time, and the number of waits."""
 
     elapsed: float
     computed: float
@@ -791,7 +790,7 @@ class _Cost:
 
 
 class _Answer:
-    """One answer of the app, held back until it is known what becomes of it."""
+    """One response of the app, held back until it is decided whether to store it."""
 
     def __init__(self, environ: Seen, start_response: Any, record: Record) -> None:
         self.environ = environ
@@ -829,18 +828,18 @@ class _Answer:
                 if close:
                     close()
         self.body = [whole]
-        told = {name.lower(): value for name, value in self.headers}
-        if told.get("content-length") != str(len(whole)):
+        fields = {name.lower(): value for name, value in self.headers}
+        if fields.get("content-length") != str(len(whole)):
             raise Unkept("its length is another than it says")
         return whole
 
     def digest(self, whole: bytes) -> str:
-        """Of all that a client sees, but for what differs without a meaning."""
+        """Return the digest of all parts that a client sees, except volatile headers."""
         headers = sorted(
             [name.lower(), value] for name, value in self.headers if name.lower() not in VOLATILE
         )
-        told = json.dumps([self.status, headers]).encode()
-        return hashlib.sha256(told + b"\n" + whole).hexdigest()[:32]
+        text = json.dumps([self.status, headers]).encode()
+        return hashlib.sha256(text + b"\n" + whole).hexdigest()[:32]
 
     def is_conditional(self) -> bool:
         return not self.environ.looked.isdisjoint(CONDITIONAL)
@@ -856,7 +855,7 @@ class _Answer:
 
 
 class _Late:
-    """A body that says its status only when its first piece is asked for."""
+    """A body that sends its status only when its first piece is requested."""
 
     def __init__(self, answer: _Answer, start_response: Any) -> None:
         self.answer = answer

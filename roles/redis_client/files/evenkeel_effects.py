@@ -114,8 +114,8 @@ SENDS = {
     "socket.sendto": "sent a message",
     "evenkeel.send": "sent a message",
 }
-# Libraries in C that leave files and connections to Python, or whose use is reported. What another one
-# does is not known.
+# Libraries in C that leave files and connections to Python, or whose use is reported. The actions of
+# another library are not known.
 QUIET_LIBRARIES = _words(
     """Crypto Cryptodome Levenshtein MySQLdb PIL _argon2_cffi_bindings _brotli _cffi_backend
     _ruamel_yaml _yaml aiohttp argon2 babel backports bcrypt brotli brotlicffi cchardet
@@ -128,7 +128,7 @@ QUIET_LIBRARIES = _words(
     tinycss tokenizers tornado uharfbuzz ujson unicodedata2 uuid_utils wrapt xxhash yaml yarl zope
     zopfli zstandard"""
 )
-# What is noted of a connection in its pool.
+# The notes about a connection in its pool.
 RAW, SOCKET = "evenkeel.raw", "evenkeel.socket"
 # Character devices that remember nothing: /dev/null, zero, full, random, urandom, and the own terminal.
 QUIET_DEVICES = frozenset({(1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0)})
@@ -145,11 +145,11 @@ _pooled: dict[int, tuple[int, Mapping[str, Any]]] = {}
 
 
 class Record:
-    """What one request did, while it is entered; it may be entered several times, from one thread.
+    """The actions of one request while the record is entered, possibly several times, from one thread.
 
     @ivar wrote: the first certain write
-    @ivar acted: the first thing that may have been an effect
-    @ivar changes: whether what other pages show may be old by it
+    @ivar acted: the first action that may have been an effect
+    @ivar changes: whether it may have made other pages outdated
     """
 
     def __init__(self) -> None:
@@ -310,7 +310,7 @@ def _own_files() -> frozenset[str]:
     return _own_names[1]
 
 
-# What was there before the app
+# State before the app
 
 
 _before_files: dict[int, tuple[int, int]] = {}
@@ -340,7 +340,7 @@ def begin() -> None:
     _before_libraries.update(_libraries())
 
 
-# What may hide an effect
+# Places of hidden effects
 
 
 def doubt(record: Record, own: Collection[int]) -> tuple[str, bool]:
@@ -380,7 +380,7 @@ _STANDARD = tuple({sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"
 
 
 def _libraries() -> set[str]:
-    """The top packages of all libraries in C, but for Python's own."""
+    """Return the top packages of all libraries in C, except Python's own."""
     found = set()
     for name, module in [*sys.modules.items()]:
         origin = getattr(getattr(module, "__spec__", None), "origin", None)
@@ -509,7 +509,7 @@ def _regular_file(record: Record, fd: int, found: os.stat_result) -> tuple[str, 
         record.write(f"wrote to {name}")
         return record.wrote, False
     if not _is_database(fd, path) and fd not in _log_files():
-        # What was written may still be in a buffer.
+        # The written data may still be in a buffer.
         return f"{name} is open for writing", True
     if found.st_mtime_ns >= record.began - TICK_NANOSECONDS:
         return f"{name} was written to just before", False
@@ -547,7 +547,7 @@ def _sockets(record: Record, descriptors: list[tuple[int, bool]]) -> tuple[str, 
         except OSError:
             return "a connection is open", True
         try:
-            # With a default timeout, Python makes whatever it looks at non-blocking.
+            # With a default timeout, Python makes each wrapped socket non-blocking.
             fcntl.fcntl(fd, fcntl.F_SETFL, flags)
             if found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
                 names.add((found.family, _port_of(found)))
@@ -571,7 +571,7 @@ def _port_of(found: socket.socket) -> Any:
 
 
 def _is_idle(record: Record, found: socket.socket) -> bool:
-    """Whether nothing was sent by it since the request began. Only TCP tells."""
+    """Return whether nothing was sent by it since the request began. Only TCP reports this."""
     is_internet = found.family in (socket.AF_INET, socket.AF_INET6)
     if not is_internet or found.type != socket.SOCK_STREAM:
         return False
@@ -581,7 +581,7 @@ def _is_idle(record: Record, found: socket.socket) -> bool:
     return bool(idle > elapsed + TICK_MILLISECONDS)
 
 
-# What libraries report
+# Reports of libraries
 
 
 _taught: set[str] = set()
@@ -614,37 +614,37 @@ def _teach_sqlalchemy() -> None:
     from sqlalchemy.engine import Connection, Engine
     from sqlalchemy.pool import Pool
 
-    def execute(**told: Any) -> None:
+    def execute(**fields: Any) -> None:
         record = _current()
         if record is not None:
-            record.state(told["statement"])
+            record.state(fields["statement"])
 
-    def connect(**_told: Any) -> None:
+    def connect(**_fields: Any) -> None:
         record = _current()
         if record is not None:
             record.is_connecting = True
 
-    def connected(**told: Any) -> None:
+    def connected(**fields: Any) -> None:
         record = _current()
         if record is not None:
             record.is_connecting = False
-        _remember(told["dbapi_connection"], told["connection_record"])
+        _remember(fields["dbapi_connection"], fields["connection_record"])
 
-    def checkout(**told: Any) -> None:
-        _remember(told["dbapi_connection"], told["connection_record"])
-        told["connection_record"].info[RAW] = True
+    def checkout(**fields: Any) -> None:
+        _remember(fields["dbapi_connection"], fields["connection_record"])
+        fields["connection_record"].info[RAW] = True
         record = _current()
         if record is not None:
             record.raw_connections += 1
 
-    def engine_connect(**told: Any) -> None:
-        told["conn"].info[RAW] = False
+    def engine_connect(**fields: Any) -> None:
+        fields["conn"].info[RAW] = False
         record = _current()
         if record is not None:
             record.raw_connections -= 1
 
-    def checkin(**told: Any) -> None:
-        told["connection_record"].info[RAW] = False
+    def checkin(**fields: Any) -> None:
+        fields["connection_record"].info[RAW] = False
 
     event.listen(Engine, "before_cursor_execute", execute, named=True)
     event.listen(Engine, "do_connect", connect, named=True)

@@ -40,7 +40,7 @@ def client_of(address: str | None) -> str:
     try:
         parsed = ipaddress.ip_address(address or "")
     except ValueError:
-        # What a proxy calls a client that it has no address of.
+        # A proxy's name for a client without an address.
         return address or "unknown"
     if isinstance(parsed, ipaddress.IPv6Address):
         if parsed.ipv4_mapped:
@@ -75,8 +75,8 @@ class Guarded:
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        # Connections are made when they are needed, in whichever process needs them: redis-py
-        # notices a fork. One that the server closed while it was idle is made anew.
+        # Connections are made on demand, in the process that needs them: redis-py notices a fork. A
+        # connection that the server closed while it was idle is made again.
         self.redis = redis.Redis.from_url(
             url, socket_timeout=timeout, socket_connect_timeout=timeout, socket_keepalive=True
         )

@@ -58,14 +58,14 @@ STAMP = "_evenkeel"
 GRACE_SECONDS = 10
 # Changes within that time by requests in flight.
 MAX_HOPS = 20
-# So long a logout by a request in flight finds the id that came after its own.
+# The time in which a logout by a request in flight finds the id that came after its own.
 CHAIN_SECONDS = 300
 # A session whose cookie did not come back yet, so that a client without cookies fills nothing.
 FIRST_SECONDS = 4 * 3600
 # Of so many sessions a client a day the cookie may come back and make them last as long as configured.
 MAX_LONG_SESSIONS = 1000
 DAY_SECONDS = 24 * 3600
-# So long a worker remembers that a client has all of them, and of how many clients.
+# The time for which a worker remembers that a client has all of them, and the number of such clients.
 OVER_SECONDS = 600
 MAX_CLIENTS = 10_000
 
@@ -142,7 +142,7 @@ class LazySession(SessionMixin):
 
     def update(self, *args: Any, **more: Any) -> None:
         super().update(*args, **more)
-        # By nothing, too: so apps tell of what they changed within a value.
+        # Also without arguments: apps report a change within a value in this way.
         self.modified = True
 
     def clear(self) -> None:
@@ -154,7 +154,7 @@ class LazySession(SessionMixin):
 
 
 class CookieSessions(SecureCookieSessionInterface):
-    """Flask's own, but for requests that do not touch their session: these cost nothing and may be cached."""
+    """Flask's own, except for requests that do not touch their session: these cost nothing and may be cached."""
 
     lazy_class: type[LazySession] = LazySession
 
@@ -208,7 +208,7 @@ class RedisSession(LazySession):
 
     def clear(self) -> None:
         super().clear()
-        # What comes next in it belongs to somebody else.
+        # Later content belongs to another user.
         self._was_cleared = self._loses = True
 
     def pop(self, key: str, *default: Any) -> Any:
@@ -258,7 +258,7 @@ class RedisSessions(CookieSessions):
 
     def _find(self, app: Flask, request: Request, session: Any) -> Mapping[str, Any] | None:
         own = request.cookies.get(self.get_cookie_name(app))
-        # What answers the request in place of a refusal may look at its session.
+        # The handler that responds instead of a refusal may read its session.
         if not own or session._is_refused:
             return None
         session._address = request.remote_addr
@@ -269,8 +269,8 @@ class RedisSessions(CookieSessions):
             return self._find_stored(app, session, own)
         except RedisAway:
             session._is_unread = True
-            # A logout looks first whether somebody is logged in, and finds nobody. So it cannot be told
-            # from a look, and it must not be answered as if it had been done.
+            # A logout first checks whether a user is logged in, and finds none. So it looks like a read, and it
+            # must not get a response as if it had been done.
             place = f"{request.endpoint or ''} {request.path}"
             if (
                 self.away == "refuse"
@@ -409,7 +409,7 @@ class RedisSessions(CookieSessions):
                 else:
                     self._keep(app, session, content, response)
             except (RedisAway, ServiceUnavailable) as error:
-                # What was only looked at loses nothing.
+                # A session that was only read loses nothing.
                 if session.modified and not self._kept_in_cookie(app, session, response, error):
                     _refuse(response)
 
@@ -577,7 +577,7 @@ class RedisSessions(CookieSessions):
         return self.guarded.ask(follow)
 
     def _end(self, origin: Origin, lifetime: int) -> None:
-        """End a session, whatever id requests in flight gave it."""
+        """End a session, with all ids that requests in flight gave it."""
 
         def end(redis: Any) -> None:
             following: str = origin.digest
@@ -730,7 +730,7 @@ def _has_two_terms(app: Flask, lifetime: int) -> bool:
 
 
 def _essence(content: Mapping[str, Any]) -> dict[str, Any]:
-    """What can give somebody a right."""
+    """Return the content that can grant a right."""
     return {key: content[key] for key in content if key not in HARMLESS}
 
 

@@ -1,10 +1,10 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether a statement of SQL only reads. Pure.
+"""Decide whether a statement of SQL only reads. Pure.
 
 A statement reads if all its words are known to: a first word that reads, no word that writes, and
-no call of a function that is not in the list below. What is not known counts as a write.
+no call of a function that is not in the list below. An unknown word counts as a write.
 
 This file is part of each release and runs inside the app's own process. It needs Python 3.9.
 """
@@ -124,7 +124,7 @@ _RANDOM = _words("RANDOM RANDOMBLOB RAND UUID GEN_RANDOM_UUID UUID_GENERATE_V4 N
 
 @dataclass(frozen=True)
 class Statement:
-    """What a statement does, and the word that says so."""
+    """The kind of a statement, and the word that decides it."""
 
     kind: str
     word: str = ""
@@ -197,7 +197,7 @@ def _pragma(tokens: list[tuple[str, str]]) -> str:
 
 
 def _call(tokens: list[tuple[str, str]], index: int) -> Statement:
-    """What a word before a parenthesis does."""
+    """Return the kind of a word before a parenthesis."""
     kind, token = tokens[index]
     word = token.upper()
     before = tokens[index - 1][1].upper() if index else ""

@@ -32,10 +32,10 @@ FAILURES = (RedisAway, redis_py.RedisError)
 
 @dataclass(frozen=True)
 class State:
-    """What the text says.
+    """The content of the text.
 
     @param base: the last generation; empty if there is none
-    @param generation: what answers must have to be valid: the base, and the writes that began after it
+    @param generation: that of valid responses: the base, and the writes that began after it
     @param earlier, later: open writes that began before and after the base, as (token, seconds)
     """
 
@@ -90,7 +90,7 @@ class Writes:
         self.redis = redis
         self.key = key
         self.clock = clock
-        # What could not be appended. Nothing is served from the cache before it is.
+        # The text that could not be appended. The cache serves nothing until it is.
         self.owed = ""
         self._last: tuple[bytes, State] = (b"", State())
 
