@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Defaults of the session cookie that depend on the request or on other settings of the app.
 
-They are methods of Flask's base class, so they hold for Flask's own sessions, for those in Redis, and
-for an extension that goes by them. An interface that has methods of its own keeps these.
+They are methods of Flask's base class. So they apply to Flask's own sessions, to those in Redis, and
+to an extension that uses them. An interface with its own methods is not affected.
 
 This file is part of each release and runs inside the app's own process. It needs Python 3.9 and
 Flask 2.2.
@@ -43,7 +43,7 @@ def lay_under(host_prefix: bool) -> None:
 
 
 def _may_be_of_host(interface: SessionInterface, app: flask.Flask, name: str) -> bool:
-    """Whether a browser would keep it (RFC 6265bis, 4.1.3.2): Secure, no Domain, and Path=/."""
+    """Return whether a browser would store it (RFC 6265bis, 4.1.3.2): Secure, no Domain, and Path=/."""
     return (
         not name.startswith("__")
         and app.config["SESSION_COOKIE_SECURE"] is not False

@@ -21,7 +21,7 @@ from flask.json.provider import DefaultJSONProvider
 
 # The separators of jsonify(). Other output has spaces, which orjson never writes.
 COMPACT = {"separators": (",", ":")}
-# Flask 2.2 has settings besides the provider's own that change what it writes.
+# Flask 2.2 has other settings, outside of the provider, that change the output.
 IS_SETTLED = not hasattr(flask.Flask, "json_encoder")
 
 CONTAINERS = {dict, list, tuple}

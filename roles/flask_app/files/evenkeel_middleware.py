@@ -22,7 +22,7 @@ BLOCK_BYTES = 64 << 10
 
 
 class ReleaseMiddleware:
-    """Name the release in each answer; nginx keeps it from the users, the rollout believes nothing else."""
+    """Name the release in each response. nginx removes it for users, and the rollout relies on it."""
 
     def __init__(self, app: WsgiApp, release: str) -> None:
         self.app = app

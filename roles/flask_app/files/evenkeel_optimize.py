@@ -80,11 +80,11 @@ class Optimizer:
         if settings.EVENKEEL_CACHE:
             evenkeel_cache.teach_frameworks()
             if not settings.EVENKEEL_SESSIONS:
-                # Flask's own reads the cookie whether anybody wants it or not.
+                # Flask's own interface always reads the cookie, also without a need.
                 flask.Flask.session_interface = evenkeel_sessions.CookieSessions()
 
     def surround(self, app: Any, release: str) -> Any:
-        """After it is imported: what stands between the front and the app."""
+        """Wrap the imported app in the layers between the front and the app."""
         settings = self.settings
         if self.redis and settings.EVENKEEL_CACHE:
             from evenkeel_cache import CacheMiddleware, Rules

@@ -22,7 +22,7 @@ from sqlalchemy.engine import CreateEnginePlugin, Engine
 from sqlalchemy.pool import QueuePool
 
 NAME = "evenkeel"
-# Arguments of create_engine() that are about the pool, besides pool_...
+# Arguments of create_engine() that concern the pool, in addition to pool_...
 OWN = ("poolclass", "max_overflow")
 # create_engine() has these names, and a pool has them without C(pool_).
 PREFIXED = ("pool_recycle", "pool_pre_ping", "pool_timeout", "pool_use_lifo")

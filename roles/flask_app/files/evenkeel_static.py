@@ -1,12 +1,12 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An app's static files under names that change when the file does, so that browsers may keep them for a year.
+"""Give static files names that change with their content, so that browsers can store them for a year.
 
-What C(url_for) makes of a static file gets the digest of its content, C(?v=...). nginx has the file
-under that digest, for as long as a release is kept that refers to it: pages of the release before
-find their own after a switch. A link that was written by hand has no digest: it gets the release's
-own file, under the headers that the app gave it when it was staged, before the app is woken.
+C(url_for) adds the digest of a static file's content to its URL, C(?v=...). nginx has the file under
+that digest while any stored release refers to it. So pages of the predecessor find their own files
+after a switch. A link that was written by hand has no digest. It gets the release's own file, with
+the headers that the app set at the stage step, without a call of the app.
 
 This file is part of each release and runs inside the app's own process. It needs Python 3.9 and Flask.
 """

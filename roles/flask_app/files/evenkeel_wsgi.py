@@ -25,7 +25,7 @@ if getattr(app, "debug", False):
     raise RuntimeError(
         "debug mode is on, which shows visitors what is inside. Switch it off: FLASK_DEBUG, app.debug"
     )
-# One proxy stands in front, and the socket lets nobody else in.
+# There is one proxy in front, and no other client can open the socket.
 application = ProxyFix(optimizer.surround(app, RELEASE), x_for=1, x_proto=1, x_host=1)
 application = DrainMiddleware(RequestIdMiddleware(application))
 application = ReleaseMiddleware(application, RELEASE)

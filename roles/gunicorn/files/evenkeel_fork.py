@@ -1,10 +1,10 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Close the app's connections to its databases before the workers are forked, which would all speak over the same.
+"""Close database connections before gunicorn forks, so that workers do not share them.
 
-This file is part of each release and runs in gunicorn's master, and when the release is staged. It needs Python 3.9 and, if the app has it,
-SQLAlchemy 1.4 or 2; no fault of it may keep the workers from starting.
+This file is part of each release. It runs in gunicorn's master, and when the release is staged. It
+needs Python 3.9 and, if the app has it, SQLAlchemy 1.4 or 2. Its errors must not stop the workers.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ log = logging.getLogger("evenkeel.fork")
 
 
 def let_go(objects: Iterable[Any], held: bool = True) -> None:
-    """Have each process that is forked from this one connect by itself.
+    """Make each process that is forked from this one open its own connections.
 
-    @param objects: all that there are, as C(gc.get_objects()) knows them
-    @param held: also what is in use, which loses by it what it has open: transactions, settings, temporary tables
+    @param objects: all objects, from C(gc.get_objects())
+    @param held: whether to close also connections in use, which lose transactions, settings and temporary tables
     """
     try:
         steps = _held() if held else _idle()
@@ -86,7 +86,7 @@ def _empty_if_idle(engine: Any) -> None:
 
 
 def _is_memory(engine: Any) -> bool:
-    """Whether it is a database in this process' own memory, which a fork copies whole and closing destroys."""
+    """Return whether it is a database in the memory of this process. A fork copies it; a close destroys it."""
     database = engine.url.database
     return engine.dialect.name == "sqlite" and (
         database in (None, "", ":memory:") or "mode=memory" in str(engine.url)

@@ -38,13 +38,13 @@ MARK = "evenkeel: "
 STDLIB = os.path.dirname(os.__file__)
 PACKAGES = re.compile(r"/(site|dist)-packages/")
 # These read the id of the process and compare it later, so they notice a fork. Any other module that
-# reads it while the app loads may keep it. Names, and the beginnings of names.
+# reads it while the app loads may store it. Names, and the beginnings of names.
 FORK_AWARE = (
     *("logging", "tempfile", "concurrent.futures.", "multiprocessing.util", "multiprocessing.heap"),
     *("multiprocessing.pool", "multiprocessing.queues", "multiprocessing.resource_"),
     *("gunicorn", "evenkeel_", "redis", "valkey", "pymongo", "bson", "psycopg", "sqlalchemy"),
 )
-# Their generators are outside of Python's heap, where nobody can look whether they were seeded.
+# Their generators are outside of Python's heap, so it is not known whether they were seeded.
 FOREIGN = {
     "numpy.random.mtrand": "numpy.random",
     **{name: name for name in ("torch", "tensorflow", "cupy", "rpy2", "uuid_utils", "fastuuid")},
@@ -166,7 +166,7 @@ def copied(objects: list[Any], hidden: bool = True) -> list[str]:
     @param hidden: whether to check also the objects that only these refer to
     """
     every = [*objects, *(gc.get_referents(*objects) if hidden else ())]
-    # Some hundred thousand objects and few types: the types are judged first.
+    # There are some 100000 objects and few types, so the types are checked first.
     kinds = {kind for kind in {*map(type, every)} if _is_stateful(kind)}
     stateful = {
         id(each): each
@@ -207,7 +207,7 @@ def _kind(each: Any) -> str:
 
 
 def _names(found: Iterable[Any]) -> Iterator[tuple[int, str]]:
-    """Where each is, as far as it is in the name space of a module."""
+    """Yield the id and the name of each object that is an attribute of a module."""
     wanted = {id(each) for each in found}
     for module, of in list(sys.modules.items()):
         for name, value in list(getattr(of, "__dict__", {}).items()) if wanted else ():
@@ -281,7 +281,7 @@ def main() -> None:
         report.update(wsgi.optimizer.describe(wsgi.app, wsgi.application))
         report["measures"] += [measure(gunicorn, reasons), *scheduler(threads)]
     print(f"\n{MARK}{json.dumps(report)}", flush=True)
-    # Threads that an app leaves running would keep this process.
+    # Threads that an app started would keep this process alive.
     os._exit(0)
 
 

@@ -46,7 +46,7 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 
 @dataclass(frozen=True)
 class LogSettings:
-    """Where the lines go, what stands in each, and the lowest level that app.log keeps."""
+    """The directory of the logs, the fields of each line, and the lowest level in app.log."""
 
     directory: str
     release: str
@@ -144,12 +144,12 @@ _encode = json.JSONEncoder(default=_text, allow_nan=False).encode
 
 
 class WholeLineHandler(logging.Handler):
-    """Append each line by one write, to whichever file has the name now.
+    """Append each line by one write to the current file of that name.
 
-    A local Linux file system appends a write to an O_APPEND file as a whole,
-    however long it is, so the lines of several processes never mix. A file that
-    logrotate renamed is left for a new one at the next line, and a line that
-    was on its way is in the renamed one.
+    A local Linux file system appends each write to an O_APPEND file as a whole,
+    regardless of its length. So lines of several processes do not mix. After a
+    rename by logrotate, the next line goes to a new file, and a line that was
+    in progress is in the renamed one.
     """
 
     def __init__(self, path: str) -> None:
@@ -267,7 +267,7 @@ class JsonLogger(glogging.Logger):  # type: ignore[misc]
         self.installed = _installed
 
     def exception(self, msg: Any, *args: Any, **kwargs: Any) -> None:
-        """Log it without the query strings of addresses: that is where secrets stand."""
+        """Log it without the query strings of addresses, which can contain secrets."""
         shown = [arg.partition("?")[0] if isinstance(arg, str) else arg for arg in args]
         super().exception(msg, *shown, **kwargs)
 
@@ -294,7 +294,7 @@ def _request_line(
         "request_id": environ.get(_ENVIRON_KEY) or request_id.get(),
         **_origin(settings),
         "method": environ.get("REQUEST_METHOD"),
-        # Neither query string nor referer: that is where secrets stand.
+        # No query string and no referer: they can contain secrets.
         "path": _utf8(environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")),
         "status": int(str(resp.status).split()[0]),
         "bytes": getattr(resp, "sent", None),
@@ -314,7 +314,7 @@ def _address(environ: dict[str, Any]) -> str | None:
 
 
 def _utf8(text: str) -> str:
-    """WSGI hands bytes over as if they were Latin-1."""
+    """Decode UTF-8 from a WSGI string, which has each byte as one character of Latin-1."""
     return text.encode("latin-1", "replace").decode("utf-8", "replace")
 
 

@@ -59,10 +59,10 @@ LARGEST_BODY = 1 << 20
 # first worker may have been killed, and a waiting request blocks a thread.
 MAKING_MILLISECONDS = 2_000
 POLL_SECONDS = 0.01
-# How long an answer that is too old is kept: to be given away while a new one is made, and as the proof that
-# the app makes the same one twice.
+# How long an outdated response is stored: it is served while a new one is made, and proves that the app
+# makes the same one twice.
 STALE_SECONDS = 60
-# How long a worker remembers of a key that nothing of it is kept, and of how many.
+# How long a worker remembers that a key is not stored, and the number of such keys.
 FORGET_SECONDS = 60.0
 AFTER_AN_ERROR_SECONDS = 1.0
 MOST_PATHS = 4096
@@ -140,10 +140,10 @@ class Unkept(Exception):
 def lifetime(
     status: str, headers: Headers, rule: int | None, types: Mapping[str, int]
 ) -> tuple[int, set[str]]:
-    """For how many seconds an answer may be kept, and which names in the environ it varies by.
+    """Return the seconds for which a response may be stored, and the environ names by which it varies.
 
-    @param rule: what the rule for its path says, where there is one
-    @raises Unkept: when it may not
+    @param rule: the seconds of the rule for its path, if there is one
+    @raises Unkept: if it must not be stored
     """
     fields: dict[str, str] = {}
     for name, value in headers:
@@ -295,7 +295,7 @@ class Ring:
             return
         name = self.place + self.name
         with redis.pipeline() as pipeline, contextlib.suppress(redis_py.WatchError):
-            # Where another worker was faster, it does it.
+            # If another worker was faster, that worker trims.
             pipeline.watch(name)
             text = (pipeline.get(name) or b"").decode()
             digests = [text[at : at + DIGITS] for at in range(0, len(text), DIGITS)]
@@ -367,7 +367,7 @@ class CacheMiddleware:
             return "the request has a body"
         if self.rules.of_path(environ.get("PATH_INFO", "")) == 0:
             return "its path"
-        # For the rollout, which wants to know how fast the app is and not how fast Redis.
+        # For the rollout, which measures the app and not Redis.
         if "no-cache" in environ.get("HTTP_CACHE_CONTROL", "") and (
             environ.get("REMOTE_ADDR", "") in THIS_HOST
         ):
@@ -406,7 +406,7 @@ class CacheMiddleware:
                     return answer
                 why = "not asked for a whole"
             elif "HTTP_COOKIE" in environ:
-                # Most likely a page of somebody's own, which nobody else will make.
+                # Most likely a personal page, which no other request will make.
                 why = "being made"
             else:
                 time.sleep(POLL_SECONDS)
@@ -415,7 +415,7 @@ class CacheMiddleware:
             return (self._change if entry and entry.changes else self._pass)(environ, start)
 
     def _may_make(self, key: str) -> bool:
-        """Whether nobody else is at it."""
+        """Return whether no other request makes the response."""
         return bool(
             self._ask(lambda redis: redis.set(f"{key}:made", 1, nx=True, px=MAKING_MILLISECONDS))
         )
@@ -455,7 +455,7 @@ class CacheMiddleware:
     def _hit(
         self, environ: dict[str, Any], start_response: Any, entry: Entry, is_conditional: bool
     ) -> Iterable[bytes] | None:
-        """Give it away; None if the app may have more to say to this request."""
+        """Serve the entry; None if the app may have another response to this request."""
         age = str(max(0, int(time.time() - entry.made)))
         headers, body = [*entry.headers, ("Age", age)], entry.body
         if entry.is_compressed:
@@ -501,7 +501,7 @@ class CacheMiddleware:
         generation: str,
         old: Entry | None,
     ) -> Iterable[bytes]:
-        """Have the app answer, and keep the answer if it may be kept."""
+        """Make the response with the app, and store it if allowed."""
         path = environ.get("PATH_INFO", "")
         rule = self.rules.of_path(path)
         record = Record()
@@ -587,10 +587,10 @@ class CacheMiddleware:
         why: Unkept,
         body: Iterable[bytes],
     ) -> Iterable[bytes]:
-        """Give away what is not kept, and remember why once all of it was made."""
+        """Serve a response that is not stored, and record the reason after its end."""
         path = environ.get("PATH_INFO", "")
         is_counted = self.forgets and self.rules.changes(path)
-        # A stream may last for long, and nobody need wait for its end.
+        # A stream may take long, so others must not wait for its end.
         self._refuse(path, base, key, why, record.changes and is_counted)
         known = record.changes
 
@@ -651,7 +651,7 @@ class CacheMiddleware:
     # Requests that are the app's
 
     def _pass(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        """A request that should change nothing. If it does, all that was kept is old."""
+        """Handle a request that should change nothing. If it does, all stored responses are outdated."""
         return self._through(environ, start_response, None)
 
     def _change(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
@@ -757,7 +757,7 @@ class _Watched:
 
 
 def _of_compressed(headers: Headers, length: int) -> Headers:
-    """The same answer, compressed. It is not equal byte by byte, which a strong ETag would say (RFC 9110, 8.8.1)."""
+    """Return the headers of the compressed response. A strong ETag would be wrong (RFC 9110, 8.8.1)."""
     result = [("Content-Encoding", "gzip")]
     for name, value in headers:
         if name.lower() == "content-length":

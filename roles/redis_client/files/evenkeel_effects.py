@@ -105,7 +105,7 @@ RUNS = {
     "evenkeel.kill": "sent a signal",
     "evenkeel.connect": "used a database beside SQLAlchemy",
 }
-# Events that reached somebody else.
+# Events that reach another process or host.
 SENDS = {
     "http.client.send": "sent an HTTP request",
     "socket.bind": "opened a port",
@@ -559,7 +559,7 @@ def _sockets(record: Record, descriptors: list[tuple[int, bool]]) -> tuple[str, 
         finally:
             found.detach()
     for family, port, is_idle in others:
-        # Clients come to where it listens.
+        # Its own clients connect to the port on which it listens.
         if (family, port) not in names and not is_idle:
             return "a connection is open that may have been used", True
     return "", False
@@ -590,7 +590,7 @@ _seen_modules = 0
 
 
 def _teach_late() -> None:
-    """Have libraries report that were imported since."""
+    """Make libraries report that were imported since the last call."""
     global _seen_modules
     if len(sys.modules) == _seen_modules:
         return
@@ -699,7 +699,7 @@ def _descriptor_of(connection: Any) -> int | None:
 
 
 def _reporting(owner: Any, name: str, event: str = "evenkeel.connect") -> None:
-    """Have a function report each call: one of a driver in C that connects, or one without an event."""
+    """Make a function report each call: one of a C driver that connects, or one without an audit event."""
     made = vars(owner)[name]
     inner: Callable[..., Any] = made.__func__ if isinstance(made, classmethod) else made
 

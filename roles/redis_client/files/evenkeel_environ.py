@@ -73,10 +73,10 @@ DIGITS = 32
 
 
 def digest_of(environ: Mapping[str, Any], vary: Iterable[str] = ()) -> str:
-    """Return a digest that two requests share only if all these values are the same.
+    """Return a digest that is equal for two requests only if all these values are.
 
     An absent value differs from every present one. The encoding is injective: Python's own of a list
-    of strings, with the names by position and those of Vary beside their values. JSON takes twice as
+    of strings, with the names by position and those of Vary next to their values. JSON takes twice as
     long, on each hit.
     """
     parts: list[Any] = [*map(environ.get, KEY)]

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One limit of requests for each client, whichever host and worker it comes to.
+"""Limit the requests of each client, over all hosts and workers.
 
 This file is part of each release and runs inside the app's own process. It needs Python 3.9,
 Werkzeug and redis-py 4.1 or newer.
@@ -21,16 +21,16 @@ from evenkeel_redis import Guarded, RedisAway, client_of
 from werkzeug import Response
 
 WINDOW_SECONDS = 60
-# Of so many clients a worker remembers who they are and that they are over; a few megabytes.
+# The number of clients over the limit that a worker remembers; it takes a few megabytes.
 CLIENTS = 10_000
 
 
 class FleetLimit:
-    """Refuse who asks more often than C(per_minute); who was refused costs no Redis until its window ends.
+    """Refuse a client after C(per_minute) requests. A refused client causes no Redis query until its window ends.
 
-    @param exempt_paths: paths that nobody's requests are counted for, as they stand in a URL
-    @param exempt_files: and paths that only reading is not counted for
-    @param exempt_networks: who may ask for anything; the host itself always may
+    @param exempt_paths: paths that are not counted, as they are in a URL
+    @param exempt_files: paths for which GET and HEAD are not counted
+    @param exempt_networks: clients without a limit; the host itself is always one
     """
 
     def __init__(

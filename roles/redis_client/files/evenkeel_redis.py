@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The way to Redis of all that an app in its production form keeps there.
+"""The connection to Redis, for all parts of the production form that use it.
 
 This file is part of each release and runs inside the app's own process. It needs Python 3.9 and
 redis-py 4.1 or newer.

@@ -46,10 +46,10 @@ UNSIGNED_ID_LENGTH = 43
 # Flask has a getter for each, older ones not for the last.
 COOKIE = ("domain", "path", "secure", "httponly", "samesite", "partitioned")
 
-# Changes to these give nobody a right. A session of these alone stays in Flask's signed cookie:
-# a visitor who opens a form costs Redis nothing.
+# Changes to these grant no right. A session with only these stays in Flask's signed cookie:
+# a visitor who opens a form causes no Redis query.
 HARMLESS = frozenset({"_flashes", "_permanent", "csrf_token"})
-# Browsers keep cookies of 4096 bytes, with name and attributes (RFC 6265, section 6.1).
+# Browsers store cookies of up to 4096 bytes, with name and attributes (RFC 6265, section 6.1).
 MAX_COOKIE_BYTES = 3500
 # In a signed cookie that holds more than that: which cookies came from one another, and when in microseconds.
 STAMP = "_evenkeel"
@@ -70,7 +70,7 @@ OVER_SECONDS = 600
 MAX_CLIENTS = 10_000
 
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS", "TRACE")
-# Many apps log out by GET, and look first whether somebody is logged in.
+# Many apps log out by GET, and first check whether a user is logged in.
 LOGOUT = re.compile(r"(log|sign)[-_]?(out|off)", re.IGNORECASE)
 # A worker that was idle notices late that Redis is away.
 NOTICE_SECONDS = 60
@@ -78,15 +78,15 @@ ENDED = "ended"
 
 
 class LazySession(SessionMixin):
-    """A session that is looked for when it is first touched.
+    """A session that is read when it is first accessed.
 
-    All that it has of its own begins with an underscore: in templates it would hide the app's keys.
+    Its own attributes begin with an underscore: in templates, others would hide the app's keys.
 
-    @param find: gets this session and says what is in it, or None if it is new
+    @param find: gets this session and returns its content, or None if it is new
     """
 
     modified = False
-    # Older versions of Flask say that it was.
+    # Older versions of Flask set it.
     accessed = False
 
     def __init__(self, find: Callable[[Any], Mapping[str, Any] | None]) -> None:
@@ -161,7 +161,7 @@ class CookieSessions(SecureCookieSessionInterface):
     def open_session(  # type: ignore[override]
         self, app: Flask, request: Request
     ) -> LazySession | None:
-        # Without a key Flask has a session that says so.
+        # Without a key, Flask has its own session with an error message.
         if not app.secret_key:
             return None
         return self.lazy_class(lambda session: self._find(app, request, session))
@@ -176,12 +176,12 @@ class CookieSessions(SecureCookieSessionInterface):
 
 @dataclass
 class Origin:
-    """Where the content of a session was found.
+    """The origin of the content of a session.
 
     @param digest: of the id, or of the cookies that came from one another
-    @param content: as it was read, serialized
+    @param content: serialized, as it was read
     @param is_signed: in a signed cookie, not in Redis
-    @param is_superseded: a request in flight had the id of before
+    @param is_superseded: a request in flight had the previous id
     @param has_to_move: it gets a new id without a change
     """
 
@@ -218,15 +218,15 @@ class RedisSession(LazySession):
 
 
 class RedisSessions(CookieSessions):
-    """Sessions in Redis. Redis holds digests of ids, so nobody who reads it can take a session over.
+    """Sessions in Redis. Redis has only digests of ids, so a reader of Redis cannot take a session over.
 
-    Keys behind the prefix, by the digest of an id: C(session:) is the content under the live id, C(was:)
+    Keys after the prefix, by the digest of an id: C(session:) is the content under the live id, C(was:)
     the content under the id before, C(next:) the digest of the id after it. C(spent:) has the digest of
     the id that a signed cookie moved to. C(long:) counts a client's sessions. C(key:) is a MAC of the
     SECRET_KEY that ids without a MAC belong to.
 
-    @param away: while Redis is away, C(cookie) keeps new sessions in Flask's own cookie, and C(refuse)
-        answers 503 to requests that need a session
+    @param away: while Redis is away, C(cookie) stores new sessions in Flask's own cookie, and C(refuse)
+        returns 503 for requests that need a session
     """
 
     lazy_class = RedisSession
@@ -337,7 +337,7 @@ class RedisSessions(CookieSessions):
         if content is None:
             return None
         data: dict[str, Any] = self.serializer.loads(content)
-        # Where a release of before took a signed cookie over.
+        # Set when an earlier release moved a signed cookie to Redis.
         data.pop(STAMP, None)
         session._id = own
         session._origin = Origin(
@@ -489,7 +489,7 @@ class RedisSessions(CookieSessions):
                 return None
             session._id = new
             if not origin.is_signed:
-                # It is kept for some hours already.
+                # It was already stored for some hours.
                 with contextlib.suppress(RedisAway):
                     self._renew(app, session, digest, seconds, lifetime)
             return True
@@ -600,7 +600,7 @@ class RedisSessions(CookieSessions):
     def _renew(
         self, app: Flask, session: Any, digest: str, seconds_left: float, lifetime: int
     ) -> None:
-        """Have it last longer, alone, so that it never overwrites what another request has just written."""
+        """Extend only its lifetime, so that it never overwrites a concurrent write of another request."""
         if not app.config["SESSION_REFRESH_EACH_REQUEST"]:
             return
         key = self._key("session", digest)
@@ -627,7 +627,7 @@ class RedisSessions(CookieSessions):
             redis.expire(key, FIRST_SECONDS)
 
     def _kept_in_cookie(self, app: Flask, session: Any, response: Response, error: Any) -> bool:
-        """Whether Flask's own cookie could keep what Redis did not, and nothing is left behind in Redis."""
+        """Store the session in Flask's own cookie if that leaves nothing in Redis; return whether it did."""
         origin: Origin | None = session._origin
         if self.away == "refuse" or session._is_refused or session._is_unread:
             return False
@@ -685,7 +685,7 @@ def _digest(own: str) -> str:
 
 
 def _secret_keys(app: Flask) -> list[bytes]:
-    """The one that signs, and those that are taken besides (Flask 3.1, SECRET_KEY_FALLBACKS)."""
+    """Return the key that signs, and those that are also accepted (Flask 3.1, SECRET_KEY_FALLBACKS)."""
     keys = [app.secret_key, *(app.config.get("SECRET_KEY_FALLBACKS") or [])]
     return [key.encode() if isinstance(key, str) else key for key in keys if key]
 
@@ -710,7 +710,7 @@ def _mac(key: bytes, what: bytes) -> bytes:
 
 
 def _signed_by(own: str, keys: list[bytes]) -> int | None:
-    """Which of the keys made this id."""
+    """Return the index of the key that signed this id, or None."""
     if len(own) != ID_LENGTH:
         return None
     try:

@@ -28,8 +28,8 @@ _SKIPPED = r"""
   | (?P<quoted>"(?:[^"]|"")*" | `(?:[^`]|``)*`)
 """
 _TOKENS = re.compile(_SKIPPED + _WORDS, re.VERBOSE | re.DOTALL)
-# Where a literal or a comment ends depends on the database: backslashes, # of MySQL, -- without a
-# space, /*! and /*M! that MySQL and MariaDB run, comments in comments, $$. There each word counts.
+# The end of such a literal or comment depends on the database: backslashes, # of MySQL, -- without a
+# space, /*! and /*M! that MySQL and MariaDB run, comments in comments, $$. In such text each word counts.
 _AMBIGUOUS = re.compile(r"\\|\#|--(?!\s|$)|/\*M?!|/\*(?:(?!\*/).)*/\*|\$\w*\$", re.DOTALL)
 _ALL_TOKENS = re.compile(r"(?P<text>(?!))" + _WORDS, re.VERBOSE | re.DOTALL)
 
@@ -190,7 +190,7 @@ def _pragma(tokens: list[tuple[str, str]]) -> str:
     if len(tokens) > 2 and tokens[1][1] == ".":
         tokens = tokens[2:]
     name = tokens[0][1].lower() if tokens else ""
-    # Of these a value would be kept in the file.
+    # A value of these would be stored in the file.
     is_set = len(tokens) > 1 and tokens[1][1] in ("=", "(")
     lasting = ("user_version", "schema_version", "encoding", "page_size", "max_page_count")
     return f"{name} =" if is_set and name in lasting else name

@@ -104,7 +104,7 @@ class Writes:
         return state
 
     def start(self, redis: Any) -> None:
-        """Have a first generation, the same for all that begin one at the same time."""
+        """Set a first generation, the same for all workers that start at the same time."""
         if redis.set(self.key, self._fresh(), nx=True):
             return
         if not parse((redis.get(self.key) or b"").decode("utf-8", "replace")).base:
@@ -142,7 +142,7 @@ class Writes:
             try:
                 length: int = redis.append(self.key, owed + text)
             except redis_py.ResponseError:
-                # It is full, say. A deletion is possible, and without a generation nothing is valid.
+                # Redis is full, for example. A deletion is possible, and without a generation nothing is valid.
                 redis.delete(self.key)
                 return None
             return length
