@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Run ansible-test: tests/ansible_test.py sanity --test pep8
 
-It insists on a collection that lies at ansible_collections/evenkeel/flask, without links; on a
-pip from a host that not every machine reaches; and it forgets the environment's settings of pip.
-Here it has a home in .cache with all three, and the user's own stays as it is.
+ansible-test requires a collection at ansible_collections/evenkeel/flask without links, and a pip from
+a host that not every machine can reach. It also ignores the settings of pip in the environment. This
+script provides all three in a home in .cache, and does not change the user's own home.
 """
 
 from __future__ import annotations

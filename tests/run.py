@@ -86,7 +86,7 @@ TEST = [
 
 # Scenarios that take too long to wait for before each change. make test has a part of each.
 LONG = ("drained", "faults", "killed", "world")
-# Those whose verdicts were seen to be wrong while another scenario kept the machine busy.
+# Scenarios with wrong verdicts in earlier runs, while another one kept the machine busy.
 ALONE: tuple[str, ...] = ()
 
 # Variables of the user's shell that would affect the tools.
@@ -198,7 +198,7 @@ class Runner:
         if stage.junit:
             stage.junit.unlink(missing_ok=True)
         began = time.monotonic()
-        # A file and no pipe: an SSH connection that is kept would hold that open for a minute.
+        # A file and not a pipe: a persistent SSH connection would hold a pipe open for a minute.
         path = OUTPUT / f"{stage.name.replace(' ', '-')}.log"
         with path.open("wb") as log, subprocess.Popen(
             stage.command, shell=True, cwd=ROOT, env=self.environment, start_new_session=True,

@@ -176,7 +176,7 @@ class Play:
 
 
 class Fleet:
-    """A scenario's fleet, as those see it who deploy an app to it, and those who use the app."""
+    """A scenario's fleet, as the team that deploys an app and the users of the app see it."""
 
     def __init__(self, name: str, app: str) -> None:
         self.folder = _podman.CACHE / name
@@ -283,7 +283,7 @@ class Fleet:
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
-            # Molecule asks for colours, and they would hide words from those who look for them.
+            # Molecule forces colours, which would break the search for words.
             env={
                 **os.environ,
                 "ANSIBLE_FORCE_COLOR": "0",

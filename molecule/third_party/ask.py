@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Asks on a host what only the host can ask: a line of JSON is a request, and a line of JSON its answer."""
+"""Send requests from the host: each line of input is a request as JSON, each line of output its response."""
 
 from __future__ import annotations
 

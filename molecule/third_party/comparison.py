@@ -35,9 +35,9 @@ NOT_THE_APPS = {
     "x-release",
     "x-request-id",
 }
-# The collection's own, and meant.
+# The collection's version in URLs, an intended difference.
 VERSION = re.compile(r"\?v=[0-9a-f]{16}\b")
-# Where text has its joints, so that a token is a piece.
+# The boundaries of words, so that a token is one piece.
 JOINT = re.compile(r"""([\s"'<>]+)""")
 CSRF_TOKEN = re.compile(r'name="csrf_token"[^>]* value="([^"]+)"')
 
@@ -60,7 +60,7 @@ def parts(answer: Answer) -> dict[str, list[str]]:
 
 
 def _value(name: str, value: str) -> str:
-    """A header's without what is meant to be otherwise."""
+    """Return a header without the intended differences."""
     if name == "vary":
         named = {each.strip().lower() for each in value.split(",")}
         return ", ".join(sorted(named - {"accept-encoding"}))
@@ -148,7 +148,7 @@ class Asker:
 
 
 class Visitor:
-    """One who keeps cookies, and all answers.
+    """A client that stores cookies and all responses.
 
     @param headers: sent with each request
     """

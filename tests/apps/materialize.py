@@ -34,7 +34,7 @@ LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyc", ".*_cache", "*.egg-inf
 
 
 class VersionError(Exception):
-    """The version cannot be laid out; the message says why and what to do."""
+    """The version cannot be created; the message has the cause and the action."""
 
 
 class Version(NamedTuple):

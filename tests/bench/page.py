@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where a bench writes what it measured: its own section of docs/benchmarks.md."""
+"""Write the measurements of a bench into its own section of docs/benchmarks.md."""
 
 from __future__ import annotations
 

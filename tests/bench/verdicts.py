@@ -44,7 +44,7 @@ WORKERS = 2
 HEAD = ("slower by", "rule", "refused, %", "inconclusive, %", "seconds, median", "longest")
 SETTINGS = {name: option.get("default") for name, option in response_times.SPEC.items()}
 
-# Hashing takes as long as it takes: a sleep would be kept whole by a busy machine.
+# A hash takes processor time, so a busy machine prolongs it. A sleep would not change.
 PAGE = """\
 import hashlib, os
 ROUNDS = int(os.environ["ROUNDS"])
@@ -193,7 +193,7 @@ def main(args: Sequence[str] | None = None) -> int:
     options = parser.parse_args(args)
     measured = page.machine()
     rounds = rounds_of(PAGE_MS)
-    # The limit that somebody would set who measured the live release on a quiet day.
+    # The limit of a person who measured the live release on a quiet day.
     rules = {
         "the gate": ours,
         f"p95 below {PAGE_MS * 1.5:g} ms": fixed_limit(PAGE_MS * 1.5),

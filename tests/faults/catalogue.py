@@ -17,10 +17,10 @@ from ansible_collections.evenkeel.flask.tests.apps import materialize
 
 # The requests of the users of each scenario, and the requests that no check of the gate makes.
 PATHS = ("/", "/health", "/api/products")
-# Each asks for another page: what the cache answers is not the work of the release.
+# Each is another page: a cached response would not be the work of the release.
 PRODUCT = tuple(f"/products/7?visit={number}" for number in range(2000))
 
-# How the run says who refused the release.
+# The beginning of the message, by the place that refused the release.
 BUILD = r"localhost\]: .*"
 HOST = r"app\d\]: .*"
 REFUSED = r"refused on app1: .*"
@@ -54,7 +54,7 @@ class Fault:
 
     @property
     def is_released(self) -> bool:
-        """Nobody needs to catch it."""
+        """Whether no check needs to find it."""
         return self.catcher == "drain"
 
     @property
@@ -138,7 +138,7 @@ FAULTS = [
     Fault("deadlock", "concurrency", REFUSED + r"Concurrent Connections failed .*no answer"),
     Fault("mixes-answers", "concurrency", REFUSED + r"Concurrent Connections failed .*belongs to another request",
           settings={"gunicorn_workers": 2, "gunicorn_worker_class": "gthread", "gunicorn_threads": 4}),
-    # Sessions in Redis outlive another key, so these two keep them in the signed cookie.
+    # Sessions in Redis stay valid with another key, so these two use the signed cookie.
     Fault("broken-session", "session", REFUSED + r"Session Management failed", settings=SIGNED),
     Fault("sessions-new-secret", "session", REFUSED + r"Session Management failed .*users would be logged out",
           settings=SIGNED, in_short=True),
@@ -159,7 +159,7 @@ FAULTS = [
     bake("leak-connections", r"(each worker takes \S+ connections to port 5432 more|.*requests failed|/health: )",
          seconds=40, settings={"flask_app_pool_size": 4, "flask_app_pool_max_overflow": 0}, hangs=True),
     bake("fills-the-disk", r"\d+ KiB are logged for each request"),
-    # It is released, and harms nobody: a slot is stopped when its last request is answered.
+    # It is released, and has no effect: a slot stops after its last response.
     Fault("drops-in-flight", "drain", "", paths=("/reports/sales?delay=1",), rate=3),
 ]  # fmt: skip
 

@@ -64,7 +64,7 @@ user storefront on #{digest} ~storefront:* &storefront:* +@all -@dangerous +info
 
 
 class FleetError(Exception):
-    """The fleet cannot be had as asked; the message says why and what to do."""
+    """The fleet cannot be created as requested; the message has the cause and the action."""
 
 
 @dataclass(frozen=True)
@@ -201,10 +201,10 @@ def addresses(subnet: str) -> dict[str, str]:
 
 
 def mac_address(address: str) -> str:
-    """One MAC for each address: the neighbours' ARP caches hold across a restart.
+    """Return one MAC for each address, so that ARP caches of the neighbours stay valid over a restart.
 
-    podman gives out a new one each time, and what was talking to the host loses
-    sight of it for half a minute.
+    podman assigns a new one each time, and the neighbours lose their connection to the host for
+    half a minute.
     """
     return "02:42:" + ":".join(f"{int(part):02x}" for part in address.split("."))
 
@@ -227,7 +227,7 @@ def haproxy_config(hosts: Sequence[str]) -> str:
 
 
 def urls(words: Mapping[str, str]) -> dict[str, str]:
-    """Where an app of the fleet finds its database and its Redis."""
+    """Return the addresses of the database and of Redis for an app of the fleet."""
     database, redis = (
         quote(words[key], safe="") for key in ("postgres_password", "redis_password")
     )
@@ -244,7 +244,7 @@ def inventory(
 
     @param ports: for every host the loopback port of each port it publishes
     """
-    # Each option stands in quotes twice: Ansible takes off the outer ones, ssh the inner.
+    # Each option has two levels of quotes: Ansible removes the outer ones, ssh the inner.
     ssh = (
         f"-o 'UserKnownHostsFile=\"{known_hosts}\"' -o GlobalKnownHostsFile=/dev/null "
         "-o StrictHostKeyChecking=yes -o IdentitiesOnly=yes -o IdentityAgent=none"

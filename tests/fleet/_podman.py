@@ -23,7 +23,7 @@ from _plan import PREFIX, FleetError, Seen, engine_settings
 
 CACHE = Path(__file__).resolve().parents[2] / ".cache" / "fleet"
 
-# An empty file says that this machine takes podman's own settings.
+# An empty file selects the machine's own settings of podman.
 SETTINGS = CACHE / "containers.conf"
 
 NEEDED = {
@@ -118,7 +118,7 @@ def _lock_path(name: str) -> Path:
 
 @contextlib.contextmanager
 def locked(name: str) -> Iterator[None]:
-    """Let one process on this machine at a time do what C(name) stands for."""
+    """Let one process on this machine at a time use the resource C(name)."""
     with open(_lock_path(name), "w", encoding="utf-8") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -179,7 +179,7 @@ def network_subnet(name: str) -> str:
 
 
 def in_its(container: str, kinds: str, *command: str) -> str:
-    """Run a command of this machine in namespaces of a container, which may do what nobody may in it.
+    """Run a command of this machine in namespaces of a container, with more permissions than a process in it.
 
     @param kinds: options of nsenter(1)
     """

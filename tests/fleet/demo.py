@@ -49,7 +49,7 @@ GATE_LINE = re.compile(r"\s+((?:PASS|FAIL|SKIP|WARN|\?\?\?\?) .*|(?:NOT )?READY 
 
 
 class DemoError(Exception):
-    """Something came otherwise than it should; the message says what, and what to do."""
+    """A result differs from the expected one; the message has the cause and the action."""
 
 
 @dataclass(frozen=True)

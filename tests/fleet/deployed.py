@@ -59,7 +59,7 @@ class Deployed(Images):
         return known
 
     def make(self) -> None:
-        """Run site on bare hosts, and keep the hosts as images."""
+        """Run site on bare hosts, and save the hosts as images."""
         self._forget_others()
         demo = Demo(SHAPE.app_hosts, NAME)
         demo.make_fleet()

@@ -137,7 +137,7 @@ class Fleet:
         _for_each([*steps.start, *steps.make], lambda host: podman("start", names[host]))
 
     def _settle(self, hosts: Sequence[str], seen: dict[str, Seen]) -> None:
-        """Wait until the hosts take SSH logins with the fleet's key, and learn who they are."""
+        """Wait until the hosts accept SSH logins with the fleet's key, and read their host keys."""
         if not self.key.exists():
             _podman.run(
                 "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", self.name, "-f", str(self.key)

@@ -16,7 +16,7 @@ from hypothesis import settings
 # ansible-test shows that the tests run under what Ansible takes for granted. It takes no options for pytest.
 IS_ANSIBLE_TEST = "ANSIBLE_CONTROLLER_MIN_PYTHON_VERSION" in os.environ
 
-# No test fails for want of time: the machine may be busy.
+# No test fails because of slowness: the machine may be busy.
 settings.register_profile("default", deadline=None)
 settings.register_profile("quick", max_examples=20, deadline=None)
 settings.load_profile("quick" if IS_ANSIBLE_TEST else "default")

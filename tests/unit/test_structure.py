@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PLUGINS = ROOT / "plugins"
 UTILS = PLUGINS / "module_utils"
 
-# The files beside the packages have level 1.
+# The files next to the packages have level 1.
 FILES = {"_errors", "_module", "_printable", "_statistics", "_timing"}
 LEVELS = {
     "_http": 2,
@@ -72,7 +72,7 @@ def arrows() -> set[tuple[str, str]]:
 
 
 def test_module_utils_has_the_packages_and_files_that_were_agreed():
-    # By their sources: git leaves a folder where Python keeps the bytecode of what has moved.
+    # The sources decide: git leaves a folder if it has Python's bytecode of moved files.
     assert {path.relative_to(UTILS).parts[0] for path in UTILS.rglob("*.py")} == {
         f"{name}.py" if name in FILES else name for name in LEVELS
     }

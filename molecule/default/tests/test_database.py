@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A database that goes away and comes back: the health endpoint says so, and nothing needs a restart."""
+"""After an outage of the database, the health endpoint reports it, and nothing needs a restart."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ ROTATIONS = 5
 
 
 def fail_to_log_in(fleet):
-    """Ask for what the app itself has something to say about; return the answer and the request's id."""
+    """Request a page that the app logs about; return the response and the request's id."""
     request_id = uuid.uuid4().hex
     form = {"username": "nobody", "password": "wrong"}
     return fleet.ask("app1", "/login?token=hidden", {"X-Request-ID": request_id}, form), request_id

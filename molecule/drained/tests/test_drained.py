@@ -263,7 +263,7 @@ def test_its_file_is_as_it_was(lb, behind_nginx):
 
 @pytest.fixture(scope="module")
 def in_aws(fleet, behind_nginx):
-    """A target group at moto's server, which a hook looks at."""
+    """A target group at moto's server; a hook records its state."""
     boto3 = pytest.importorskip("boto3")
     from moto.server import ThreadedMotoServer
 

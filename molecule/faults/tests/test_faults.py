@@ -1,10 +1,10 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Each release of the catalogue is refused by what must refuse it, and every host goes on serving the good one.
+"""The expected step refuses each bad release, and every host continues to serve the good one.
 
-With LONG it is the whole catalogue, and its table is written into docs/faults.md; without, what
-C(make test) has the time for. FAULTS names those to try while one works on them.
+With LONG it is the whole catalogue, and its table is written into docs/faults.md. Otherwise it is a
+selection for C(make test). FAULTS names the faults to try during development.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def good(fleet):
 
 @pytest.fixture(scope="module")
 def table():
-    """The outcomes, which are shown at the end; those of the whole catalogue are written into the page."""
+    """The outcomes, which are printed at the end; those of the whole catalogue are written into the page."""
     measured, outcomes = page.machine(), []
     yield outcomes
     rows = page.table(
@@ -104,7 +104,7 @@ def outcome(fleet, good, table, request):
 
 
 def release(fleet, fault):
-    """Roll a bad release out while users ask, and where it is taken, the good one over it."""
+    """Roll a bad release out under load; if it is accepted, roll the good one out over it."""
     fleet.lay_out(fault.name if fault.name in materialize.versions() else "v1")
     with fleet.users(*fault.paths, rate=fault.rate) as users:
         if fault.host:

@@ -77,7 +77,7 @@ def cookie_of(answer: Answer) -> dict[str, str]:
 
 @dataclass
 class Members:
-    """People who stay logged in and look at their own page all the time."""
+    """Users who stay logged in and request their own page continuously."""
 
     fleet: Fleet
     seen: int = 0

@@ -53,7 +53,7 @@ def test_root_follows_no_link_of_the_app(fleet):
 
 
 def test_nothing_in_the_place_of_a_log_stops_a_rollout_for_ever(fleet, another_release):
-    """A hang would end by the time limit of the whole test run."""
+    """A hang would end only with the time limit of the whole test run."""
     traps = {"app1": ("mkfifo", "ln -s /dev/zero"), "app2": ("mkdir", "ln -s /etc/shadow")}
     with contextlib.ExitStack() as stack:
         for name, (access, app) in traps.items():

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Write down the tasks of a run, and kill the run where a test wants it killed."""
+"""Write the tasks of a run to a file, and kill the run at the task that a test sets."""
 
 from __future__ import annotations
 

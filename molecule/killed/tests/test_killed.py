@@ -29,9 +29,9 @@ HEAD = ["who is killed", "when", "served then", "requests", "failed", "and"]
 
 @dataclass(frozen=True)
 class Point:
-    """A moment of a rollout, and who is killed in it.
+    """A point in a rollout, and the process that is killed at it.
 
-    C(task) counts the tasks that begin, C(rename) the renames on the first host, and says on which side of it.
+    C(task) counts the tasks that begin. C(rename) counts the renames on the first host, with the side of it.
     """
 
     who: str
@@ -41,7 +41,7 @@ class Point:
 
 
 class Runs:
-    """Rollouts of one release after another, in each of which somebody can be killed."""
+    """Rollouts of one release after another, in each of which a process can be killed."""
 
     def __init__(self, fleet):
         self.fleet = fleet

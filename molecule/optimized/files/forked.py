@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An app with the classic fault: it asks its database while it is loaded. Each worker takes part in each round."""
+"""An app with a common error: it queries its database at import. Each worker takes part in each round."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ everybody = multiprocessing.get_context("fork").Barrier(int(os.environ["WORKERS"
 
 
 def backend():
-    """Which process of the database is at the other end; the driver knows it without asking."""
+    """Return the process of the database at the other end; the driver knows it without a query."""
     with engine.connect() as connection:
         driver = connection.connection.dbapi_connection
         return {"first": FIRST, "own": driver.info.backend_pid}

@@ -30,7 +30,7 @@ with ThreadPoolExecutor({WORKERS}) as pool:
 
 @pytest.fixture(name="serve")
 def _serve(host):
-    """Serve the app by the live release's own gunicorn, beside the release; what asks all workers at once."""
+    """Serve the app by the live release's own gunicorn, next to the release; return a client of all workers."""
 
     def ask(path):
         return json.loads(host.see.check_output("python3 -c %s %s", ASK, path))

@@ -40,7 +40,7 @@ def in_redis(fleet, data):
 
 @pytest.fixture
 def keys_of(in_redis):
-    """The keys that begin with something; the app's user may not ask for KEYS."""
+    """Return the keys with a prefix; the app's user has no permission for KEYS."""
     return lambda prefix: in_redis("--scan", "--pattern", f"{prefix}*").split()
 
 
@@ -54,7 +54,7 @@ def in_postgres(data):
 
 @pytest.fixture
 def fresh():
-    """A path that nobody has asked for."""
+    """A path without an earlier request."""
     return f"/api/products?asked={uuid.uuid4().hex}"
 
 
@@ -66,7 +66,7 @@ def cached(fleet, host, path, **headers):
 
 
 def keep(fleet, host, path):
-    """Ask until it is kept."""
+    """Send requests until the response is stored."""
     wait_until(lambda: cached(fleet, host, path) == "HIT", f"{path} is in the cache")
 
 
@@ -140,7 +140,7 @@ DECODERS = {"gzip": gzip.decompress, "br": brotli.decompress}
 )
 @pytest.mark.parametrize("path", ["/", "/api/products"])
 def test_pages_are_compressed_by_the_best_that_the_client_takes(fleet, path, taken, encoding):
-    # One that is not kept: what is, is by gzip already.
+    # A response that is not stored: a stored one is already compressed by gzip.
     page = fleet.ask("app1", f"{path}?{uuid.uuid4()}", {"Accept-Encoding": taken})
     assert (page.headers["Content-Encoding"], page.headers["Vary"]) == (encoding, "Accept-Encoding")
     assert DECODERS[encoding](page.body) == fleet.ask("app1", path).body
@@ -301,7 +301,7 @@ def test_a_client_has_one_limit_on_all_hosts(fleet):
     assert statuses == [200] * 200 + [429]
     refused = fleet.ask("app1", "/login", client)
     assert 0 < int(refused.headers["Retry-After"]) <= 60
-    # Others are not meant, and neither is who asks for the health of the app.
+    # Other requests are not affected, nor are health checks of the app.
     assert fleet.ask("app1", "/login", {"X-Forwarded-For": "203.0.113.1"}).status == 200
     assert fleet.ask("app1", "/health", client).status == 200
 

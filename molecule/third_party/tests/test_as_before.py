@@ -86,7 +86,7 @@ def share_expenses(visitor):
 
 
 def keep_a_paste(visitor):
-    """bepasty's: somebody logs in by a secret, and uploads something."""
+    """A visit to bepasty: a person logs in by a secret, and uploads a file."""
     visitor.post("/+login", {"token": "wrong"})
     visitor.get("/")
     visitor.post("/+upload", {"text": "refused", "filename": "a.txt"})
@@ -208,14 +208,14 @@ APPS = [
             "/xstatic/nothing/at.all",
         ),
         keep_a_paste,
-        # All that it says varies by its cookie, also static files.
+        # All its responses vary by its cookie, also static files.
         {"cache", "json", "preload", "sessions"},
     ),
 ]
 
 
 class Plain:
-    """An app beside itself, as gunicorn has it without this collection, for as long as a C(with) lasts."""
+    """The plain app under gunicorn without this collection, during a C(with)."""
 
     def __init__(self, host: Host, app: App) -> None:
         self.host = host
@@ -244,7 +244,7 @@ class Plain:
         self.host.see.check_output(f"systemctl stop {self.unit}")
 
     def routes(self) -> list[str]:
-        """Where GET goes without an argument."""
+        """Return the routes that accept GET without an argument."""
         table = self._run("--pipe --wait", "flask --app %s routes")
         rows = [re.split(r" {2,}", line.strip()) for line in table.splitlines()[2:]]
         return sorted(

@@ -21,8 +21,8 @@ HEAD = [
     "failed directly",
     "served then",
 ]
-# The other scenarios want to see what a host loses. Here a balancer does its work:
-# what one host does not answer it asks of the other.
+# The other scenarios must see the lost requests of a host. Here a balancer sends the requests of a failed
+# host to the other one.
 BALANCER = r"""
 cd /etc/haproxy
 sed -e 's/retries 0/retries 3\n    retry-on all-retryable-errors\n    http-reuse never/' \

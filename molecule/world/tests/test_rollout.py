@@ -1,10 +1,10 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Something breaks in the middle of a rollout, on the host that it is at or around it.
+"""A fault occurs during a rollout, on the host in progress or around it.
 
-Users at the balancer notice only what no host could serve, the run ends and says what it was, every host serves
-a good release, and the next run finishes the job.
+Users at the balancer see errors only if no host could serve. The run ends with a message about the fault, every
+host serves a good release, and the next run completes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ansible_collections.evenkeel.flask.molecule.shared.testbed import Host, wai
 
 SETTINGS = {
     "rollout_min_free_mb": 20,
-    # A machine that is busy with the faults says nothing about times.
+    # Times are not valid on a machine that is busy with the faults.
     "rollout_checks": {"response_times": {"enabled": False}},
 }
 HANGS = 300
@@ -102,7 +102,7 @@ class NoSsh(Fault):
 
 
 class Restart(Fault):
-    """Of a service around the hosts; a run that does not notice has nothing to say."""
+    """A restart of a service around the hosts; a run that does not notice it has no message."""
 
     says = r"refused on app|FAILED"
 
@@ -114,7 +114,7 @@ class Restart(Fault):
         fleet.props["data"].see.check_output(f"systemctl restart {self.unit}")
 
 
-# A database that restarts serves nobody, whichever host asks it.
+# A database that restarts serves no host.
 FAULTS = {
     "the host is cut off": CutOff(),
     "the host's disk fills": DiskFull(),

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Processes that serve are killed, and are back by themselves; nobody at the balancer notices."""
+"""Killed server processes restart by themselves, and no user at the balancer notices."""
 
 from __future__ import annotations
 

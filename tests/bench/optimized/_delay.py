@@ -12,7 +12,7 @@ from _podman import in_its, podman, shell
 
 RELAY = Path(__file__).with_name("relay.py")
 DATABASE_PORT, RELAY_PORT = 5432, 5433
-# Where netem cannot be had, what was set up to try it goes again.
+# Without netem, the parts that were set up to try it are removed.
 NETEM = f"""\
 tc qdisc add dev eth0 root handle 1: prio bands 4 priomap 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0
 tc qdisc add dev eth0 parent 1:4 netem delay {{milliseconds}}ms || {{{{ tc qdisc del dev eth0 root; exit 1; }}}}

@@ -36,7 +36,7 @@ JSON_LIST = Route("/api/products", "JSON list")
 HEALTH = Route("/health", "pings the database", same=False)
 TRIVIAL = Route("/login", "no database")
 STATIC = Route("/static/shop.css", same=False)
-# Its path is what each contender's main page says.
+# Its path is in the main page of each contender.
 STYLESHEET = Route("shop.css", "as the main page names it", same=False)
 ROUTES = (
     MAIN_PAGE,
@@ -72,10 +72,10 @@ class Turn:
 
     @classmethod
     def read(cls, record: Mapping[str, Any]) -> Turn:
-        """From a line of the client, which has wrk's microseconds.
+        """Read a line of the client, in microseconds as wrk reports them.
 
-        An answer that is not 200 before or after is one more error: wrk itself counts none below 400.
-        Where nothing was answered in all that time, it is as if one answer had come at its end.
+        A response other than 200 before or after counts as one more error: wrk counts none below 400. If
+        there was no response in all that time, the turn counts as one response at its end.
         """
         wrk = record["wrk"]
         p50, p99 = (wrk[name] if wrk["requests"] else wrk["duration"] for name in ("p50", "p99"))

@@ -81,7 +81,7 @@ CONTENDERS = (
     Contender(CEILING, 8103),
 )
 APPS = [it for it in CONTENDERS if it.unit]
-# Sync workers that connect for each request, and those that keep a connection each, as SQLAlchemy does untold.
+# Sync workers that connect for each request, and those with one connection each, as SQLAlchemy's default is.
 ENTRIES = {"bench-before": "connects:create_app()", "bench-pooled": "storefront:create_app()"}
 CONNECTS = """\
 import storefront
@@ -119,7 +119,7 @@ server {{
     }}
 }}
 """
-# One file for each route, in memory and kept open.
+# One file for each route, in memory and open.
 FROM_MEMORY = """\
 server {{
     listen 127.0.0.1:{port};

@@ -1,9 +1,9 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Asks on the app host: orders come in as a JSON list, and each has a line of JSON for an answer.
+"""Send requests on the app host: input is orders as a JSON list, output a line of JSON for each.
 
-An order asks once, or where it says for how many C(seconds), has wrk ask in between.
+An order sends one request, or runs wrk between two requests if it has C(seconds).
 """
 
 from __future__ import annotations

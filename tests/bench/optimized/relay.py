@@ -58,6 +58,6 @@ async def main(port: int, server_port: int, delay: float) -> None:
 
 
 if __name__ == "__main__":
-    # epoll knows whole milliseconds alone.
+    # epoll accepts only whole milliseconds.
     loop = asyncio.SelectorEventLoop(selectors.SelectSelector())
     loop.run_until_complete(main(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])))

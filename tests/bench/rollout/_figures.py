@@ -72,10 +72,10 @@ def operations_per_host(log: str, hosts: int) -> int:
 
 
 def by_task(records: Iterable[Mapping[str, Any]], begun: float) -> list[tuple[float, int, str]]:
-    """Seconds, turns and name of each task, the longest first.
+    """Return seconds, turns and name of each task, the longest first.
 
-    Each has the time from the end of the task before it to its own end on the last
-    host, so that what Ansible does in between is in it and all of it is the whole run.
+    The time of a task is from the end of the previous one to its own end on the last host. So it
+    includes the overhead of Ansible, and the sum is the whole run.
     """
     spent: dict[str, list[float]] = {}
     last = begun

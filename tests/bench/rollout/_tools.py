@@ -17,7 +17,7 @@ CACHE = HERE.parents[2] / ".cache" / "bench"
 PYINFRA = "pyinfra==3.10.0"
 ANSISTRANO = "https://github.com/ansistrano/deploy.git"
 ANSISTRANO_TAG = "4.4.0"
-# A network that swallows what is sent to it never says no.
+# A network that drops packets never sends a refusal.
 REACH_SECONDS = 120
 
 

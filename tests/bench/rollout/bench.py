@@ -118,7 +118,7 @@ class Bench:
         return self.each_host(lambda host: shell(container_name(FLEET, host), script))
 
     def grow(self, hosts: int) -> None:
-        """Have so many hosts, each of them ready for every tool."""
+        """Create this number of hosts, each ready for every tool."""
         if self.demo.hosts:
             self.front("storefront")
             self.demo.hosts = hosts
@@ -269,7 +269,7 @@ class Bench:
         )
 
     def chatter(self) -> float:
-        """Bytes a second that a host gets while nobody works on it: by the balancer's checks, and what these ask."""
+        """Return the bytes per second of an idle host: the balancer's checks and their responses."""
         begun, before = time.monotonic(), self.wire(time.time())
         time.sleep(QUIET_SECONDS)
         return (self.wire(time.time()).bytes - before.bytes) / (time.monotonic() - begun)
@@ -349,7 +349,7 @@ class Bench:
         self.rollback = self.run(BACK, "back")
         self.demand(before.number)
         live = self.update(OURS)
-        # Seven have it when the eighth says no.
+        # Seven hosts have it when the eighth refuses.
         own = self.folder / "host_vars"
         own.mkdir()
         (own / f"app{self.demo.hosts}.yml").write_text(WANTS, encoding="utf-8")

@@ -1,10 +1,10 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The sample app: its good versions serve, and each broken one is broken as it says.
+"""The sample app: its good versions serve, and each broken one has the fault that it describes.
 
-The rollout tests believe these versions. A fault that has faded would let them
-pass for the wrong reason.
+The rollout tests rely on these versions. Without the fault they would pass for the wrong
+reason.
 """
 
 from __future__ import annotations
@@ -98,13 +98,13 @@ def laid_out(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def imported():
-    """The modules of good versions, which keep nothing in them that the next app would see."""
+    """The modules of good versions, without state that the next app would see."""
     return {}
 
 
 @pytest.fixture
 def storefront(tmp_path, monkeypatch, migrated, laid_out, imported):
-    """Import a version of the app, with a database as the good version it lies on left it."""
+    """Import a version of the app, with the database of the good version under it."""
     loaded = []
 
     def load(version, on="v1"):

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A bench is run as a script: what it imports lies beside it."""
+"""A bench is run as a script: its imports are in its own folder."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The catalogue of bad releases names each that there is, once. That each is bad, its scenario shows on hosts."""
+"""The catalogue lists each bad release once. Its scenario proves on hosts that each is bad."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def _lines(tmp_path):
 
 @pytest.fixture(name="ask")
 def _ask(lines):
-    """Ask until so many answers, or the want of them, were noted; return these and the summary."""
+    """Run a load until this number of responses, or of failures, was recorded; return these and the summary."""
 
     def ask(targets, number, *paths, **options):
         client = Load(targets, 200, paths or ("/",), lines.path, **options)
@@ -77,7 +77,7 @@ def result(status=200, elapsed_ms=1.0, release="1.0-a"):
 
 @pytest.fixture(name="nobody")
 def _nobody():
-    """The URL of a port where nobody listens, and nobody can."""
+    """The URL of a port on which no process listens or can listen."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         yield f"http://127.0.0.1:{taken.getsockname()[1]}"
@@ -243,7 +243,7 @@ class TestLoad:
         assert summary.first_failures == noted[: load.FIRST_FAILURES]
 
     def test_a_server_that_stalls_is_asked_on(self, ask):
-        """One that asks only after it was answered would never see the five at once."""
+        """A client that waits for each response would never send the five at once."""
         five = threading.Event()
 
         def answer(*_args):

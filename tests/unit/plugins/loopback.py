@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A server on loopback that answers exactly what a test wants, however wrong that is."""
+"""A server on loopback that sends exactly the response of a test, even an invalid one."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def serving(**settings: object) -> Iterator[RealPostgres]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    # Not below pytest's own folder, which nobody else may enter; it refuses to run as root.
+    # Not in pytest's own folder, which no other user can enter; PostgreSQL refuses to run as root.
     folder = Path(tempfile.mkdtemp(prefix="evenkeel-postgres-"))
     becomes = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
     becomes = becomes if os.getuid() == 0 else []

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Nobody writes to the operator's terminal: by no module, action, filter, callback or report."""
+"""No untrusted text controls the operator's terminal: by a module, action, filter, callback or report."""
 
 from __future__ import annotations
 

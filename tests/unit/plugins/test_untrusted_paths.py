@@ -124,13 +124,13 @@ class Host:
         static.publish(self.layout, str(self.release), listed)
 
     def migrations(self):
-        """Somebody shares the folder of the migrations, which then is a link in the release."""
+        """The folder of the migrations is shared, and so a link in the release."""
         link = self.release / "app" / "migrations" / "versions"
         link.symlink_to(self.shared / "versions")
         scripts.scripts(str(self.release / "app"))
 
     def share(self):
-        """Of two shared paths one lies in the other, which is a link to the app's folder by then."""
+        """Of two shared paths, one is below the other, which is then a link to the app's folder."""
         stage._share(self.wanted(("instance", "instance/uploads")), str(self.release))
 
 

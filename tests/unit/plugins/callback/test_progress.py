@@ -28,7 +28,7 @@ class Screen:
 
 
 class Run:
-    """A run of Ansible, in the words of one who watches it."""
+    """A run of Ansible, as a person sees it."""
 
     def __init__(self) -> None:
         self.screen = Screen()

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A real ansible-playbook in a real pseudo-terminal: what stands on the screen, and what was ever there."""
+"""A real ansible-playbook in a real pseudo-terminal: the final screen, and all that was ever shown."""
 
 from __future__ import annotations
 

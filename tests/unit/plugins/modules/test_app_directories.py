@@ -34,7 +34,7 @@ USER = next(_users(), pwd.getpwuid(0))
 
 @pytest.fixture(name="shared")
 def _shared(tmp_path):
-    """Where the directory is to be: in one of root's, as /srv/<app> is."""
+    """The path of the directory: in a directory of root, like /srv/<app>."""
     (tmp_path / "shop").mkdir(mode=0o755)
     return tmp_path / "shop" / "shared"
 
@@ -57,7 +57,7 @@ def make(shared, check_mode=False, below=tuple(BELOW)):
 
 
 def seen(*folders):
-    """Everything below some directories: type, owner, mode and content, and not when it was looked at."""
+    """Return all paths below some directories: type, owner, mode and content, without access times."""
     found = {}
     for top in folders:
         for path in [top, *sorted(top.rglob("*"))]:

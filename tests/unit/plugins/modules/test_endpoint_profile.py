@@ -120,7 +120,7 @@ def test_no_secret_is_returned(profile):
     assert b"Bearer hunter5" in server.requests[0]
     shown = {name: value for name, value in result.items() if name != "invocation"}
     assert "hunter" not in json.dumps(shown)
-    # Where Ansible repeats what the task says there is the query, and no credential.
+    # Ansible repeats the parameters of the task in one place; it contains the query, and no credential.
     assert not any(secret in json.dumps(result) for secret in ("hunter2", "hunter4", "hunter5"))
 
 

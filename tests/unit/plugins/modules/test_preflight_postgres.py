@@ -87,7 +87,7 @@ def test_what_cannot_be_counted_is_not_small_and_a_size_is_counted_and_not_belie
         names = ["few", "many", "parts", "foreign_to_it", "not_there"]
         tables = pg_catalog.read(server.url, 5, names, [], 10).tables
         assert [table.rows if table else None for table in tables.values()] == [3, 11, 11, 11, None]
-        # A table that somebody has locked is not waited for.
+        # A locked table does not delay the check.
         root.execute("BEGIN; LOCK TABLE few")
         assert pg_catalog.read(server.url, 5, ["few"], [], 10).tables["few"].rows is None
         root.execute("ROLLBACK")

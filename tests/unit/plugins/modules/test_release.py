@@ -250,7 +250,7 @@ class TestWithoutSystemd:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
 
         warned = []
-        # Where Ansible's display is loaded, by other tests, a warning goes there.
+        # If other tests have loaded Ansible's display, a warning goes there.
         monkeypatch.setattr(release.AnsibleModule, "warn", lambda _self, text: warned.append(text))
         monkeypatch.setattr(release_slots, "append_line", append_line)
         host.set_up("a", blue="a", live="blue")

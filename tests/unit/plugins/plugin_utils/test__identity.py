@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which run this is, and whether one that left its lock behind is still there."""
+"""The identity of a run, and whether the run that left a lock still exists."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The role's variables, beside those of a role that many hosts have too."""
+"""The role's variables do not collide with those of a role that many hosts also have."""
 
 from __future__ import annotations
 

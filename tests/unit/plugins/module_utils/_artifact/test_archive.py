@@ -104,7 +104,7 @@ def test_unpacking_a_hostile_archive_writes_nothing(members, tmp_path):
     assert list(target.iterdir()) == []
 
 
-# A link is judged by the way that the kernel goes, and not by its text.
+# A link is resolved as the kernel does, not by its text.
 TREE = [("a", "dir", ""), ("a/b", "dir", ""), ("a/l", "link", "b"), ("a/f", "file", "")]
 
 

@@ -20,7 +20,7 @@ from ansible_collections.evenkeel.flask.tests.unit.plugins.wheels import make_wh
 
 @pytest.fixture(name="unpacked")
 def _unpacked(tmp_path):
-    """An archive as it lies unpacked, with one locked wheel."""
+    """An unpacked archive with one locked wheel."""
     folder = tmp_path / "unpacked"
     (folder / "wheels").mkdir(parents=True)
     tiny = make_wheel(folder / "wheels", "tiny")

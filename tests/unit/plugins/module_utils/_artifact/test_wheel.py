@@ -235,7 +235,7 @@ class TestInstall:
     def test_a_wheel_that_cannot_be_decompressed_is_named(self, tmp_path, venv, at, changed):
         wheel = make_wheel(tmp_path, "shop", files={"shop.py": "x = 1\n" * 9})
         data = bytearray(wheel.read_bytes())
-        # Flags and method stand in the header of the file and in the directory at the end.
+        # Flags and method are in the header of the file and in the directory at the end.
         directory = data.index(b"PK\1\2")
         data[at : at + 2] = data[directory + at + 2 : directory + at + 4] = changed
         wheel.write_bytes(data)

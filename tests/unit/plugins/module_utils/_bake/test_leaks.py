@@ -17,7 +17,7 @@ LIMIT = {"memory_mb": 48.0, "open_files": 12.0, "port_5432": 1.0}
 
 
 def worker(grow, name="memory_mb", start=45.0, a_second=6, seconds=10):
-    """A worker that is looked at each second, and holds C(grow(requests)) more than at first."""
+    """A worker that is sampled each second, and holds C(grow(requests)) more than at first."""
     return [
         Seen(second * a_second, {**LIMIT, name: start + grow(second * a_second)})
         for second in range(seconds + 1)
@@ -94,11 +94,11 @@ def test_the_most_of_each_thing_is_what_one_of_the_workers_has():
 
 
 def simulated(seed, leak=0.0, chance=1.0, a_second=6.0, seconds=10, cache=6.0, workers=5):
-    """Whether a bake takes a release for one that leaks, looked at each second as a bake does.
+    """Return whether a bake, with one sample per second, reports a leak.
 
-    Each worker warms up by steps: of its routes, popular and rare ones (Zipf), each takes memory
-    when it is first asked, and a cache fills besides. Garbage comes and goes, the heap is noisy,
-    and the load is never even. The predecessor's limit is what a warm worker of it has.
+    Each worker warms up in steps: popular and rare routes (Zipf) each take memory at their first
+    request, and a cache fills in addition. Garbage comes and goes, the heap is noisy, and the load
+    is never even. The predecessor's limit is the usage of one of its warm workers.
 
     @param leak: MB that a request leaves behind, of one in C(1 / chance)
     """

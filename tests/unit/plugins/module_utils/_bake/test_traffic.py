@@ -60,7 +60,7 @@ def traceback_of(last_line):
     ["NaN", "Infinity", "-Infinity", "-1", "1e308", "1" + "0" * 400, "true", '"5"', "null", "[]"],
 )
 def test_a_duration_that_no_request_has_ends_the_judgement_of_nothing(ms):
-    """The app writes the lines, and can write what it wants."""
+    """The app writes the lines, and can write anything."""
     text = line().replace("5.0", ms)
     found = list(bake_traffic.requests([text, line()], "2-b", SINCE))
     assert found[-1].ms == 5.0

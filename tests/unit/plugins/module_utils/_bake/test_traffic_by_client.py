@@ -163,14 +163,14 @@ def by_client(population, addressed=True):
 
 @pytest.fixture(autouse=True, scope="module")
 def _little_is_much():
-    """So that an example needs no hundred kilobytes to fill a disk."""
+    """Lower the limit, so that an example needs less than 100 KB to fill a disk."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bake, "MOST_LOGGED", 512)
         yield
 
 
 def plainly_judged(before, after):
-    """The judgement that believes each client, and asks for no number of them."""
+    """The evaluation that trusts each client, and needs no minimum number of them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bake, "LEFT_OUT", 0)
         patch.setattr(bake, "MIN_CLIENTS", 1)

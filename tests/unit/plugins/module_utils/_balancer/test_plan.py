@@ -18,7 +18,7 @@ OTHERS = {"app2": Server("serving"), "app3": Server("down")}
 
 
 class Pool:
-    """A balancer of which a test says what it does over time."""
+    """A balancer whose states over time a test sets."""
 
     pool = "the pool"
     poll_seconds = 1.0

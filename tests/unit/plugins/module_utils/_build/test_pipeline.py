@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The build: same input, same archive. It reports all errors in the input before it contacts a host.
 
-pip is a stand-in that gives out wheels made by hand; venvs and imports are real.
+pip is a fake with wheels made by hand; venvs and imports are real.
 """
 
 from __future__ import annotations
@@ -200,7 +200,7 @@ class TestUnchangedInput:
 
 
 class TestWheels:
-    """A change of code moves no dependency, and asks no index."""
+    """A change of code changes no dependency, and queries no index."""
 
     def test_they_are_kept_while_only_code_changes(self, build, recipe, source, pip):
         archive, _built = build(recipe)

@@ -1,9 +1,9 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The build with the real pip: what C(pip install -r) takes is built, what it refuses is refused, and nothing stale is kept.
+"""The build with the real pip: it accepts and refuses the same input as C(pip install -r), and stores nothing stale.
 
-All comes from a folder of small wheels, and local projects have a build backend of their own: no index is needed.
+All packages come from a folder of small wheels, and local projects have their own build backend: no index is needed.
 """
 
 from __future__ import annotations
@@ -393,7 +393,7 @@ def test_what_cannot_be_pinned_is_resolved_each_time_and_the_run_says_so(
 
 
 class TestKey:
-    """Where a change of one input changes what a clean build comes to, it changes the key."""
+    """If a change of one input changes the result of a clean build, it changes the key."""
 
     @pytest.fixture(name="key")
     def _key(self, tmp_path):

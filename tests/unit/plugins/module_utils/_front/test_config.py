@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A port belongs to the app only if the app's own file says so."""
+"""A port belongs to the app only if the app's own file defines it."""
 
 from __future__ import annotations
 

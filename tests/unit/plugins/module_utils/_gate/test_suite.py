@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""On the host, the team's own tests are no more than their settings."""
+"""The host has only the settings of the team's own tests."""
 
 from __future__ import annotations
 

@@ -159,7 +159,7 @@ def test_a_live_release_that_lets_nobody_log_in_does_not_stop_the_one_that_mends
     ],
 )
 def test_a_fault_is_caught_by_its_check_and_by_no_other(fault, check, reason):
-    # These two ask the health endpoint as well, which would move the flapping.
+    # These two also request the health endpoint, which would shift the flapping.
     quiet = {"response_times": {"enabled": False}, "concurrency": {"enabled": False}}
     results = gate(Shop(fault), checks={**FULL, **quiet})
     assert outcomes(results, "failed") == {check}

@@ -21,7 +21,7 @@ from ansible_collections.evenkeel.flask.plugins.module_utils._http.response impo
 
 
 class Clock:
-    """Time that passes only when a test says so."""
+    """A clock that only a test moves."""
 
     def __init__(self):
         self.now = 100.0

@@ -22,7 +22,7 @@ def question(server, timeout=5.0):
 
 
 def ticking():
-    """A clock that goes on by a millisecond whenever it is looked at."""
+    """A clock that moves by a millisecond at each reading."""
     moments = itertools.count()
     return lambda: next(moments) / 1000
 
@@ -31,7 +31,7 @@ def test_a_closed_loop_has_as_many_under_way_as_there_are_users():
     crowd = threading.Barrier(4)
 
     def answer(*_asked):
-        # Nobody is answered before all four have asked.
+        # There is no response before all four have sent a request.
         crowd.wait(10)
         return ok(b"hello")
 
@@ -63,7 +63,7 @@ def test_latency_in_an_open_loop_begins_when_a_request_was_due():
     with serving(ok()) as server:
         schedule = load.Schedule(20, 1, float("inf"), lambda number, _now: number / 1000)
         tally = load.drive(question(server), schedule, ticking())
-    # The clock is looked at three times and more for each, so the last is late by forty milliseconds and more.
+    # The clock is read at least three times per request, so the last is late by at least 40 ms.
     assert tally.latencies_ms[-1] > 40
     assert tally.latencies_ms == sorted(tally.latencies_ms)
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A migration that waits for a lock keeps users waiting behind it, so it gives up and comes again."""
+"""A migration that waits for a lock blocks users behind it, so it gives up and tries again."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_a_success_and_any_other_failure_end_it():
 
 
 def test_an_index_that_is_left_invalid_ends_it():
-    """One that was there before is somebody else's."""
+    """An invalid index that existed before does not count."""
     seen = iter([["old"], ["old", "ix"]])
     outcome, waits = run([(1, PSYCOPG), (0, "done")], invalid=lambda: next(seen))
     assert (outcome.left, outcome.attempts, waits) == (["ix"], 1, [])
@@ -131,7 +131,7 @@ def test_users_go_on_behind_a_migration_that_finds_no_lock_and_it_succeeds_later
         reads = threading.Event()
 
         def sleep(_seconds):
-            # It has given up: the user who came after it has an answer while the blocker goes on.
+            # It has given up: the next user has a response while the blocker continues.
             assert reader.result(timeout=60) == (1,)
             assert (
                 f"pid {pid} holds it (idle in transaction"

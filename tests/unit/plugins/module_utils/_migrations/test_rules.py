@@ -214,7 +214,7 @@ def effects(findings: list[Finding]) -> dict[str, str]:
 
 
 def fails(server: postgresql.RealPostgres, statements: str) -> list[str]:
-    """Which statements fail, each on its own, in a transaction that is rolled back."""
+    """Return the statements that fail, each on its own, in a transaction that is rolled back."""
     failed = []
     with server.connect() as connection, connection.transaction(force_rollback=True):
         for statement in filter(str.strip, statements.split(";")):
@@ -400,7 +400,7 @@ def test_a_statement_passes_in_silence_only_if_it_disturbs_nobody(text, rules):
 def test_a_table_that_the_run_makes_may_be_changed_as_one_likes():
     text = "CREATE TABLE fresh (a int); ALTER TABLE fresh DROP a; CREATE INDEX ON fresh (b); DROP TABLE fresh"
     assert decided(text) == ([], [])
-    # One that may be there already is not new, unless the database says that it is.
+    # A statement for an object that may exist already is not new, unless the database reports so.
     text = "CREATE TABLE IF NOT EXISTS orders (a int); ALTER TABLE orders DROP a"
     assert decided(text)[0] != []
     assert decided(text, None)[0] != []

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Alembic scripts, and what they do, read by someone who must not run them."""
+"""Alembic scripts and their effects are read without running the scripts."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which connection leads where: read from the app's environment and the kernel's tables."""
+"""The targets of connections, read from the app's environment and the kernel's tables."""
 
 from __future__ import annotations
 

@@ -330,7 +330,7 @@ BACK = line("rollback", "a", "b")
 @pytest.mark.parametrize(
     ("history", "gone"),
     [
-        # A person's word holds until somebody wants the release again.
+        # A person's rollback holds until a person requests the release again.
         ([], []),
         (RELEASED, []),
         ([*RELEASED, BACK], ["b"]),

@@ -1,9 +1,9 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A release on a host: whole, or not there at all.
+"""A release on a host is complete, or not there at all.
 
-The proof that gunicorn loads the app needs a running systemd, and is in the molecule tests.
+The check that gunicorn loads the app needs a running systemd, and is in the molecule tests.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files
 # Any but our own, which all that we make has from the start.
 GROUP = next(group for group in grp.getgrall() if group.gr_gid != os.getgid())
 SECRET = "hunter2"
-# The part of a slot's unit that says where and as whom; all of it is in _release/test_unit.py.
+# The part of a slot's unit with the paths and the user; _release/test_unit.py tests all of it.
 UNIT = """\
 [Service]
 User=shop

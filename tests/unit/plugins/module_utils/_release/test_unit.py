@@ -1,9 +1,9 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A command in a release runs under the properties of the slot's unit: one description, and no second one.
+"""A command in a release runs with the properties of the slot's unit, from one description.
 
-That systemd takes them is in the molecule tests (default, test_sandbox.py).
+The molecule tests check that systemd accepts them (default, test_sandbox.py).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The proof of a PostgreSQL, against a server on loopback that keeps to a script."""
+"""The check of a PostgreSQL server, against a server on loopback with a script."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ class Dialogue:
         return self._answer() == b"md5" + hashlib.md5(inner + SALT).hexdigest().encode() + b"\0"
 
     def scram(self):
-        """RFC 5802, with what a server keeps: not the password, but two keys."""
+        """RFC 5802, with the data that a server stores: two keys, and not the password."""
         salted = hashlib.pbkdf2_hmac("sha256", PASSWORD.encode(), SALT, ROUNDS)
         stored = hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()
         server_key = hmac.digest(salted, b"Server Key", "sha256")

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The proof of a Redis, against a server on loopback that keeps to a script."""
+"""The check of a Redis server, against a server on loopback with a script."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ def test_open_file_refuses_all_but_a_regular_file_at_once(tmp_path, how, word, f
 
 
 def test_open_file_waits_for_no_lease(tmp_path):
-    # The kernel asks the holder to give it up.
+    # The kernel requests the holder to release it.
     before = signal.signal(signal.SIGIO, signal.SIG_IGN)
     path = tmp_path / "app.log"
     path.write_text("x")
@@ -175,7 +175,7 @@ def test_a_lock_is_only_its_owners_also_where_an_earlier_version_made_it(tmp_pat
 
 @contextlib.contextmanager
 def held(path):
-    """Hold the lock of a file in another process, as a local user can who may open it."""
+    """Hold the lock of a file in another process, as a local user with read permission can."""
     code = "import fcntl, sys; f = open(sys.argv[1]); fcntl.flock(f, fcntl.LOCK_EX); print(flush=True); input()"
     with subprocess.Popen(
         [sys.executable, "-c", code, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE

@@ -62,7 +62,7 @@ def wait_until(true):
 
 
 def is_gone(pid):
-    """Ended, even if nobody has asked how."""
+    """Return whether the process has ended, also as a zombie."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except FileNotFoundError:

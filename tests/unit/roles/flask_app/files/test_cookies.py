@@ -30,7 +30,7 @@ def _answer(monkeypatch):
         app.config.update({name: value for name, value in config.items() if value is not ...})
         if interface:
             app.session_interface = interface
-        # As evenkeel_wsgi.py has it: nginx says https only where a trusted proxy does.
+        # As in evenkeel_wsgi.py: nginx sends https only if a trusted proxy does.
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_proto=1, x_host=1)
 
         @app.route("/")

@@ -35,7 +35,7 @@ LARGE = b"x" * (8 << 20)
 
 @dataclass
 class Peer:
-    """A client that sends all of a body before it looks at the answer, as nginx does."""
+    """A client that sends a whole body before it reads the response, as nginx does."""
 
     path: str
 

@@ -135,7 +135,7 @@ def test_what_the_app_sets_for_itself_wins(optimized):
     assert [report["states"][name] for name in ("pool", "sessions", "json")] == ["present"] * 3
 
 
-# Every documented way to set the pool of an engine: the lines of an app, and the pool that it asks for.
+# Every documented way to set the pool of an engine: the lines of an app, and the requested pool.
 DATABASE = """
 import os
 import flask_sqlalchemy, sqlalchemy

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Published files under the names that the app itself has for them: what it would say, without asking it."""
+"""Published files under the app's own names: the same response as the app's, without a call of the app."""
 
 from __future__ import annotations
 

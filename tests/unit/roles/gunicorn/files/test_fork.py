@@ -28,7 +28,7 @@ WITHOUT = "\ndef when_ready(server): ...\n"
 # gunicorn loses what ends a worker that is still starting: so all there are have answered.
 ALONE = "\nworkers = 1\n"
 
-# A database whose server sees who speaks over which connection. It waits with its answers until two have asked.
+# A database whose server sees the process of each connection. It responds after two requests.
 WIRE = """\
 import os, socket
 from sqlalchemy.dialects import registry
@@ -306,7 +306,7 @@ def served(folder):
 
 
 def meet(database, release):
-    """Both workers ask at the same moment; over which connections, and which processes these were."""
+    """Both workers send a request at the same moment; return their connections and processes."""
     with release as ask, ThreadPoolExecutor(2) as pool:
         answers = [future.result() for future in [pool.submit(ask), pool.submit(ask)]]
     assert [status for status, _body in answers] == [200, 200]

@@ -199,7 +199,7 @@ def test_a_request_that_makes_no_sense_is_no_trouble(settings, untouched_root, l
 def test_an_app_that_switches_logging_off_logs_no_requests_either(
     settings, untouched_root, lines, monkeypatch
 ):
-    """So that a rollout, which looks for the line of what it asks, refuses a release that says nothing."""
+    """A rollout looks for the line of its own request, and refuses a release that logs nothing."""
     evenkeel_logging.install(settings)
     logger = evenkeel_logging.JsonLogger(types.SimpleNamespace())
     asked = types.SimpleNamespace(status="200 OK"), None, {}, datetime.timedelta()

@@ -143,7 +143,7 @@ def test_a_body_that_logs_nothing_reaches_the_server_as_it_is(body):
 
 @dataclasses.dataclass(frozen=True)
 class Frozen(Exception):
-    """An exception that lets nobody set anything on it."""
+    """An exception whose attributes cannot be set."""
 
 
 def crash(environ, start_response):

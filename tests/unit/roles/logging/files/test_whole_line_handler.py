@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A line is written whole, to the file that has the name, and a line that cannot be written harms nobody."""
+"""A line is written as a whole to the current file of that name, and a write error affects no request."""
 
 from __future__ import annotations
 

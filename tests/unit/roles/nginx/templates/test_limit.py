@@ -51,7 +51,7 @@ def _front(tmp_path_factory):
 
 
 def fresh():
-    """An address that nobody had before."""
+    """An address without earlier requests."""
     return str(ipaddress.ip_address("10.0.0.0") + next(FRESH))
 
 
@@ -101,13 +101,13 @@ def test_a_request_is_exempt_exactly_when_the_app_routes_it_to_the_health_endpoi
 ):
     refused, answer = counted(front, path + tail)
     if answer.status == 400:
-        # nginx lets it reach nobody.
+        # nginx refuses it, so the app does not get it.
         return
     assert "X-Endpoint" in answer.headers, (path, answer.status)
     seen = bytes.fromhex(answer.headers["X-Seen-Path"]).decode()
     is_exempt = answer.headers["X-Endpoint"] == "health" or seen in FILES
     assert refused == (not is_exempt)
-    # The other scope says the same.
+    # The limit of the fleet agrees.
     assert answer.headers["X-Fleet-Exempt"] == str(is_exempt)
 
 

@@ -1,9 +1,9 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A server in a process of its own that counts what reaches it: HTTP, Redis' protocol, SMTP, UDP, Unix sockets.
+"""A server in its own process that counts its input: HTTP, Redis' protocol, SMTP, UDP, Unix sockets.
 
-Usage: listener.py <path of a Unix socket>; prints its port. Its count is what GET /count says.
+Usage: listener.py <path of a Unix socket>; prints its port. GET /count returns the count.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ def compute():
 
 @pytest.fixture
 def app(store):
-    """An app whose answers take long enough to be worth keeping, and are numbered where they say so."""
+    """An app whose responses take long enough to be stored; some contain a number."""
     app = flask.Flask(__name__)
     app.secret_key = "sesame"
     app.session_interface = evenkeel_sessions.RedisSessions(store.guarded(), "shop:")
@@ -79,7 +79,7 @@ def detail(client, path="/page", **request):
 
 
 def keep(client, path="/page", **request):
-    """Ask until it is kept: made twice, and given away."""
+    """Send requests until the response is stored: made twice, then a hit."""
     for _time in range(2):
         client.get(path, **request)
     assert fetch(client, path, **request)[1] == "HIT"
@@ -304,7 +304,7 @@ def test_of_many_that_ask_at_once_one_has_it_made(app, site):
 
 
 def being_made(client, path, milliseconds=5000):
-    """As if somebody else were at it."""
+    """Simulate another worker that makes the response."""
     environ = EnvironBuilder(path).get_environ()
     key = client.application._key(environ, ())
     client.application.redis.redis.set(f"{key}:made", 1, px=milliseconds)
@@ -393,7 +393,7 @@ def test_what_else_lies_under_a_key_is_made_anew(site):
         assert fetch(client)[0] == "page "
 
 
-# Whose it is: ways to get somebody else's page
+# Ownership: ways to get a page of another user
 
 
 def session_name(request):
@@ -710,7 +710,7 @@ LONG = "wood " * 1000
 
 @pytest.fixture
 def shelf(app, site):
-    """A path whose answer is worth compressing, kept from now on; with what the site is made of."""
+    """A path whose response is compressed and stored from now on; with the parts of the site."""
 
     def kept(headers=(), body=LONG, mimetype="text/html", **options):
         @app.get("/shelf")

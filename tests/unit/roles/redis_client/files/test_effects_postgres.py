@@ -35,7 +35,7 @@ TIMES = 20
 @pytest.fixture(scope="module")
 def database():
     """The port and the folder of the Unix socket of a server that the tests have for themselves."""
-    # Not in pytest's folder, which nobody else may enter.
+    # Not in pytest's folder, which no other user can enter.
     folder = Path(tempfile.mkdtemp())
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

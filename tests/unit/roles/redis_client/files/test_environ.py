@@ -25,7 +25,7 @@ VALUES = (None, "", "0", "None", "x", '"x"', "null", "a=b\0c")
 
 
 def ask(app, environ):
-    """The body of an answer, and what the cache says."""
+    """Return the body of a response, and its cache status."""
     response_headers = {}
 
     def start(_status, headers, _exc_info=None):

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Nobody gets the session of somebody else: what docs/production.md guarantees, each row by a test."""
+"""No visitor gets the session of another: a test for each guarantee in docs/production.md."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ LOGINS = [
 
 
 class Worker:
-    """An app that does with its session what a test says. It has no browser: a test shows the cookies."""
+    """An app that does with its session what a test sets. It has no browser: a test sends the cookies."""
 
     def __init__(self, interface, **config):
         self.app = flask.Flask("shop")
@@ -503,7 +503,7 @@ def test_flasks_settings_mean_the_same_with_both_stores(name, value, permanent, 
 
 
 def test_a_session_larger_than_a_cookie_is_kept_whole(worker):
-    """Flask's own is lost: browsers keep 4096 bytes."""
+    """Flask's own session would be lost: browsers store 4096 bytes."""
     app = worker()
     large = secrets.token_hex(5000)
     assert app.found(app.give(put(user=large))) == {"user": large}
@@ -644,7 +644,7 @@ def made_error(kind):
     try:
         return kind("OOM command not allowed when used memory > 'maxmemory'.")
     except (IndexError, ValueError):
-        # Errors of a cluster say where to.
+        # Errors of a cluster contain an address.
         return kind("1 127.0.0.1:6379")
 
 
@@ -801,7 +801,7 @@ ROUTES = [
 )
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_client_has_a_bounded_number_of_sessions_that_last(turns, monkeypatch_module):
-    """All others live for hours: a client keeps so many as it may ask for in that time."""
+    """All others live for hours: a client has as many as it can request in that time."""
     monkeypatch_module.setattr(evenkeel_sessions, "MAX_LONG_SESSIONS", MOST)
     store = Store()
     app = Worker(evenkeel_sessions.RedisSessions(store.guarded(), "shop:"))

@@ -112,7 +112,7 @@ class Environ(dict):
 
 
 class Browser:
-    """One that asks an app to do something with its session."""
+    """A client that makes an app use its session."""
 
     shown = None
 
@@ -523,7 +523,7 @@ def test_redis_away_what_is_written_stays_with_the_browser_and_moves_back(browse
 
 
 def test_a_change_is_refused_when_redis_is_lost_in_the_middle_of_a_request(browser, store):
-    """Flask's cookie could keep it, but the id that stays behind in Redis would be good for ever after."""
+    """Flask's cookie could store it, but the id that remains in Redis would stay valid."""
     shopper = browser()
     shopper.do(fill)
 

@@ -36,7 +36,7 @@ class Site:
         self.readers = [Client(worker) for worker in self.workers]
 
     def write(self):
-        """Others ask before and after it, while the request that does it goes on."""
+        """Other clients read before and after it, while the writing request is in progress."""
         self.read()
         self.text = "hidden"
         self.must_be_hidden()
@@ -141,12 +141,12 @@ def test_whoever_asks_after_a_write_sees_it(site, moment):
 def test_whoever_asks_after_a_write_of_a_worker_that_was_killed_sees_it(site, moment, monkeypatch):
     serve(site, moment)
     site.read()
-    # It comes to say nothing more.
+    # The killed worker does not report the end of its write.
     for name in ("end", "forget"):
         monkeypatch.setattr(site.workers[0].writes, name, lambda *_args: None)
     site.post()
     site.must_be_hidden()
-    # Nothing is kept before it is certain that it does not go on.
+    # Nothing is stored until the write has certainly ended.
     assert site.readers[1].get("/page").headers["Cache-Status"].endswith('"a write is under way"')
     now = evenkeel_cache.time.time()
     later = now + evenkeel_writes.WRITING_SECONDS + 1

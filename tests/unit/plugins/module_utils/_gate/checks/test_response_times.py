@@ -85,7 +85,7 @@ def test_a_slower_candidate_fails_and_is_measured(slowdown):
 
 
 def test_a_trifle_is_no_slowdown_however_many_times_the_live_release_it_is():
-    """Seen on a busy host: /health took 4.3 ms instead of 3, in a slot that nobody kept warm."""
+    """On a busy host, /health took 4.3 ms instead of 3 ms in a slot that had become cold."""
     finding = response_times.run(trial(1.45, ms=3.0)[0], SETTINGS)
     assert finding.measured["/"]["slowdown"] == pytest.approx(1.45, rel=0.1)
 
