@@ -8,6 +8,9 @@ a query need it: version 3 of https://www.postgresql.org/docs/current/protocol.h
 SCRAM-SHA-256 of RFC 5802. URLs are read as SQLAlchemy and libpq read them.
 """
 
+# pylint does not follow the import of Refused's base, and takes it for no exception.
+# pylint: disable=bad-exception-cause
+
 from __future__ import annotations
 
 import base64
