@@ -92,8 +92,8 @@ def _wheels(tmp_path, content):
     return folder
 
 
-@pytest.fixture(name="wanted")
-def _wanted(tmp_path, content, wheels, proof):
+@pytest.fixture(name="spec")
+def _spec(tmp_path, content, wheels, proof):
     layout = release_layout.Layout("shop", str(tmp_path / "srv"))
     for name in ("releases", "venvs"):
         os.makedirs(layout.path(name))
