@@ -259,9 +259,10 @@ class Fleet:
                 return f"the history of {name} does not know of {after}"
         return None
 
-    def users(self, *paths: str, rate: float = 15) -> Users:
-        """Users of each address, C(rate) requests a second."""
-        return Users(self.urls, paths or ("/", "/health", "/api/products"), rate)
+    def users(self, *paths: str, rate: float | None = None) -> Users:
+        """Users of each address, C(rate) requests a second: by default 15, or what this machine can carry."""
+        paths = paths or ("/", "/health", "/api/products")
+        return Users(self.urls, paths, rate or load.affordable_rate(self.urls, paths, 15))
 
     def lay_out(self, version: str, on: str = "v1") -> None:
         """Make a version of the sample app the one that is deployed next."""

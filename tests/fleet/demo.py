@@ -28,7 +28,7 @@ from _images import Images  # noqa: E402
 from _plan import HTTP_PORT, FleetError, Shape, container_name  # noqa: E402
 from _podman import install, shell  # noqa: E402
 from fleet import Fleet  # noqa: E402
-from load import Load, Summary  # noqa: E402
+from load import Load, Summary, affordable_rate  # noqa: E402
 from materialize import materialize  # noqa: E402
 
 FLEET = "demo"
@@ -206,7 +206,8 @@ def run(hosts: int) -> None:
     demo.play("site")
 
     targets = demo.targets()
-    load = Load(targets, REQUESTS_PER_SECOND / len(targets), PATHS, demo.folder / "requests.jsonl")
+    rate = affordable_rate(targets, PATHS, REQUESTS_PER_SECOND / len(targets))
+    load = Load(targets, rate, PATHS, demo.folder / "requests.jsonl")
     load.start()
     title("storefront 2.0.0, with a migration, while users ask for pages")
     demo.lay_out("v2")

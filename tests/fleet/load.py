@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import http.client
 import io
 import itertools
@@ -21,6 +22,7 @@ import os
 import re
 import resource
 import signal
+import statistics
 import sys
 import threading
 import time
@@ -32,6 +34,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 TIMEOUT = 10.0
+# Of one core, for all requests of a load; a rollout takes about one core beside it.
+CPU_SHARE = 0.35
+# Requests per second and target.
+MIN_RATE = 3.0
 FIRST_FAILURES = 5
 NO_RELEASE = "none"
 
@@ -172,6 +178,32 @@ def address_of(url: str) -> tuple[str, int]:
             f"{url!r} is no target: give it as http://HOST:PORT, and paths by themselves."
         )
     return parts.hostname, parts.port or 80
+
+
+def affordable_rate(targets: Mapping[str, str], paths: Sequence[str], most: float) -> float:
+    """Return the requests per second and target that leave this machine time for its work.
+
+    The load, the hosts and the controller share one machine. A load that it cannot carry fails
+    requests by its own length. Each path of each target is requested three times, one request
+    after the other. The median time, as CPU time, may take CPU_SHARE of one core.
+
+    @param targets: URLs by name; one that does not answer is left out
+    @param most: requests per second and target, on a machine that can carry them
+    """
+    seconds = []
+    for url, path, _time in itertools.product(targets.values(), paths, range(3)):
+        begun = time.monotonic()
+        with contextlib.suppress(OSError, asyncio.TimeoutError):
+            asyncio.run(asyncio.wait_for(exchange(address_of(url), path), TIMEOUT))
+            seconds.append(time.monotonic() - begun)
+    return rate_for(seconds, len(targets), most)
+
+
+def rate_for(seconds: Sequence[float], targets: int, most: float) -> float:
+    """Return the rate of C(affordable_rate) for what requests took; the smallest if none was answered."""
+    if not seconds:
+        return MIN_RATE
+    return max(MIN_RATE, min(most, CPU_SHARE / targets / statistics.median(seconds)))
 
 
 class Load:

@@ -27,7 +27,17 @@ from ansible_collections.evenkeel.flask.tests.unit.plugins.loopback import (
     serving,
     silent,
 )
-from load import Latencies, Load, Result, Tally, address_of, parse_answer
+from load import (
+    MIN_RATE,
+    Latencies,
+    Load,
+    Result,
+    Tally,
+    address_of,
+    affordable_rate,
+    parse_answer,
+    rate_for,
+)
 
 
 class Lines:
@@ -393,3 +403,23 @@ class TestCommand:
         with self.command("--target", target, "--duration", "0") as running:
             assert message in running.communicate(timeout=30)[1]
         assert running.returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("seconds", "targets", "rate"),
+    [
+        ([0.001], 3, 15),
+        ([0.007, 0.008, 5.0], 3, pytest.approx(14.6, abs=0.1)),
+        ([0.025] * 9, 3, pytest.approx(4.7, abs=0.1)),
+        ([2.0], 3, MIN_RATE),
+        ([], 3, MIN_RATE),
+    ],
+)
+def test_the_rate_of_a_load_is_what_the_machine_can_carry(seconds, targets, rate):
+    assert rate_for(seconds, targets, 15) == rate
+
+
+def test_a_target_that_does_not_answer_changes_no_rate():
+    with serving(ok()) as server:
+        targets = {"app1": server.url, "app2": "http://127.0.0.1:9"}
+        assert MIN_RATE <= affordable_rate(targets, ["/"], 15) <= 15

@@ -275,7 +275,15 @@ def mapped_file(world):
     return effect, lambda: mapped[0]
 
 
+def forget_dbm():
+    """Python of Debian has C libraries for shelves: a process that has loaded one keeps no answer."""
+    for name in ("_dbm", "_gdbm", "dbm.gnu", "dbm.ndbm"):
+        sys.modules.pop(name, None)
+
+
 def shelf(world):
+    world.endings.append(forget_dbm)
+
     def effect():
         with shelve.open(world.path("shelf")) as found:
             found["n"] = found.get("n", 0) + 1
