@@ -853,7 +853,7 @@ class Sessions(RuleBasedStateMachine):
             Worker(evenkeel_sessions.RedisSessions(self.store.guarded(), "shop:"), **self.config)
             for _number in range(2)
         ]
-        self.jar, self.seen = None, []
+        self.jar, self.jar_key, self.seen = None, None, []
         self.users, self.ended, self.number = 0, 0, 0
         self.is_away = False
 
@@ -865,19 +865,26 @@ class Sessions(RuleBasedStateMachine):
             self.seen.append(cookie)
         return status, result, cookie
 
+    def browse(self, act, worker, method="POST", path="/"):
+        before = self.jar
+        status, _result, self.jar = self.do(act, self.jar, worker, method, path)
+        if self.jar != before:
+            self.jar_key = self.config["SECRET_KEY"]
+        return status
+
     @rule(worker=st.integers(0, 1))
     def log_in(self, worker):
         self.users += 1
-        _status, _result, self.jar = self.do(put(user=self.users), self.jar, worker)
+        self.browse(put(user=self.users), worker)
 
     @rule(worker=st.integers(0, 1), key=st.sampled_from(["cart", "csrf_token", "_flashes"]))
     def write(self, worker, key):
         self.number += 1
-        _status, _result, self.jar = self.do(put(**{key: self.number}), self.jar, worker)
+        self.browse(put(**{key: self.number}), worker)
 
     @rule(worker=st.integers(0, 1))
     def look(self, worker):
-        _status, _result, self.jar = self.do(dict, self.jar, worker, "GET")
+        self.browse(dict, worker, "GET")
 
     @rule(
         worker=st.integers(0, 1),
@@ -885,8 +892,10 @@ class Sessions(RuleBasedStateMachine):
         where=st.sampled_from([("POST", "/"), ("GET", "/logout")]),
     )
     def log_out(self, worker, how, where):
-        status, _result, self.jar = self.do(ENDS[how], self.jar, worker, *where)
-        if status < 400:
+        # As with Flask's own sessions, a cookie that no key verifies names no session that could end.
+        keys = [self.config["SECRET_KEY"], *self.config["SECRET_KEY_FALLBACKS"]]
+        is_readable = self.jar_key in keys
+        if self.browse(ENDS[how], worker, *where) < 400 and is_readable:
             self.ended = self.users
 
     @rule()
