@@ -36,6 +36,8 @@ class Stage:
 
 
 UNIT = OUTPUT / "unit.xml"
+UNITS = "python tests/ansible_test.py units"
+LONG_UNITS = Stage("units", f"{UNITS} 'tests/unit/plugins/.*' --venv")
 LINT = [
     Stage("mypy", "mypy -p ansible_collections.evenkeel.flask.plugins && mypy tests/*.py tests/fleet tests/bench"),
     Stage("yamllint", "yamllint --strict ."),
@@ -57,8 +59,9 @@ CHECK = [
 TEST = [
     [
         Stage("sanity", "python tests/ansible_test.py sanity --venv"),
-        # The same tests as below, under what Ansible itself takes for granted.
-        Stage("units", "python tests/ansible_test.py units 'tests/unit/plugins/.*' --venv"),
+        # Modules, actions and filters with all that they import, under what Ansible itself takes for
+        # granted. make test-long runs all unit tests of plugins in this way.
+        Stage("units", f"{UNITS} 'tests/unit/plugins/(action|filter|modules)/.*' --venv"),
         Stage("integration", "python tests/ansible_test.py integration --venv"),
     ],
     [Stage("unit tests", "pytest --junit-xml=tests/output/unit.xml", UNIT)],
@@ -247,7 +250,7 @@ def main(suite: str) -> int:
         runner.run([*TEST, *(chain for chain in chains if chain not in alone)])
         runner.run(alone, at_once=1)
     else:
-        runner.run([scenarios(ROOT, are_long=True)])
+        runner.run([[LONG_UNITS], scenarios(ROOT, are_long=True)], at_once=1)
     print("\n" + "\n".join(runner.lines))
     print(runner.total)
     return 1 if runner.total.failed else 0
