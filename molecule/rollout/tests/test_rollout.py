@@ -16,6 +16,7 @@ import pytest
 from ansible_collections.evenkeel.flask.molecule.shared.testbed import wait_until
 
 V1, V2 = "1.0.0", "2.0.0"
+AGAIN = ("-e", "rollout_again=true")
 
 
 def versions(releases):
@@ -40,7 +41,7 @@ def cut_off_before_the_switch(fleet, back_to_v1):
     canary = fleet.hosts["app1"]
     candidate = canary.see.file("/srv/storefront/candidate.sock")
     with fleet.users() as users:
-        fleet.cut_off("rollout", lambda: candidate.is_symlink, "the candidate runs")
+        fleet.cut_off("rollout", lambda: candidate.is_symlink, "the candidate runs", *AGAIN)
     return users.summary
 
 
@@ -49,14 +50,17 @@ def cut_off_after_the_switch(fleet, cut_off_before_the_switch):
     """v2 is live on the first host, and v1 on the other."""
     with fleet.users() as users:
         fleet.cut_off(
-            "rollout", lambda: versions({fleet.ask("app1").release}) == {V2}, "the canary serves"
+            "rollout",
+            lambda: versions({fleet.ask("app1").release}) == {V2},
+            "the canary serves",
+            *AGAIN,
         )
     return users.summary
 
 
 @pytest.fixture(scope="module")
 def completed(fleet, cut_off_after_the_switch):
-    return fleet.play_under_load("rollout")
+    return fleet.play_under_load("rollout", *AGAIN)
 
 
 def test_a_rollout_loses_no_request(to_v2):
@@ -121,6 +125,15 @@ def test_a_second_rollback_does_not_bring_back_what_the_first_took_away(fleet, b
     play = fleet.play("rollback")
     assert play.status != 0
     assert "cannot go back to a previous release" in play.said
+    assert versions(fleet.releases()) == {V1}
+
+
+def test_a_release_that_a_person_rolled_back_from_is_released_again_only_on_request(
+    fleet, back_to_v1
+):
+    play = fleet.play("rollout")
+    assert play.status != 0
+    assert "rollout_again" in play.said
     assert versions(fleet.releases()) == {V1}
 
 
