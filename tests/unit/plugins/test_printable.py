@@ -209,8 +209,10 @@ def test_no_report_holds_anything_that_is_obeyed(text):
             "measured": {},
         }
     ]
-    run = rollout.Run(text, text, text, [rollout.Trial(text, text, text, results, [text])])
-    profile = profiles.Run(text, text, {}, {})
+    run = rollout.RolloutReport(
+        text, text, text, [rollout.HostVerdict(text, text, text, results, [text])]
+    )
+    profile = profiles.ProfileReport(text, text, {}, {})
     for file in (rollout.as_html(run), rollout.as_junit(run), profiles.as_html(profile)):
         assert is_safe(file)
     for file in (rollout.as_json(run), profiles.as_json(profile)):

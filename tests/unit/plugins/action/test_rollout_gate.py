@@ -123,7 +123,7 @@ def test_pytest_runs_what_lies_beside_the_inventory(gate, tmp_path, monkeypatch)
 
     def fake(path, folder, environment, settings, work):
         seen.append((path, folder, settings["requirements"]))
-        return rollout_gate.evaluate.Run(0, "", GREEN.encode())
+        return rollout_gate.evaluate.SuiteRun(0, "", GREEN.encode())
 
     monkeypatch.setattr(rollout_gate.suite_run, "pytest", fake)
     assert gate({"path": "tests"})["verdict"] == "passed"

@@ -199,7 +199,7 @@ def test_a_secret_value_is_never_shown(option, value):
     ],
 )
 def test_what_can_be_meant_passes(name, value):
-    _variables.judge(name, value)
+    _variables.validate(name, value)
 
 
 @pytest.mark.parametrize(
@@ -237,7 +237,7 @@ def test_what_can_be_meant_passes(name, value):
 )
 def test_what_cannot_be_meant_is_told_with_what_can(name, value, said):
     with pytest.raises(_variables.ValueProblem) as problem:
-        _variables.judge(name, value)
+        _variables.validate(name, value)
     assert said in str(problem.value)
 
 
@@ -246,7 +246,7 @@ def test_what_cannot_be_meant_is_told_with_what_can(name, value, said):
 )
 def test_a_broken_url_shows_nothing_of_its_password(url):
     with pytest.raises(_variables.ValueProblem) as problem:
-        _variables.judge("redis_client_url", url)
+        _variables.validate("redis_client_url", url)
     assert "hunter2" not in str(problem.value)
 
 
@@ -336,7 +336,7 @@ def test_a_shared_path_is_in_the_source_what_it_will_be_on_the_hosts(tmp_path, f
 @pytest.mark.parametrize("path", ["/etc", "../x", "", ".", "a/../../b", "a\n"])
 def test_a_shared_path_that_leaves_the_source_is_refused(path):
     with pytest.raises(_variables.ValueProblem, match=r"leaves the source|is the source itself"):
-        _variables.judge("flask_app_shared_paths", ["instance", path])
+        _variables.validate("flask_app_shared_paths", ["instance", path])
 
 
 def test_requirements_are_found_beside_the_source_first(tmp_path, find):
@@ -426,7 +426,7 @@ def test_a_balancer_that_cannot_be_asked_is_told(settings, groups, said):
 )
 def test_a_measure_that_cannot_be_meant_is_told(name, value, said):
     with pytest.raises(_variables.ValueProblem, match=re.escape(said)):
-        _variables.judge(name, value)
+        _variables.validate(name, value)
 
 
 @pytest.mark.parametrize(
@@ -441,7 +441,7 @@ def test_a_measure_that_cannot_be_meant_is_told(name, value, said):
     ],
 )
 def test_a_measure_that_can_be_meant_passes(name, value):
-    _variables.judge(name, value)
+    _variables.validate(name, value)
 
 
 LIMITED = {"flask_app_rate_limit": 200, "flask_app_rate_limit_scope": "host"}
@@ -473,7 +473,7 @@ def test_a_limit_that_nobody_counts_or_all_share_is_told(values, groups, problem
      "xn--bcher-kva.example", "shop.example:8443", "~^www[0-9]+\\.shop\\.example$", "my_shop.example"],
 )  # fmt: skip
 def test_names_of_hosts_are_taken(name):
-    _variables.judge("nginx_server_names", [name])
+    _variables.validate("nginx_server_names", [name])
 
 
 @pytest.mark.parametrize(
@@ -483,7 +483,7 @@ def test_names_of_hosts_are_taken(name):
 )  # fmt: skip
 def test_what_is_no_name_of_a_host_is_refused(name):
     with pytest.raises(_variables.ValueProblem, match=r"is not a host name|has a space or a quote"):
-        _variables.judge("nginx_server_names", [name])
+        _variables.validate("nginx_server_names", [name])
 
 
 @pytest.mark.parametrize(
@@ -496,7 +496,7 @@ def test_what_is_no_name_of_a_host_is_refused(name):
     ],
 )  # fmt: skip
 def test_values_that_nginx_takes_are_taken(name, value):
-    _variables.judge(name, value)
+    _variables.validate(name, value)
 
 
 @pytest.mark.parametrize(
@@ -513,7 +513,7 @@ def test_values_that_nginx_takes_are_taken(name, value):
 )  # fmt: skip
 def test_values_that_nginx_refuses_are_refused_before_any_host_is_changed(name, value):
     with pytest.raises(_variables.ValueProblem):
-        _variables.judge(name, value)
+        _variables.validate(name, value)
 
 
 @pytest.mark.parametrize(
@@ -551,10 +551,10 @@ def test_the_fronts_names_and_ports_fit_together(values, groups, problem, doubt)
 )
 def test_a_rule_of_migrations_that_there_is_not_is_told(value, said):
     with pytest.raises(_variables.ValueProblem, match=re.escape(said)):
-        _variables.judge("rollout_migration_rules", value)
+        _variables.validate("rollout_migration_rules", value)
 
 
 def test_the_rules_of_migrations_are_known():
-    _variables.judge(
+    _variables.validate(
         "rollout_migration_rules", {"index": "warn", "drop": "ignore", "unknown": "refuse"}
     )

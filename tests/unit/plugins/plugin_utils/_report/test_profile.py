@@ -45,7 +45,9 @@ def profile(*endpoints, pss=30.0, **more):
 
 
 def run(hosts, before=None):
-    return profiles.Run("shop", "2026-11-26T08:00:00+00:00", hosts, before or {}, "2026-11-25")
+    return profiles.ProfileReport(
+        "shop", "2026-11-26T08:00:00+00:00", hosts, before or {}, "2026-11-25"
+    )
 
 
 @pytest.mark.parametrize(
@@ -124,7 +126,7 @@ def test_what_is_saved_is_what_is_read_and_no_more():
         "invocation": {"module_args": {"headers": "s3cret"}},
         "changed": False,
     }
-    hosts = profiles.kept(
+    hosts = profiles.measured_hosts(
         {"app1": said, "app2": {"failed": True}, "app3": None, "app4": {"measured": False}}
     )
     assert list(hosts) == ["app1"]
@@ -140,7 +142,7 @@ def test_what_is_saved_is_what_is_read_and_no_more():
      '{"hosts": {"a": {"endpoints": [{"name": "/"}]}}, "at": ""}'],
 )  # fmt: skip
 def test_what_is_no_profile_is_refused(text):
-    with pytest.raises(profiles.NoProfile, match=r"is no profile\.json"):
+    with pytest.raises(profiles.InvalidProfile, match=r"is no profile\.json"):
         profiles.read(text)
 
 
@@ -161,7 +163,7 @@ def test_a_profile_that_lacks_anything_is_refused_or_can_be_shown(data):
     ]
     try:
         before, _at = profiles.read(json.dumps(broken))
-    except profiles.NoProfile:
+    except profiles.InvalidProfile:
         return
     profiles.table(whole["hosts"], before)
     profiles.as_html(run(whole["hosts"], before))
