@@ -1,11 +1,11 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What every check gets, and the words in which it answers.
+"""Define the input and the outcomes of a check.
 
 A check is a file of this directory with C(TITLE), C(SPEC) (an argument spec)
-and C(run(trial, settings)). It returns a C(Finding) if it passed and raises
-C(Failed), C(Skipped) or C(Inconclusive) if not.
+and C(run(trial, settings)). It returns a C(Finding) if it passes, and otherwise raises
+C(Failed), C(Skipped) or C(Inconclusive).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ NOWHERE = re.compile(r"(localhost|127\.\d+\.\d+\.\d+|0\.0\.0\.0|\[::1?\])(:\d*)?
 
 
 class Ruling(Exception):
-    """How a check ends that does not pass; the message says why."""
+    """The outcome of a check that does not pass. The message has the reason."""
 
     outcome = ""
 
@@ -37,7 +37,7 @@ class Ruling(Exception):
 
 
 class Failed(Ruling):
-    """The candidate is not good; the message says what was wanted and what came."""
+    """The candidate is not good. The message has the expected and the actual value."""
 
     outcome = "failed"
 
@@ -49,14 +49,14 @@ class Skipped(Ruling):
 
 
 class Inconclusive(Ruling):
-    """Nothing can be said, which lets no release through."""
+    """The check has too little information. This lets no release through."""
 
     outcome = "inconclusive"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What a passed check saw."""
+    """The result of a check that passed."""
 
     detail: str
     warnings: tuple[str, ...] = ()
@@ -65,7 +65,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Site:
-    """One release as it is reached over HTTP."""
+    """One release, reachable over HTTP."""
 
     base: Url
     deadline: Deadline
@@ -81,7 +81,7 @@ class Site:
         headers: Mapping[str, str] | None = None,
         body: bytes | None = None,
     ) -> Request:
-        """A request for a path below the base URL, or for a URL of this site."""
+        """Build a request for a path below the base URL, or for a URL of this target."""
         if self.deadline.over:
             raise Inconclusive(f"the gate's deadline of {self.deadline.seconds:g} s was over")
         return Request(
@@ -103,10 +103,10 @@ class Site:
         return fetch(self.request(where, method, headers, body), self.clock)
 
     def own(self, page: Url, reference: str) -> Url | None:
-        """The URL on this site that C(reference) on C(page) means, or V(None) if it leads away.
+        """Return the URL of C(reference) on C(page) on this target, or V(None) for another site.
 
-        An app that is told its public name in a C(Host) header writes that name
-        into its links; they are followed here all the same.
+        An app that gets its public name in a C(Host) header writes that name into its links.
+        Such links count as this target's.
         """
         url = page.join(reference)
         names = {
@@ -120,7 +120,7 @@ class Site:
 
 @dataclass(frozen=True)
 class Trial:
-    """A candidate on trial, and all that a check may know."""
+    """The candidate and all other inputs of a check."""
 
     candidate: Site
     live: Site | None = None
@@ -128,12 +128,12 @@ class Trial:
     main_path: str = "/"
     max_slowdown: float = 1.25
     may_write: bool = True
-    # What must answer, if it is known.
+    # The release that must respond, if known.
     release: str | None = None
 
 
 def demand(response: Response, wanted: Wanted, subject: str = "") -> None:
-    """Raise C(Failed) unless the answer is what was wanted."""
+    """Raise C(Failed) unless the response is as expected."""
     problem = judge(response, wanted, time.time())
     problem = problem or _leads_nowhere(response)
     if problem:
@@ -141,7 +141,7 @@ def demand(response: Response, wanted: Wanted, subject: str = "") -> None:
 
 
 def _leads_nowhere(response: Response) -> str | None:
-    """A redirect to a name that means each visitor's own machine, unless we asked by that name."""
+    """Report a redirect to a name that means the client's own machine, unless the request had that name."""
     location = response.headers.get("Location") or ""
     netloc = urlsplit(location).netloc.lower()
     if not NOWHERE.fullmatch(netloc) or netloc == response.url.netloc:

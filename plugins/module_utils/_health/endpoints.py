@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From a module's parameters to endpoints that can be asked; whatever makes no sense is refused here."""
+"""Convert a module's parameters to endpoints, and reject invalid parameters."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _POSITIVE = ("timeout", "deadline", "min_certificate_days")
 
 
 def read(params: http_params.Params) -> tuple[list[Endpoint], Policy]:
-    """Read the parameters of C(health_check); ArgumentError names the first that is wrong."""
+    """Parse the parameters of C(health_check). ArgumentError names the first invalid one."""
     for name, least in _LEAST.items():
         if not params[name] >= least:
             raise ArgumentError(f"{name} must be at least {least}, not {params[name]}.")

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Is an answer what was wanted? Pure."""
+"""Compare a response with the expected one. Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DAY = 86400
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a healthy answer is."""
+    """The properties of a healthy response."""
 
     status: Sequence[int] = (200,)
     contains: str | None = None
@@ -30,7 +30,7 @@ class Wanted:
 
 
 def judge(response: Response, wanted: Wanted, now: float) -> str | None:
-    """Say what is wrong with an answer, or V(None) when it is what was wanted."""
+    """Return how a response differs from the expected one, or V(None)."""
     if response.status not in wanted.status:
         codes = " or ".join(map(str, wanted.status))
         return f"{response.status}{_whither(response)}, wanted {codes}"

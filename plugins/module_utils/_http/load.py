@@ -1,17 +1,17 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ask one thing many times, within bounds, and note what each answer took.
+"""Send one request many times, within bounds, and measure each response.
 
-One thread and one selector drive all connections: threads would wait for each other's turn in
-Python, and that would be measured. Each request has a connection of its own, as in C(client.py),
-and an answer is read as strictly as there.
+One thread and one selector run all connections: threads would wait for Python's global lock, and
+that wait would be measured. Each request has its own connection, as in C(client.py), and responses
+are parsed as strictly.
 
-In a closed loop so many users each ask again when they are answered, so a slow answer delays the
-next question, and fewer of the slow ones are met. An open loop asks at a rate whatever happens,
-as strangers do, and an answer's time begins when its request was due. Else the wait that one slow
-answer imposes on all others is left out: Gil Tene's coordinated omission, which wrk2 was made for
-(https://github.com/giltene/wrk2).
+In a closed loop, a fixed number of users send the next request after each response. So a slow
+response delays the next request, and fewer slow ones are measured. An open loop sends requests at
+a fixed rate, as independent users do. Its latency begins when the request was due. Otherwise the
+wait that one slow response imposes on all others is left out. This is Gil Tene's coordinated
+omission, for which wrk2 was made (https://github.com/giltene/wrk2).
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from .._errors import HttpError
 from .connection import Clock, explain
 from .response import Answer, read_answer
 
-# What an open loop has under way at once. What is due beyond it waits, and its wait counts.
+# The maximum of concurrent requests of an open loop. Later ones wait, and their wait counts.
 MOST_OPEN = 200
 
 
 @dataclass(frozen=True)
 class Question:
-    """The bytes of a request, and where they go."""
+    """The bytes of a request and its destination."""
 
     family: int
     address: Any
@@ -44,9 +44,9 @@ class Question:
 
 @dataclass(frozen=True)
 class Schedule:
-    """When requests are due.
+    """The times at which requests are due.
 
-    C(due) tells it of the nth one, in seconds from the start, where C(now) are those that have gone by.
+    C(due) returns that of the nth one, in seconds from the start; C(now) is the elapsed time.
     """
 
     total: int
@@ -60,14 +60,14 @@ def closed(users: int, seconds: float, most: int) -> Schedule:
 
 
 def opened(rate: float, seconds: float, most: int) -> Schedule:
-    """What was due in time is asked in any case, however late."""
+    """Return an open loop. Every request that was due in time is sent, even late."""
     total = max(1, min(most, int(rate * seconds)))
     return Schedule(total, MOST_OPEN, float("inf"), lambda number, _now: number / rate)
 
 
 @dataclass
 class Tally:
-    """What came of it. Only answers below 400 have a latency: an error is quick, or it never comes."""
+    """The results of a loop. Only responses below 400 have a latency: errors are fast, or never arrive."""
 
     latencies_ms: list[float] = field(default_factory=list)
     statuses: Counter[int] = field(default_factory=Counter)
@@ -75,7 +75,7 @@ class Tally:
     cache: Counter[str] = field(default_factory=Counter)
     received: int = 0
     elapsed: float = 0.0
-    # How much of that time this process was busy itself.
+    # The CPU seconds of this process in that time.
     own_cpu: float = 0.0
 
     @property
@@ -106,12 +106,12 @@ class Tally:
 
 
 def cache_of(answer: Answer) -> str | None:
-    """What the cache says of itself, if it says anything."""
+    """Return the cache status that the response reports, if any."""
     return answer.headers.get("X-Cache")
 
 
 class _Whole:
-    """An answer that is there already, for C(read_answer)."""
+    """A complete response in memory, for C(read_answer)."""
 
     def __init__(self, raw: bytes) -> None:
         self.late = ""
@@ -124,7 +124,7 @@ class _Whole:
 
 
 class _Exchange:
-    """A request that is under way."""
+    """A request in flight."""
 
     def __init__(self, question: Question, due: float) -> None:
         self.due = due
@@ -143,7 +143,7 @@ class _Exchange:
         try:
             self.sock.connect(question.address)
         except BlockingIOError:
-            # TCP is on its way; a UNIX socket does not wait, and its queue is full.
+            # TCP connects in the background. A UNIX socket does not wait, so its queue is full.
             if question.family == socket.AF_UNIX:
                 raise
 
@@ -151,7 +151,7 @@ class _Exchange:
         try:
             sent = self.sock.send(self._rest)
         except (BlockingIOError, BrokenPipeError):
-            # Whoever hung up may have said why.
+            # A peer that disconnected may have sent the reason.
             return
         self._rest = self._rest[sent:]
 
@@ -160,7 +160,7 @@ class _Exchange:
         return selectors.EVENT_READ | (selectors.EVENT_WRITE if self._rest else 0)
 
     def go_on(self, events: int) -> bool:
-        """Do what can be done; whether all is there, which the other side tells by hanging up."""
+        """Handle ready events, and return whether the peer has closed the connection."""
         if events & selectors.EVENT_WRITE:
             self.send()
         if not events & selectors.EVENT_READ:
@@ -171,7 +171,7 @@ class _Exchange:
 
 
 class _Drive:
-    """One loop, from its first request to its last answer."""
+    """One loop, from its first request to its last response."""
 
     def __init__(self, question: Question, schedule: Schedule, clock: Clock) -> None:
         self.question = question
@@ -179,7 +179,7 @@ class _Drive:
         self.clock = clock
         self.tally = Tally()
         self.selector = selectors.DefaultSelector()
-        # In the order in which they were due.
+        # In the order of their due times.
         self.under_way: dict[_Exchange, None] = {}
         self.begun = 0
         self.started = clock()
@@ -189,7 +189,7 @@ class _Drive:
         return self.clock() - self.started
 
     def next_due(self, now: float) -> float | None:
-        """When the next request is due, if one may be begun at all."""
+        """Return when the next request is due, or V(None) if no more may start."""
         if self.begun >= self.schedule.total or now >= self.schedule.seconds:
             return None
         return self.schedule.due(self.begun, now)
@@ -213,7 +213,7 @@ class _Drive:
         return self.tally
 
     def patience(self, due: float | None, now: float) -> float:
-        """Seconds until something is to be done though nothing comes."""
+        """Return the seconds until the next timeout or due request."""
         moments = []
         if self.under_way:
             moments.append(next(iter(self.under_way)).due + self.question.timeout)
@@ -256,5 +256,5 @@ class _Drive:
 
 
 def drive(question: Question, schedule: Schedule, clock: Clock = time.monotonic) -> Tally:
-    """Ask as the schedule says, and wait for what is under way at its end."""
+    """Send requests as scheduled, and wait for those in flight at the end."""
     return _Drive(question, schedule, clock).run()

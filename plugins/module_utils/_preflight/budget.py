@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How many connections to the database the workers of a fleet can ask for. Pure."""
+"""Calculate how many database connections the workers of a fleet can open. Pure."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from .._errors import Doubt, Problem
 
 @dataclass(frozen=True)
 class Budget:
-    """What the workers of hosts with the same figures may ask of the database, over both slots.
+    """The maximum connections of the workers of hosts with the same figures, over both slots.
 
-    A worker holds at most as many connections as it has threads, and never more
-    than its pool gives: pool_size + max_overflow (SQLAlchemy's QueuePool).
+    A worker holds at most one connection per thread, and never more than the size of its
+    pool: pool_size + max_overflow (SQLAlchemy's QueuePool).
     """
 
     workers: int
@@ -44,7 +44,7 @@ class Budget:
 
 
 def shares(figures: Iterable[Mapping[str, int]], slots: int) -> list[Budget]:
-    """The budgets of hosts that have the same figures, in the order of the fleet."""
+    """Group hosts with the same figures, in the order of the fleet."""
     counted: dict[tuple[tuple[str, int], ...], int] = {}
     for own in figures:
         key = tuple(sorted(own.items()))
@@ -53,9 +53,9 @@ def shares(figures: Iterable[Mapping[str, int]], slots: int) -> list[Budget]:
 
 
 def judge_budget(budgets: Sequence[Budget], allowed: int, because: str) -> None:
-    """Compare what the fleet can hold with what the server allows, for the reason C(because).
+    """Compare the fleet's maximum with the server's limit, which has the reason C(because).
 
-    @param budgets: of all hosts that use the server, also of those that this run leaves alone
+    @param budgets: of all hosts that use the server, including those outside of this run
     """
     wanted, possible = (sum(getattr(b, of) for b in budgets) for of in ("wanted", "possible"))
     arithmetic = " + ".join(_multiplied(budget) for budget in budgets) + f" = {wanted}"

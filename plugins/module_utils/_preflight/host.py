@@ -1,10 +1,10 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Can this host take a release? Judgements are pure; a few readers look at the host.
+"""Check whether a host can take a release. The checks are pure; a few functions read the host.
 
-A rollout that finds out half way leaves a mess, so all that can be known before is
-asked before, and all that is wrong is told at once.
+A rollout that fails in the middle is costly. So preflight checks all that can be known before,
+and reports all errors together.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 from .._errors import Problem
 from .._front import config
 
-# Debian gives those below to what every system has (Debian policy 9.2.2); others do alike.
+# Debian reserves lower ids for system users (Debian policy 9.2.2). Other distributions do the same.
 SYSTEM_UIDS = 100
 TARGET = ("python_version", "python_tag", "machine", "libc")
 DESCRIBE_PYTHON = """
@@ -64,7 +64,7 @@ def judge_python(found: Mapping[str, Any], minimum: str, path: str) -> None:
 
 
 def judge_user(name: str, uid: int | None) -> None:
-    """Refuse to make a user of the system's own, C(bin) or C(backup) say, into the app's."""
+    """Refuse a user of the system, for example C(bin) or C(backup), as the app's user."""
     if uid is not None and uid < SYSTEM_UIDS:
         raise Problem(
             f"{name} is a user of the system itself (uid {uid}) on this host; give the app another name, or "
@@ -97,10 +97,10 @@ def judge_clock(skew: float, allowed: float) -> None:
 
 
 def judge_port(port: int, holders: Iterable[str], owners: Iterable[str]) -> None:
-    """Refuse a port that something else has.
+    """Refuse a port that another program uses.
 
-    @param holders: who listens there, as C(program (pid N))
-    @param owners: programs that may
+    @param holders: the listening programs, as C(program (pid N))
+    @param owners: the programs that may use it
     """
     names = {holder: holder.partition(" ")[0] for holder in holders}
     if names and not set(names.values()) & set(owners):
@@ -114,9 +114,9 @@ def judge_listens(
     own: str,
     default_site: str,
 ) -> None:
-    """Refuse addresses that another file of nginx's configuration has, or that a reload cannot bind.
+    """Refuse addresses that another nginx file configures, or that a reload cannot bind.
 
-    @param running: where nginx listens now
+    @param running: the addresses on which nginx listens now
     @param own: the app's own file
     """
     verdict = config.judge(servers, wanted, own, default_site)
@@ -138,7 +138,7 @@ def port_number(value: Any) -> int:
 
 
 def describe_python(path: str) -> dict[str, Any]:
-    """Ask an interpreter, which may be another than our own, what wheels it takes."""
+    """Return which wheels an interpreter accepts. It can be another one than this process's."""
     try:
         done = subprocess.run(
             [path, "-c", DESCRIBE_PYTHON], capture_output=True, text=True, check=True, timeout=30
@@ -152,7 +152,7 @@ def describe_python(path: str) -> dict[str, Any]:
 
 
 def free_mb(path: str) -> int:
-    """Megabytes free where C(path) is or would be made."""
+    """Return the free megabytes of the file system of C(path), which need not exist."""
     path = os.path.abspath(path)
     while not os.path.exists(path):
         path = os.path.dirname(path)

@@ -15,7 +15,7 @@ from .._errors import Doubt, Problem
 
 @dataclass
 class Report:
-    """All that is found, so that people mend it in one go."""
+    """All findings of a run, so that the user can fix them together."""
 
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -23,7 +23,7 @@ class Report:
 
     @contextlib.contextmanager
     def about(self, variable: str) -> Iterator[None]:
-        """Note what is said in the block under the variable that can be changed about it."""
+        """Record an error of the block under the variable that can fix it."""
         try:
             yield
         except Problem as problem:

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The JSON endpoints that the user names answer in their wanted shapes."""
+"""Check that the JSON endpoints of the settings respond with the expected shapes."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def run(trial: Trial, settings: Settings) -> Finding:
 
 
 def ask(trial: Trial, endpoint: Settings) -> str | None:
-    """Say what is wrong with an endpoint, if anything."""
+    """Return the failure of an endpoint, or V(None)."""
     name = f"{endpoint['method']} {endpoint['path'].partition('?')[0]}"
     headers = {"Accept": "application/json"}
     headers.update({key: str(value) for key, value in (endpoint["headers"] or {}).items()})

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Several visitors at the same moment are all served, each with the answer to its own question."""
+"""Check that concurrent requests all succeed, and that each gets its own response."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 def run(trial: Trial, settings: Settings) -> Finding:
-    """Open all connections first and ask on all of them then, so that they really are at once."""
+    """Open all connections before the first request, so that the requests are concurrent."""
     site = trial.candidate
     paths = list(dict.fromkeys((settings["path"] or trial.main_path, trial.health_path)))
     alone = {path: site.ask(path) for path in paths}
@@ -62,7 +62,7 @@ def attempt(act: Callable[[], T]) -> T | HttpError:
 def judge(
     answer: Response | HttpError, path: str, alone: dict[str, Response], own: str, ids: list[str]
 ) -> str | None:
-    """Compare an answer in the crowd with the one that came when the path was asked alone."""
+    """Compare a concurrent response with the response to the same request alone."""
     if isinstance(answer, HttpError):
         return str(answer)
     if answer.status != alone[path].status:

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Mistakes are answered as mistakes, and give nothing away."""
+"""Check that invalid requests get the right error status, and that errors disclose nothing."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def run(trial: Trial, settings: Settings) -> Finding:
 
 
 def has_debugger(trial: Trial, path: str) -> bool:
-    """It serves its own script below any path, long before an error makes it show."""
+    """Return whether Werkzeug's debugger is active: it serves its script below any path."""
     answer = trial.candidate.ask(f"{path}?__debugger__=yes&cmd=resource&f=debugger.js")
     return answer.status == 200 and "javascript" in (answer.headers.get("Content-Type") or "")
 

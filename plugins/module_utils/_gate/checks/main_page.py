@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The main page comes whole: no error text, and its own stylesheets, scripts and images load."""
+"""Check the main page: it has no error text, and its own stylesheets, scripts and images load."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ SPEC: dict[str, Any] = {
 }
 MOST_ASSETS = 50
 AT_ONCE = 4
-# What browsers refuse to apply under another name.
+# Browsers refuse to apply these with another content type.
 KINDS = {"css": "text/css", "js": "javascript", "mjs": "javascript", "svg": "image/svg+xml"}
-# What fits into a packet is not worth it.
+# A response that fits into one packet gains nothing from compression. In bytes.
 LEAST_COMPRESSED = 1500
-# Nobody can have this name (RFC 2606).
+# This name cannot exist (RFC 2606).
 FOREIGN_HOST = "foreign.evenkeel.invalid"
 
 
@@ -56,9 +56,9 @@ def run(trial: Trial, settings: Settings) -> Finding:
 
 
 def accepted_foreign_host(site: Site, path: str) -> tuple[str, ...]:
-    """Warn if the page is served by a name that is not the app's; C(url_for) would put it into mails."""
+    """Warn if the page accepts a host name that is not the app's; C(url_for) would put it into mails."""
     if site.unix_socket:
-        # The front is not asked, and may refuse it.
+        # The request bypasses the front, which may reject it.
         return ()
     headers = {name: value for name, value in site.headers.items() if name.lower() != "host"}
     try:
@@ -80,7 +80,7 @@ def lost_compression(trial: Trial, path: str, page: Response) -> bool:
     try:
         return is_compressed(trial.live.ask(path))
     except HttpError:
-        # The candidate may be what mends it.
+        # The candidate may be the fix.
         return False
 
 
@@ -89,7 +89,7 @@ def is_compressed(page: Response) -> bool:
 
 
 def own_assets(site: Site, page: Response) -> tuple[list[Url], tuple[str, ...]]:
-    """The assets of the page that the candidate itself serves, and what is odd about the others."""
+    """Return the assets that the candidate serves itself, and warnings on the others."""
     if "html" not in (page.headers.get("Content-Type") or "").lower():
         return [], ()
     parsed = Page(page.text())
@@ -117,5 +117,5 @@ def load(site: Site, url: Url) -> str | None:
         return f"{url.path}: {answer.status}"
     kind = (answer.headers.get("Content-Type") or "").lower()
     wanted = KINDS.get(url.path.rpartition(".")[2].lower(), "")
-    # A browser guesses where nothing is said, and believes what is said.
+    # A browser guesses a missing content type, and trusts a given one.
     return f"{url.path}: {kind}, wanted {wanted}" if kind and wanted not in kind else None

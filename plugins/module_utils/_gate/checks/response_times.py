@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The candidate answers as fast as the live release does at the same moment, and within its budget."""
+"""Check that the candidate is as fast as the live release at the same moment, and within its budget."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SPEC: dict[str, Any] = {
     "tolerance_ms": {"type": "float", "default": 2.0},
 }
 WARM_UP = 10
-# No more than this share of the time goes to answers that do not count.
+# The maximum share of the time for responses that are not measured.
 WARM_UP_SHARE = 1 / 3
 LEAST = _statistics.LEAST_SAMPLES
 ENOUGH = 20
@@ -31,7 +31,7 @@ MOST = 500
 
 @dataclass
 class Timing:
-    """What was measured of one path, in milliseconds."""
+    """The measurements of one path, in milliseconds."""
 
     path: str
     candidate: list[float] = field(default_factory=list)
@@ -57,7 +57,7 @@ class Timing:
 
 
 def quantiles(samples: list[float]) -> list[float]:
-    """The distribution in 21 steps, from the fastest answer to the slowest."""
+    """Return the distribution in 21 steps, from the fastest response to the slowest."""
     return [round(_statistics.percentile(samples, percent), 2) for percent in range(0, 101, 5)]
 
 
@@ -109,9 +109,9 @@ def elapsed(site: Site, path: str) -> float:
 
 
 def comparable(trial: Trial, path: str, timing: Timing) -> Site | None:
-    """The live release, if it answers the path as the candidate does.
+    """Return the live release, if it responds to the path as the candidate does.
 
-    A live release that is broken must not stop the one that mends it.
+    A broken live release must not stop the release that fixes it.
     """
     answer = trial.candidate.ask(path)
     if answer.status >= 400:
@@ -135,9 +135,9 @@ def compare(
     time: Deadline,
     tolerance: float,
 ) -> None:
-    """Ask both in turn until it is clear, or time is up; who comes first alternates.
+    """Sample both sides until the comparison is clear or time is up; the first side alternates.
 
-    Each look at the samples may err, so looks become rarer as samples become more.
+    Each test of the samples can err, so tests become rarer as samples become more.
     """
     look = LEAST
     over = False

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A session that one worker sets is read by every other, and only a real one counts."""
+"""Check that all workers accept a session that one worker sets, and that they reject a forged one."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def run(trial: Trial, settings: Settings) -> Finding:
     try:
         carried, live_cookies = log_in(trial.live, settings["login"], "at the live release")
     except (Failed, HttpError) as error:
-        # The candidate may be what mends it.
+        # The candidate may be the fix.
         unknown = f"whether a session survives the switch is not known: {error}"
         return Finding(detail, (*shared, unknown))
     for cookie in cookies:
@@ -82,7 +82,7 @@ def run(trial: Trial, settings: Settings) -> Finding:
 
 
 def log_in(site: Site, login: Settings, where: str = "") -> tuple[Jar, list[Cookie]]:
-    """Log in as a browser would, with the hidden fields (a CSRF token, say) of the login page."""
+    """Log in as a browser does, with the hidden fields (for example a CSRF token) of the login page."""
     subject = f"login {where}".strip()
     jar = Jar()
     page = site.ask(login["path"])
@@ -111,7 +111,7 @@ def judge_attributes(cookie: Cookie, settings: Settings) -> None:
 
 
 def compare_attributes(cookie: Cookie, live: list[Cookie], settings: Settings) -> None:
-    """What protects a cookie of the live release goes only where the settings say so."""
+    """Require the live cookie's protective attributes, unless the settings name another value."""
     for name in ("secure", "httponly", "samesite"):
         had = any(other.name == cookie.name and name in other.attributes for other in live)
         if had and name not in cookie.attributes and settings[name] is None:
@@ -119,7 +119,7 @@ def compare_attributes(cookie: Cookie, live: list[Cookie], settings: Settings) -
 
 
 def shared_domains(cookies: list[Cookie]) -> list[str]:
-    """Warn of a cookie that other apps of its domain get, and may overwrite."""
+    """Warn of a cookie that other apps of its domain receive and can overwrite."""
     return [
         f"cookie {cookie.name} is for all of {cookie.attributes['domain']}; apps that share its login need one "
         "SECRET_KEY and one redis_client_key_prefix, others need another SESSION_COOKIE_NAME"
@@ -129,7 +129,7 @@ def shared_domains(cookies: list[Cookie]) -> list[str]:
 
 
 def kept_by(page: Response) -> str | None:
-    """The header that lets a shared cache keep a page, and hand it to others (RFC 9111)."""
+    """Return the header that allows a shared cache to store a page for other users (RFC 9111)."""
     header = (page.headers.get("Cache-Control") or "").lower()
     directives = {part.strip().partition("=")[0] for part in header.split(",")}
     if directives & {"private", "no-store", "no-cache"}:
@@ -142,13 +142,13 @@ def kept_by(page: Response) -> str | None:
 
 def problem(site: Site, check: Settings, jar: Jar) -> str | None:
     answer = site.ask(check["path"], headers=jar.header())
-    # As a browser does: an id may be good for some seconds only after the page changed the session.
+    # As a browser does: an old id may be valid only for seconds after the page changed the session.
     jar.take(answer.headers.all("Set-Cookie"))
     return judge(answer, Wanted(status=check["status"], contains=check["contains"]), 0)
 
 
 def read(site: Site, settings: Settings, jar: Jar) -> None:
-    """Read the session so often, each time over a new connection, so that any worker may answer."""
+    """Read the session C(reads) times, each over a new connection, so that any worker can respond."""
     reads = settings["reads"]
     with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
         problems = pool.map(lambda _turn: problem(site, settings["check"], jar), range(reads))

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A file goes up, comes back the same, and one that is too large is refused in good order."""
+"""Check that a file is uploaded and read back unchanged, and that a file too large gets status 413."""
 
 from __future__ import annotations
 
@@ -72,12 +72,12 @@ def form(settings: Settings, content: bytes) -> tuple[dict[str, str], bytes]:
 
 
 def quoted(text: str) -> str:
-    """C(text) as browsers write it between the quotes of a form's part."""
+    """Quote C(text) as browsers do between the quotes of a form's part."""
     return text.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
 
 
 def place(site: Site, settings: Settings, answer: Response) -> Url | None:
-    """Where the app says that the file is, if it was asked to say so."""
+    """Return the URL of the file from the app's response, if the settings require it."""
     if not settings["read_back"]:
         return None
     try:
@@ -100,7 +100,7 @@ def read_back(site: Site, url: Url, content: bytes) -> None:
 
 
 def accept(site: Site, settings: Settings) -> bool:
-    """Send nearly as much as is promised: some count the form too, and Werkzeug refuses the last byte."""
+    """Send 99 % of the limit: some apps count the form also, and Werkzeug rejects the last byte."""
     nearly = settings["max_bytes"] * 99 // 100
     room = nearly - len(form(settings, b"")[1])
     if room <= 0:
