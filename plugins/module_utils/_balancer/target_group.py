@@ -19,7 +19,7 @@ STATES = {"healthy": Server(SERVING), "draining": Server(DRAINED, busy=1)}
 
 
 def connect(arn: str) -> Any:
-    """A client for the group's own region; credentials are found as boto3 finds them.
+    """Return a client for the group's own region, with the credentials that boto3 finds.
 
     @raises ImportError: without boto3
     """
@@ -32,9 +32,9 @@ def connect(arn: str) -> Any:
 
 
 class TargetGroup:
-    """A target of the group; one that is not registered is one that was taken out."""
+    """A target of the group; an unregistered one counts as drained."""
 
-    # Of the API's rate, which all that is done in the account shares.
+    # A limit because of the API's rate limit, which the whole account shares.
     poll_seconds = 3.0
 
     def __init__(self, server: str, arn: str, port: int, client: Any) -> None:
