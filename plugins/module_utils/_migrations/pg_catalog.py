@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ask a PostgreSQL about tables, locks and indexes. Reads only.
+"""Query a PostgreSQL for tables, locks and indexes. Reads only.
 
 Catalogs: https://www.postgresql.org/docs/current/catalogs.html
 """
@@ -19,11 +19,11 @@ from .._services import postgres
 from . import sql
 from .rules import Catalog, Column, Table
 
-# A question must not wait for what the migration would wait for. LOCAL, for a pooler gives the
-# connection to others.
+# A query must not wait for the same lock as the migration. LOCAL, because a pooler reuses the
+# connection for others.
 BEGIN = "BEGIN READ ONLY; SET LOCAL statement_timeout = '5s'; SET LOCAL lock_timeout = '1s'"
 NOT_NULL = re.compile(r'CHECK \(\(?"?(\w+)"? IS NOT NULL\)?\)')
-# A name that the search path does not find may be found by a script that changes the path.
+# A script can change the search path, so names outside of it are found also.
 RELATION = """
 coalesce(to_regclass({name})::oid, (
   SELECT oid FROM pg_class WHERE relname = {last} AND relkind IN ({kinds})
@@ -62,7 +62,7 @@ VERSIONS = "SELECT coalesce(json_agg(version_num), '[]') FROM alembic_version"
 
 @dataclass(frozen=True)
 class Index:
-    """An index that PostgreSQL does not use, since its making was cut off."""
+    """An index that PostgreSQL does not use, because its creation was interrupted."""
 
     name: str
     table: str
@@ -73,9 +73,9 @@ class Index:
 
 
 def relation(table: str, kinds: str = "rpf") -> str:
-    """SQL for the oid of a table, by its name in a statement.
+    """Return SQL for the oid of a table, by its name in a statement.
 
-    @param kinds: as pg_class.relkind
+    @param kinds: values of pg_class.relkind
     """
     parts = table.split(".")
     quoted = ".".join('"' + part.replace('"', '""') + '"' for part in parts)
@@ -87,7 +87,7 @@ def relation(table: str, kinds: str = "rpf") -> str:
 
 
 def _asked(connection: postgres.Connection, query: str) -> Any:
-    """The JSON that a query returns, or None without a row."""
+    """Return the JSON result of a query, or None without a row."""
     row = connection.row(query)
     return json.loads(row[0]) if row and row[0] else None
 
@@ -95,11 +95,11 @@ def _asked(connection: postgres.Connection, query: str) -> Any:
 def read(
     url: str, timeout: float, tables: Iterable[str], indexes: Iterable[str], small_rows: int
 ) -> Catalog:
-    """Read what is known of tables, and of the tables that indexes belong to.
+    """Read the properties of tables, and of the tables of indexes.
 
-    @param small_rows: up to how many rows are counted one by one; statistics may be old
-    @raises Problem: when the database does not answer
-    @raises Doubt: when it cannot be asked from here
+    @param small_rows: up to how many rows are counted exactly, because statistics can be old
+    @raises Problem: if the database does not respond
+    @raises Doubt: if it cannot be queried from here
     """
     names, owned = list(tables), list(indexes)
 
@@ -121,7 +121,7 @@ def _table(connection: postgres.Connection, name: str, small_rows: int) -> Table
     try:
         told = _asked(connection, TABLE.format(relation=relation(name)))
     except postgres.Refused:
-        # Somebody has it locked. What cannot be measured is not small.
+        # Another session has locked it. A table without a size does not count as small.
         connection.settle()
         connection.row("ROLLBACK TO asking")
         return Table()
@@ -148,14 +148,14 @@ def _table(connection: postgres.Connection, name: str, small_rows: int) -> Table
 
 
 def _counted(connection: postgres.Connection, name: str, small_rows: int) -> int:
-    """How many rows there are, and one more than C(small_rows) where there are more."""
+    """Return the number of rows, or C(small_rows) + 1 if there are more."""
     connection.row("SAVEPOINT counting")
     try:
         row = connection.row(
             f"SELECT count(*) FROM (SELECT 1 FROM {name} LIMIT {small_rows + 1}) some_rows"
         )
     except postgres.Refused:
-        # Not allowed, or locked. What cannot be counted is not small.
+        # No permission, or locked. A table that cannot be counted does not count as small.
         connection.settle()
         connection.row("ROLLBACK TO counting")
         return small_rows + 1
@@ -163,7 +163,7 @@ def _counted(connection: postgres.Connection, name: str, small_rows: int) -> int
 
 
 def heads(url: str, timeout: float) -> list[str]:
-    """The revisions that the database has; none where Alembic has left no table or nobody can be asked."""
+    """Return the database's revisions; [] without Alembic's table or a connection."""
 
     def ask(connection: postgres.Connection) -> list[str]:
         return [str(one) for one in _asked(connection, VERSIONS) or []]
@@ -175,7 +175,7 @@ def heads(url: str, timeout: float) -> list[str]:
 
 
 def invalid_indexes(url: str, timeout: float) -> list[Index]:
-    """The indexes that a CREATE INDEX CONCURRENTLY has left behind; none where nobody can be asked."""
+    """Return the indexes that a CREATE INDEX CONCURRENTLY left invalid; [] without a connection."""
 
     def ask(connection: postgres.Connection) -> list[Index]:
         return [Index(name, table) for name, table in _asked(connection, INVALID) or []]
@@ -187,7 +187,7 @@ def invalid_indexes(url: str, timeout: float) -> list[Index]:
 
 
 def holders(url: str, timeout: float, table: str) -> list[str]:
-    """Who holds a lock on a table, the oldest transaction first; none where nobody can be asked."""
+    """Return the holders of locks on a table, the oldest transaction first; [] without a connection."""
 
     def ask(connection: postgres.Connection) -> list[str]:
         return [

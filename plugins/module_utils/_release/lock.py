@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who may roll out on a host: a lock that names its holder, and ends by itself."""
+"""The lock of a rollout on a host, which names its holder and expires by itself."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from .._errors import LockError
 from .._system import untrusted
 
 MAX_BYTES = 1 << 16
-# The options that say whose lock it is; what they mean is in plugins/doc_fragments/run.py.
+# The options that identify the run; plugins/doc_fragments/run.py documents them.
 RUN_SPEC: dict[str, Any] = {name: {"type": "str"} for name in ("run", "who", "controller")}
-# Those of a module that takes a lock which another run may have.
+# The options of a module that can take the lock of another run.
 TAKE_SPEC: dict[str, Any] = {
     **RUN_SPEC,
     "force": {"type": "bool", "default": False},
@@ -39,7 +39,7 @@ class Lock:
 
     @classmethod
     def from_text(cls, text: str) -> Lock | None:
-        """Read a lock, or return V(None) for a file that is empty, or that a crash left unfinished."""
+        """Parse a lock, or return V(None) for a file that is empty, or that a crash left incomplete."""
         try:
             told = json.loads(text)
             return cls(
@@ -56,7 +56,7 @@ class Lock:
         return json.dumps(vars(self), sort_keys=True) + "\n"
 
     def told(self) -> dict[str, str]:
-        """The lock as people read it."""
+        """Return the lock for people, with times in ISO 8601."""
         return {
             "run": self.run,
             "who": self.who,
@@ -80,13 +80,13 @@ class HeldError(LockError):
 
 
 def take(app: str, found: Lock | None, wanted: Lock, gone: str = "", force: bool = False) -> Lock:
-    """The lock as it is to be written: a new one, or a run's own for longer.
+    """Return the lock to write: a new one, or the run's own, extended.
 
-    @param found: what the host has
+    @param found: the lock on the host
     @param wanted: the lock from now on; C(since) is now
-    @param gone: a run that is known to have ended without giving its lock back
-    @param force: take it from whoever has it
-    @raises HeldError: when another run has it
+    @param gone: a run that is known to have ended without releasing its lock
+    @param force: take the lock from any other run
+    @raises HeldError: if another run has it
     """
     if found is None or found.until <= wanted.since:
         return wanted
@@ -98,34 +98,34 @@ def take(app: str, found: Lock | None, wanted: Lock, gone: str = "", force: bool
 
 
 def own(run: str, who: str, controller: str, seconds: float) -> Lock:
-    """A run's lock from now on."""
+    """Return a run's lock from now on."""
     now = time.time()
     return Lock(run, who, controller, now, now + seconds)
 
 
 def path(app: str, directory: str = "/run") -> str:
-    """Where the lock of an app is kept: a reboot ends it."""
+    """Return the path of an app's lock. A reboot removes it."""
     return os.path.join(directory, f"evenkeel-{app}.lock")
 
 
 def hold(
     path: str, app: str, wanted: Lock, gone: str = "", force: bool = False, check_mode: bool = False
 ) -> tuple[Lock | None, Lock | None]:
-    """Take a lock as C(take) does; return what there was and what there is."""
+    """Acquire a lock as C(take) decides; return the lock before and after."""
     return _change(path, lambda found: take(app, found, wanted, gone, force), check_mode, force)
 
 
 def ask(
     path: str, params: Mapping[str, Any], seconds: float, check_mode: bool
 ) -> tuple[Lock | None, Lock | None]:
-    """Take a lock as C(take) does, for the run that a module's options tell (RUN_SPEC or TAKE_SPEC, and the app's name)."""
+    """Acquire a lock for the run of a module's options (RUN_SPEC or TAKE_SPEC, and the app's name)."""
     wanted = own(params["run"], params["who"], params["controller"], seconds)
     gone, force = params.get("gone", ""), params.get("force", False)
     return hold(path, params["name"], wanted, gone, force, check_mode)
 
 
 def give_back(path: str, run: str, check_mode: bool = False) -> tuple[Lock | None, Lock | None]:
-    """Give a run's own lock back, and no other's; return what there was and what there is."""
+    """Release a run's own lock, and no other; return the lock before and after."""
     return _change(path, lambda found: None if found and found.run == run else found, check_mode)
 
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Make a release on a host out of an archive and its configuration, whole or not at all."""
+"""Create a release on a host from an archive and its configuration, atomically."""
 
 from __future__ import annotations
 
@@ -30,31 +30,31 @@ from . import drift, sandbox, static
 from . import layout as release_layout
 from . import unit as release_unit
 
-# So long systemd waits for what it has killed; where it is told of the end, that takes no time.
+# systemd's wait for killed processes, in seconds; if it is notified of the end, there is no wait.
 STOP_SECONDS = 1
 # Seconds beyond a command's own time in which systemd must have ended it.
 END_SECONDS = 60.0
-# Properties that give a sealed command a place to write or a network; their names in systemd.exec(5), and before 231.
+# Properties that allow a sealed command writes or a network; their names in systemd.exec(5), and before 231.
 OPENING = (
     "ReadWritePaths=", "ReadWriteDirectories=", "BindPaths=", "RuntimeDirectory=", "StateDirectory=", "CacheDirectory=",
     "LogsDirectory=", "ConfigurationDirectory=", "RestrictAddressFamilies=", "NetworkNamespacePath=",
 )  # fmt: skip
-# The one family that leads nowhere; systemd 252 takes no empty list from systemd-run.
+# The one family without a network; systemd 252 accepts no empty list from systemd-run.
 SEAL = ("ProtectSystem=strict", "PrivateNetwork=yes", "RestrictAddressFamilies=AF_NETLINK")
-# What a unit without a PATH leaves to systemd, without the folders that only root needs.
+# systemd's default for a unit without a PATH, without the folders that only root needs.
 SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
-# Version and path of an interpreter. A path with a line break is quoted, so it is not taken for a lock.
+# Version and path of an interpreter. A path with a line break is quoted, so it is not parsed as a lock.
 DESCRIBE = "import sys; path = sys.executable; print(sys.version, path if path.isprintable() else ascii(path))"
-# What the last line of evenkeel_preload.py begins with; what it knows of the app follows as JSON.
+# The prefix of the last line of evenkeel_preload.py; its report on the app follows as JSON.
 MARK = "evenkeel: "
 OPTIMIZATIONS = "optimizations.json"
-# Characters of the app's own words in a message.
+# Maximum characters of the app's own output in a message.
 MOST_REASON = 2000
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """A release as it shall be."""
+    """The specification of a release."""
 
     layout: release_layout.Layout
     release_id: str
@@ -69,16 +69,16 @@ class Wanted:
     environment: Mapping[str, str]
     shared: tuple[str, ...]
     start_timeout: float
-    # SHA-256 of both archives as they were built; nothing is compared without one.
+    # SHA-256 of both archives from the build; without one there is no comparison.
     archive_sha256: str = ""
     wheels_sha256: str = ""
 
 
 def keep_archive(layout: release_layout.Layout, archive: str, uploads: str | None) -> str:
-    """Put a new archive where the host keeps those of its releases, and return where that is.
+    """Store a new archive in the host's folder of archives, and return its path.
 
     @param archive: its path on the controller
-    @param uploads: the folder that new archives were copied to
+    @param uploads: the folder with new archives
     @raises ArchiveError: on a host without the app's directories
     """
     if not os.path.isdir(layout.path("releases")):
@@ -93,11 +93,11 @@ def keep_archive(layout: release_layout.Layout, archive: str, uploads: str | Non
         with contextlib.suppress(FileNotFoundError):
             os.unlink(partial)
         try:
-            # 0600 from the first moment.
+            # 0600 from its creation.
             os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
             shutil.copyfile(upload, partial)
         except BaseException:
-            # Half of one would keep a full disk full.
+            # An incomplete file would keep a full disk full.
             os.unlink(partial)
             raise
         os.replace(partial, kept)
@@ -105,13 +105,13 @@ def keep_archive(layout: release_layout.Layout, archive: str, uploads: str | Non
 
 
 class ReplacedError(ArchiveError):
-    """A kept archive was not the one that was built, and was removed; the next run copies it again."""
+    """A stored archive differed from the build's and was removed; the next run copies it again."""
 
 
 def verify(archive: str, sha256: str) -> None:
-    """Compare a kept archive with the one that was built, before anything of it is used.
+    """Compare a stored archive with the build's, before any of it is used.
 
-    @raises ReplacedError: when it is another one
+    @raises ReplacedError: if it differs
     """
     found = artifact_archive.file_digest(archive) if sha256 and os.path.exists(archive) else sha256
     if found == sha256:
@@ -124,7 +124,7 @@ def verify(archive: str, sha256: str) -> None:
 
 
 def stage(wanted: Wanted) -> None:
-    """Unpack, make the venv, write the configuration, prove that the app imports; then rename into place."""
+    """Unpack, create the venv, write the configuration, load the app; then rename into place."""
     layout = wanted.layout
     folder = layout.path("releases", f".{wanted.release_id}")
     if os.path.isdir(folder):
@@ -148,7 +148,7 @@ def stage(wanted: Wanted) -> None:
         _write_configuration(wanted, folder)
         places = [os.path.join(folder, place) for place in drift.CODE]
         process.run([wanted.python, "-I", "-m", "compileall", "-q", *places])
-        # From here on a path in the release may lead to what the app controls.
+        # From here on a path in the release can lead to files that the app controls.
         _share(wanted, folder)
         _own(folder, wanted.user)
         _prove(wanted, folder)
@@ -159,7 +159,7 @@ def stage(wanted: Wanted) -> None:
 
 
 def venv_name(python: str, folder: str) -> str:
-    """Name a venv after all that decides what is in it: the lock and the interpreter."""
+    """Return the name of a venv, from all that determines its content: the lock and the interpreter."""
     try:
         described = process.run([python, "-I", "-c", DESCRIBE])
     except OSError as exc:
@@ -190,7 +190,7 @@ def _write_configuration(wanted: Wanted, folder: str) -> None:
     os.mkdir(os.path.join(folder, "config"))
     for name, text in files.items():
         path = os.path.join(folder, name)
-        # 0640 from the first moment: the environment holds secrets.
+        # 0640 from its creation: the environment has secrets.
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640)
         with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
             stream.write(text)
@@ -198,12 +198,12 @@ def _write_configuration(wanted: Wanted, folder: str) -> None:
 
 
 def _share(wanted: Wanted, folder: str) -> None:
-    """Link what the app itself writes, so that what it keeps there survives every release.
+    """Link the app's own writable paths into the shared folder, so that they survive every release.
 
-    Flask looks for C(instance) beside the package, which is in C(lib) where the source has a src/
-    layout or is a wheel. A path below another shared one is reached through that one's link.
+    Flask looks for C(instance) next to the package, which is in C(lib) if the source has a src/ layout
+    or is a wheel. A path below another shared one is reached through that one's link.
 
-    @raises ArchiveError: for a path that leaves the source, or lies behind a link of it
+    @raises ArchiveError: for a path that leaves the source, or is behind a link of it
     """
     places = [place for place in ("app", "lib") if os.path.isdir(os.path.join(folder, place))]
     try:
@@ -235,7 +235,7 @@ def _share(wanted: Wanted, folder: str) -> None:
 
 
 def _own(folder: str, user: str) -> None:
-    """The app's user may read its release and change nothing in it."""
+    """Allow the app's user to read its release, and to change nothing in it."""
     try:
         group = grp.getgrnam(user).gr_gid
     except KeyError as exc:
@@ -249,10 +249,10 @@ def _own(folder: str, user: str) -> None:
 
 
 def _prove(wanted: Wanted, folder: str) -> None:
-    """Load the app as gunicorn will, with its environment, as its user, and keep what it shows of itself."""
+    """Load the app as gunicorn does, with its environment and user, and store its report."""
     python = os.path.join(folder, "venv", "bin", "python")
     load = os.path.join(folder, "config", "evenkeel_preload.py")
-    # The report is the last thing that it does, so it proves more than the status of the unit.
+    # The report is the last step, so it is stronger evidence than the status of the unit.
     _status, output = run_in(
         folder, wanted.user, wanted.layout, [python, load], wanted.start_timeout
     )
@@ -275,10 +275,10 @@ def _prove(wanted: Wanted, folder: str) -> None:
 
 
 def report(output: str) -> dict[str, Any] | None:
-    """Return what evenkeel_preload.py reported, or V(None) where it did not.
+    """Return the report of evenkeel_preload.py, or V(None) without one.
 
-    It is the last line with the mark that has a report's shape. An app prints its own lines before, and
-    a process that it left behind can print others later.
+    It is the last line with the mark and the shape of a report. An app can print lines before it, and
+    a remaining process of the app can print others later.
     """
     for line in reversed(output.splitlines()):
         if line.startswith(MARK):
@@ -288,9 +288,9 @@ def report(output: str) -> dict[str, Any] | None:
 
 
 def _report(told: Any) -> dict[str, Any]:
-    """Check the shape of a report, since the app's process can print anything.
+    """Check the shape of a report, because the app's process can print anything.
 
-    @raises ValueError: and the errors of a lookup, where it has another shape
+    @raises ValueError: and the errors of a lookup, if it has another shape
     """
     measures, files = told.get("measures", []), told.get("static", [])
     if not (
@@ -303,7 +303,7 @@ def _report(told: Any) -> dict[str, Any]:
 
 
 def optimizations(folder: str) -> list[dict[str, str]]:
-    """What became of each measure of the production form in a release; nothing is known of older ones."""
+    """Return the state of each measure of the production form in a release; [] for older releases."""
     try:
         with open(os.path.join(folder, OPTIMIZATIONS), encoding="utf-8") as stream:
             measures: list[dict[str, str]] = json.load(stream)
@@ -313,13 +313,13 @@ def optimizations(folder: str) -> list[dict[str, str]]:
 
 
 def scheduler(folder: str) -> str | None:
-    """What staging saw of a scheduler in a release, in words; V(None) for one without."""
+    """Return what staging detected about a scheduler in a release, as text; V(None) without one."""
     rows = (row for row in optimizations(folder) if row.get("measure") == "scheduler")
     return next((row["detail"] for row in rows), None)
 
 
 def environment(folder: str) -> dict[str, str]:
-    """The environment that the app has in a release; it holds secrets."""
+    """Return the environment of the app in a release, which has secrets."""
     try:
         with open(os.path.join(folder, "env"), encoding="utf-8") as stream:
             return envfile.read_environment(stream.read())
@@ -328,7 +328,7 @@ def environment(folder: str) -> dict[str, str]:
 
 
 def database_url(folder: str) -> str:
-    """The URL of the app's database by the names that the collection gives, or an empty one."""
+    """Return the URL of the app's database by the collection's names, or ""."""
     known = environment(folder)
     return known.get("DATABASE_URL") or known.get("SQLALCHEMY_DATABASE_URI") or ""
 
@@ -343,16 +343,16 @@ def run_in(
     *,
     sealed: bool = False,
 ) -> tuple[int, str]:
-    """Run a command as the app's user in a release, under the properties of the slot's unit.
+    """Run a command as the app's user in a release, with the properties of the slot's unit.
 
     systemd reads the environment file, as it does for the app itself, so no command line has the
-    secrets. It also stops a command that takes too long, and kills what a command leaves behind:
-    only systemd knows all the processes.
+    secrets. It also stops a command after its timeout, and kills the remaining processes of a
+    command: only systemd knows all of them.
 
-    @param timeout: seconds that it may take
+    @param timeout: in seconds
     @param environment: variables that a slot does not have
-    @param sealed: without network, sockets and a place to write, so that it changes nothing. The
-        output is then that of stdout alone, or of stderr where it fails
+    @param sealed: without network, sockets and writes, so that it changes nothing. The output is then
+        that of stdout alone, or of stderr if it fails
     @raises ArchiveError: on a host without the slot's unit or without systemd, and for a command that does not end
     """
     try:
@@ -368,10 +368,10 @@ def run_in(
         f"User={user}",
         f"Group={user}",
         *(f"Environment={name}={value}" for name, value in (environment or {}).items()),
-        # The main process decides. A process that it leaves behind holds the pipe, and can ignore TERM.
+        # The main process decides. A remaining process holds the pipe, and can ignore TERM.
         "KillSignal=SIGKILL",
         f"TimeoutStopSec={STOP_SECONDS}",
-        # The slots use such folders too, and they must not go with the command.
+        # The slots use such folders also, and they must not be removed with the command.
         "RuntimeDirectoryPreserve=yes",
     ]
     if sealed:
@@ -382,7 +382,7 @@ def run_in(
     begun = time.monotonic()
     options = [f"--property={item}" for item in properties]
     unit = f"evenkeel-{layout.name}-{uuid.uuid4().hex[:12]}.service"
-    # systemd-run would look for the program in its own PATH, env looks in the release's.
+    # systemd-run would search the program in its own PATH, env searches in the release's.
     line = ["systemd-run", "--wait", "--pipe", "--quiet", f"--unit={unit}", *options]
     line += ["--", "/usr/bin/env", *command]
     done = _run_unit(line, unit, timeout, subprocess.PIPE if sealed else subprocess.STDOUT)
@@ -403,9 +403,9 @@ def run_in(
 def _run_unit(
     line: Sequence[str], unit: str, timeout: float | None, stderr: int
 ) -> subprocess.CompletedProcess[str]:
-    """Run systemd-run, and leave no unit behind that outlives its time.
+    """Run systemd-run, and end a unit that exceeds its time.
 
-    @raises ArchiveError: when it cannot be run, or does not end
+    @raises ArchiveError: if it cannot run, or does not end
     """
     limit = (untrusted.MAX_RUN_SECONDS if timeout is None else timeout) + END_SECONDS
     try:
@@ -422,9 +422,9 @@ def _run_unit(
 
 
 def _main_status(unit: str) -> int | None:
-    """Return the exit status of a unit's main process, and forget the unit; V(None) if it did not exit.
+    """Return the exit status of a unit's main process, and reset the unit; V(None) if it did not exit.
 
-    The unit itself also fails where systemd does not learn that the rest was killed, as with version 1
+    The unit itself also fails if systemd is not notified that the rest was killed, as with version 1
     of cgroups in a container.
     """
     shown = process.run(
@@ -439,7 +439,7 @@ def _main_status(unit: str) -> int | None:
 def words(command: str) -> list[str]:
     """Split a command of the team as a shell does.
 
-    @raises ArchiveError: for a quotation that does not end
+    @raises ArchiveError: for an unterminated quotation
     """
     try:
         return shlex.split(command)
@@ -452,6 +452,6 @@ def words(command: str) -> list[str]:
 def command_environment(folder: str) -> dict[str, str]:
     """Return the only difference between a slot and a command of the team.
 
-    gunicorn's configuration names the folders of the app; other programs find them here.
+    gunicorn's configuration has the folders of the app; other programs find them here.
     """
     return {"PYTHONPATH": f"{os.path.join(folder, 'app')}:{os.path.join(folder, 'lib')}"}

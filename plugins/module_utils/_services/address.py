@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Parse the URL of a service, and connect to it; an error states the next action."""
+"""Parse the URL of a service, and connect to it; an error has the next action."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DATABASE_PORTS = {"mariadb": 3306, "mssql": 1433, "mysql": 3306, "oracle": 1521}
 
 
 def split(url: str) -> tuple[SplitResult, dict[str, str]]:
-    """Take a URL apart, and its query; no error shows any of it."""
+    """Split a URL and its query; no error shows any part of it."""
     try:
         parts = urlsplit(url)
         _port = parts.port
@@ -32,7 +32,7 @@ def address(host: str, port: int) -> str:
 
 
 def connect(host: str, port: int, timeout: float) -> socket.socket:
-    """Open a TCP connection, or a UNIX one where C(host) is a path."""
+    """Open a TCP connection, or a UNIX one if C(host) is a path."""
     where = host if host.startswith("/") else address(host, port)
     try:
         if not host.startswith("/"):
@@ -46,7 +46,7 @@ def connect(host: str, port: int, timeout: float) -> socket.socket:
             f"the name {host} is not known to this host ({error}); correct it, or add it to DNS or "
             "/etc/hosts."
         ) from error
-    # In Python 3.9 this is no TimeoutError yet.
+    # In Python 3.9 this is not yet a TimeoutError.
     except socket.timeout as error:
         raise Problem(
             f"{where} does not answer within {timeout:g} s; check the address, and that no firewall drops "
@@ -60,7 +60,7 @@ def connect(host: str, port: int, timeout: float) -> socket.socket:
 
 
 def reach(url: str, timeout: float) -> None:
-    """Try the port of a database whose protocol is not spoken here; a file needs none."""
+    """Try the port of a database whose protocol is not implemented here; a file needs none."""
     parts, _query = split(url)
     kind = parts.scheme.partition("+")[0]
     port = parts.port or DATABASE_PORTS.get(kind)
@@ -82,10 +82,10 @@ def secure(
     authorities: str | None = None,
     certificate: tuple[str, str | None] | None = None,
 ) -> ssl.SSLSocket:
-    """Put TLS on a connection.
+    """Add TLS to a connection.
 
-    @param authorities: file of those to trust instead of the system's
-    @param certificate: files of our own certificate and its key
+    @param authorities: file of the CA certificates to trust instead of the system's
+    @param certificate: files of the client certificate and its key
     """
     try:
         context = ssl.create_default_context(cafile=authorities)

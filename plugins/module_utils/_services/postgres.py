@@ -1,11 +1,11 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Prove that a PostgreSQL takes the app's credentials, and ask how many connections it allows.
+"""Check that a PostgreSQL accepts the app's credentials, and query its connection limits.
 
-Before a release is on a host no driver is, so this speaks the protocol itself, as far as a login and
-a query need it: version 3 of https://www.postgresql.org/docs/current/protocol.html with
-SCRAM-SHA-256 of RFC 5802. URLs are read as SQLAlchemy and libpq read them.
+Before a release is on a host there is no driver. So this file implements the protocol as far as a login
+and a query need it: version 3 of https://www.postgresql.org/docs/current/protocol.html with
+SCRAM-SHA-256 of RFC 5802. URLs are parsed as SQLAlchemy and libpq do.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ PROTOCOL = 3 << 16
 SSL_REQUEST = 80877103
 MAX_ROUNDS = 10_000_000
 
-# What libpq tries in which order: with TLS or without.
+# The attempts of libpq in their order: with TLS or without.
 ATTEMPTS: Mapping[str, tuple[bool, ...]] = {
     "disable": (False,),
     "allow": (False, True),
@@ -62,7 +62,7 @@ SELECT current_setting('max_connections'),
 
 
 class Refused(Problem):
-    """The server's own words."""
+    """The server refused the login, with the server's message."""
 
     def __init__(self, where: str, code: str, said: str) -> None:
         remedy = REMEDIES.get(code, "see the server's log")
@@ -72,12 +72,12 @@ class Refused(Problem):
 
 
 class NoTls(Problem):
-    """The server cannot speak TLS, or not with us."""
+    """The server does not support TLS, or not with this client."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """Who logs in where."""
+    """The address, the credentials and the options of a login."""
 
     host: str
     port: int
@@ -85,7 +85,7 @@ class Target:
     password: str
     database: str
     options: Mapping[str, str]
-    # As PGOPTIONS, which libpq heeds where the URL has no options of its own.
+    # As PGOPTIONS, which libpq uses if the URL has no options of its own.
     settings: str = ""
 
     @classmethod
@@ -122,7 +122,7 @@ class Target:
 
     @property
     def place(self) -> str:
-        """Where to connect: a host, or the path of a UNIX socket."""
+        """Return the address: a host, or the path of a UNIX socket."""
         return os.path.join(self.host, f".s.PGSQL.{self.port}") if self.local else self.host
 
     @property
@@ -132,7 +132,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Server:
-    """What a PostgreSQL told of itself."""
+    """The properties that a PostgreSQL reports."""
 
     version: str
     max_connections: int
@@ -141,7 +141,7 @@ class Server:
     database_limit: int = -1
 
     def allowed(self) -> tuple[int, str]:
-        """How many connections the app may have, and what sets that limit."""
+        """Return the maximum number of connections of the app, and the source of that limit."""
         limits = [
             (
                 self.max_connections - self.reserved,
@@ -169,9 +169,9 @@ class Scram:
         return f"n,,{self.bare}".encode()
 
     def final(self, challenge: bytes) -> bytes:
-        """Answer the server's challenge.
+        """Return the response to the server's challenge.
 
-        @raises ValueError: when it is none
+        @raises ValueError: if the challenge is invalid
         """
         fields = dict(item.split("=", 1) for item in challenge.decode().split(","))
         nonce, salt, rounds = fields.get("r", ""), fields.get("s", ""), int(fields.get("i", "0"))
@@ -187,9 +187,9 @@ class Scram:
         return f"{without_proof},p={base64.b64encode(proof).decode()}".encode()
 
     def verify(self, answer: bytes) -> None:
-        """Know whether the server knows the password too.
+        """Verify that the server also knows the password.
 
-        @raises ValueError: when it does not
+        @raises ValueError: if it does not
         """
         wanted = b"v=" + base64.b64encode(self.signature or b"")
         if self.signature is None or not hmac.compare_digest(answer, wanted):
@@ -198,7 +198,7 @@ class Scram:
 
 
 def prepared(password: str) -> bytes:
-    """SASLprep (RFC 4013) as far as it maps characters."""
+    """Apply SASLprep (RFC 4013) as far as it maps characters."""
     mapped = (
         " " if stringprep.in_table_c12(char) else char
         for char in password
@@ -208,7 +208,7 @@ def prepared(password: str) -> bytes:
 
 
 class Connection:
-    """One connection that speaks version 3 of the protocol."""
+    """One connection with version 3 of the protocol."""
 
     def __init__(self, stream: BufferedRWPair, target: Target) -> None:
         self.stream = stream
@@ -288,7 +288,7 @@ class Connection:
             )
 
     def row(self, query: str) -> list[str]:
-        """The one row that a query returns."""
+        """Return the single row of a query."""
         self.send(b"Q", query.encode() + b"\0")
         values: list[str] = []
         while True:
@@ -303,7 +303,7 @@ class Connection:
                 return values
 
     def settle(self) -> None:
-        """Read what follows an error, so that the next query can be sent."""
+        """Read the messages after an error, so that the next query can be sent."""
         kind = b""
         while kind != b"Z":
             kind, _payload = self.receive()
@@ -315,7 +315,7 @@ def md5(password: str, user: str, salt: bytes) -> bytes:
 
 
 def error_fields(payload: bytes) -> tuple[str, str]:
-    """SQLSTATE and message of an error, as one line."""
+    """Return SQLSTATE and message of an error, as one line."""
     fields = {
         part[:1]: part[1:].decode("utf-8", "replace") for part in payload.split(b"\0") if part
     }
@@ -323,24 +323,24 @@ def error_fields(payload: bytes) -> tuple[str, str]:
 
 
 def speaks(url: str) -> bool:
-    """Whether the URL names a PostgreSQL, through whichever driver."""
+    """Return whether the URL is that of a PostgreSQL, with any driver."""
     return url.partition(":")[0].partition("+")[0] in ("postgres", "postgresql")
 
 
 def prove(url: str, timeout: float) -> Server:
-    """Log in with the credentials of a SQLAlchemy URL, and ask for the limits.
+    """Log in with the credentials of a SQLAlchemy URL, and query the limits.
 
-    @raises Problem: when it cannot be done
-    @raises Doubt: when it cannot be proven from here
+    @raises Problem: if it fails
+    @raises Doubt: if it cannot be checked from here
     """
     return session(url, timeout, _server)
 
 
 def lock_timeout_ms(url: str, timeout: float, settings: str) -> int:
-    """Tell which lock_timeout a login with these settings has, in milliseconds; 0 is none.
+    """Return the lock_timeout of a login with these settings, in milliseconds; 0 is none.
 
     @param settings: as in PGOPTIONS
-    @raises Refused: where a pooler does not take the settings
+    @raises Refused: if a pooler does not accept the settings
     """
 
     def shown(connection: Connection) -> int:
@@ -356,8 +356,8 @@ def session(
     """Log in with the credentials of a SQLAlchemy URL, and use the connection.
 
     @param settings: as in PGOPTIONS
-    @raises Problem: when it cannot be done
-    @raises Doubt: when it cannot be proven from here
+    @raises Problem: if it fails
+    @raises Doubt: if it cannot be checked from here
     """
     target = replace(Target.parse(url), settings=settings)
     if "," in target.host:
@@ -369,7 +369,7 @@ def session(
         except NoTls:
             continue
         except Refused as error:
-            # pg_hba.conf may allow the one and not the other; a wrong password is wrong in both.
+            # pg_hba.conf can allow one and not the other; a wrong password is wrong in both.
             if error.code != "28000":
                 raise
     return _session(target, last, timeout, use)
@@ -433,7 +433,7 @@ def _secured(sock: socket.socket, target: Target) -> socket.socket:
         return service_address.secure(
             sock,
             target.host,
-            # An authority that is named is asked, even where libpq would do without one.
+            # A given CA certificate is verified, even if libpq would not require it.
             verify=target.sslmode.startswith("verify")
             or (target.sslmode == "require" and authorities is not None),
             check_hostname=target.sslmode == "verify-full",

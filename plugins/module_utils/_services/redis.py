@@ -1,11 +1,10 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Prove that a Redis takes the app's credentials and keeps what is written.
+"""Check that a Redis accepts the app's credentials and stores data.
 
-Before a release is on a host no client library is, so this speaks the protocol itself, RESP2
-(https://redis.io/docs/latest/develop/reference/protocol-spec/). URLs are read as redis-py reads
-them.
+Before a release is on a host there is no client library. So this file implements the protocol, RESP2
+(https://redis.io/docs/latest/develop/reference/protocol-spec/). URLs are parsed as redis-py does.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ REMEDIES = {
 
 
 class Connection:
-    """One connection that speaks RESP2."""
+    """One connection with RESP2."""
 
     def __init__(self, stream: BufferedRWPair, where: str, prefix: str) -> None:
         self.stream = stream
@@ -76,7 +75,7 @@ class Connection:
         )
 
     def _refused(self, command: str, said: str) -> Problem:
-        # A server that does not know AUTH repeats its arguments.
+        # A server without the command AUTH repeats its arguments.
         said = said.partition(", with args")[0]
         word = said.partition(" ")[0]
         remedy = REMEDIES.get(word, "check the URL and the server's log").format(prefix=self.prefix)
@@ -86,9 +85,9 @@ class Connection:
 
 @dataclass(frozen=True)
 class Server:
-    """What a server reports of itself; V(None) where its access list hides it.
+    """The properties that a server reports; V(None) if its access list hides it.
 
-    @param max_memory: bytes; 0 is no limit
+    @param max_memory: in bytes; 0 means no limit
     """
 
     version: str | None = None
@@ -97,7 +96,7 @@ class Server:
 
 
 def judge_memory(server: Server) -> None:
-    """Warn of a server that fills the host's memory, or that drops sessions before answers.
+    """Warn of a server that fills the host's memory, or that drops sessions before cached responses.
 
     @raises Doubt: with the settings to change
     """
@@ -115,10 +114,10 @@ def judge_memory(server: Server) -> None:
 
 
 def prove(url: str, prefix: str, timeout: float) -> Server:
-    """Log in, write, read back and delete; return what the server reports of itself.
+    """Log in, write, read back and delete; return the properties that the server reports.
 
-    @param prefix: what the key begins with that is written
-    @raises Problem: when any of it fails
+    @param prefix: of the key that is written
+    @raises Problem: if any of it fails
     """
     parts, query = service_address.split(url)
     host = unquote(parts.path) if parts.scheme == "unix" else unquote(parts.hostname or "localhost")
@@ -178,7 +177,7 @@ def _keep_and_forget(redis: Connection, key: str) -> None:
 
 def _describe(redis: Connection) -> Server:
     found: dict[str, str] = {}
-    # An access list may forbid it, and the app does not need it.
+    # An access list can forbid it, and the app does not need it.
     with contextlib.suppress(Problem):
         info = redis.ask("INFO")
         if isinstance(info, bytes):
