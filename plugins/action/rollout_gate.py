@@ -46,7 +46,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         if not any(one.name == suite.NAME and one.outcome == "inconclusive" for one in results):
             return result
         own = self._run_suite(others, task_vars or {})
-        gated = printable_all(verdict.told([*others, own]))
+        gated = printable_all(verdict.as_dict([*others, own]))
         gated["elapsed"] = round(output.get("elapsed", 0) + own.elapsed_ms / 1000, 2)
         for word in ("failed", "exception"):
             result.pop(word, None)
@@ -67,7 +67,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         }
 
         def judged() -> Finding:
-            if verdict.against(others):
+            if verdict.blocking_results(others):
                 raise Skipped("the checks before it did not pass")
             return self._judged(params, variables, secrets)
 

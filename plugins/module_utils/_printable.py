@@ -81,18 +81,18 @@ def _width(character: str) -> int:
     return 2 if unicodedata.east_asian_width(character) in ("W", "F") else 1
 
 
-def pad(text: str, wanted: int) -> str:
-    return text + " " * (wanted - columns(text))
+def pad(text: str, width: int) -> str:
+    return text + " " * (width - columns(text))
 
 
 def cut(text: str, most: int) -> str:
     """Return a printable text with at most C(most) columns, with an ellipsis if it was cut."""
     if columns(text) <= most:
         return text
-    room, kept = most - 1, ""
+    room, shown = most - 1, ""
     for character in text:
         room -= _width(character)
         if room < 0:
             break
-        kept += character
-    return (kept + "\N{HORIZONTAL ELLIPSIS}")[: max(most, 0)]
+        shown += character
+    return (shown + "\N{HORIZONTAL ELLIPSIS}")[: max(most, 0)]

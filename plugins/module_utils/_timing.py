@@ -22,6 +22,6 @@ class Timing:
         self._began = time.time()
         self._begun = time.monotonic()
 
-    def told(self) -> dict[str, float]:
+    def as_dict(self) -> dict[str, float]:
         elapsed = time.monotonic() - self._begun
         return {"began": round(self._began, 2), "elapsed": round(elapsed, 2)}

@@ -372,7 +372,7 @@ def profile(params: dict[str, Any], layout: release_layout.Layout) -> dict[str, 
         },
         "msg": measure.message(measured),
         "warnings": [*measure.warnings(measured), *filter(None, [watched.warning])],
-        **timing.told(),
+        **timing.as_dict(),
     }
 
 

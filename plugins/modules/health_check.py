@@ -288,7 +288,7 @@ def main() -> None:
     deadline = client.Deadline(params["deadline"]) if params["deadline"] else None
     results = poll.check_all(endpoints, policy, client.fetch, params["concurrency"], deadline)
     failed = sum(not result.healthy for result in results)
-    told: dict[str, Any] = {
+    outcome: dict[str, Any] = {
         "healthy": not failed,
         "passed": len(results) - failed,
         "failed_endpoints": failed,
@@ -296,8 +296,8 @@ def main() -> None:
         "msg": poll.message(results),
     }
     if failed:
-        module.fail_json(**told)
-    module.exit_json(changed=False, **told)
+        module.fail_json(**outcome)
+    module.exit_json(changed=False, **outcome)
 
 
 if __name__ == "__main__":

@@ -217,8 +217,8 @@ def main() -> None:
     module.exit_json(
         changed=False,
         new=migrations.new(before, after),
-        destructive=[rules.told(one, catalog) for one in findings if one.breaks],
-        locks=[rules.told(one, catalog) for one in findings if one.locks],
+        destructive=[rules.describe(one, catalog) for one in findings if one.breaks],
+        locks=[rules.describe(one, catalog) for one in findings if one.locks],
         refused=refused,
         partly=reading.partly,
         printed=reading.printed,

@@ -351,9 +351,9 @@ def look_at_ports(params: Mapping[str, Any], report: preflight_report.Report) ->
             if any(holder.startswith("nginx ") for holder in holders.get(port, []))
         )
     ]
-    for variable, wanted in listens.items():
+    for variable, requested in listens.items():
         with report.about(variable):
-            host.judge_listens(wanted, servers, running, own, params["default_site"])
+            host.judge_listens(requested, servers, running, own, params["default_site"])
 
 
 def prove_services(params: Mapping[str, Any], report: preflight_report.Report) -> None:
@@ -407,7 +407,7 @@ def try_lock_timeout(url: str, timeout: float, seconds: int) -> None:
         applied = postgres.lock_timeout_ms(url, timeout, lock_timeout.options(seconds) or "")
     except postgres.Refused as error:
         raise _errors.Doubt(
-            f"the server does not take PGOPTIONS ({error.said}), so migrations run without a lock timeout; have "
+            f"the server does not take PGOPTIONS ({error.message}), so migrations run without a lock timeout; have "
             "the pooler ignore it (ignore_startup_parameters = options), or migrate past the pooler."
         ) from error
     if applied == 0:
@@ -426,7 +426,7 @@ def main() -> None:
             _found, lock = release_lock.ask(path, module.params, seconds, module.check_mode)
         except _errors.LockError as error:
             module.fail_json(msg=str(error), problems=[str(error)], holder=error.holder)
-        report.facts["holder"] = lock.told() if lock else None
+        report.facts["holder"] = lock.as_dict() if lock else None
     look_at_host(module.params, report)
     prove_services(module.params, report)
     for warning in report.warnings:

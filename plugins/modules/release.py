@@ -17,7 +17,6 @@ description:
     rename of one symbolic link then moves the users to it.
   - Each state is reached from any state of the host. So an interrupted run can simply run again.
   - The roles P(evenkeel.flask.flask_app#role) and P(evenkeel.flask.gunicorn#role) create the directory, user and units.
-    P(evenkeel.flask.gunicorn#role).
 extends_documentation_fragment:
   - evenkeel.flask.attributes
   - evenkeel.flask.app
@@ -429,7 +428,7 @@ def main() -> None:
     except (_errors.ReleaseError, _errors.LockError, ArchiveError, OSError) as exc:
         module.no_log_values = secrets
         replaced = isinstance(exc, release_stage.ReplacedError)
-        module.fail_json(msg=explained(str(exc), layout), replaced=replaced, **timing.told())
+        module.fail_json(msg=explained(str(exc), layout), replaced=replaced, **timing.as_dict())
     for doubt in done.pop("doubts", []):
         module.warn(doubt)
     before = done.pop("before", {})
@@ -438,7 +437,7 @@ def main() -> None:
     module.exit_json(
         changed=bool(steps),
         replaced=False,
-        **timing.told(),
+        **timing.as_dict(),
         steps=steps,
         diff={
             "before": "".join(f"{key}: {value}\n" for key, value in before.items()),

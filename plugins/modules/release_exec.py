@@ -184,19 +184,19 @@ def main() -> None:
     }
     if outcome.status == 0:
         module.exit_json(changed=True, **result)
-    said = (
+    message = (
         f"{params['command']!r} ended with status {outcome.status} in release {params['release']}: "
         f"{process.last_line(output)}"
     )
     if outcome.is_locked_out and settings:
-        said = locked_out(params["lock_timeout"], outcome, url)
+        message = locked_out(params["lock_timeout"], outcome, url)
     if outcome.left:
         advice = " ".join(remedies[name] for name in outcome.left)
-        said += (
+        message += (
             f" It left {', '.join(outcome.left)} as an invalid index; remove it before the next run: "
             f"{advice}"
         )
-    module.fail_json(msg=said, **result)
+    module.fail_json(msg=message, **result)
 
 
 if __name__ == "__main__":

@@ -243,7 +243,7 @@ def main() -> None:
         healthy=status == 200 and answering == host.live_release,
         prepared=os.path.isdir(layout.path("releases")),
         drift=drift.differences(drift.read(layout), drift.fingerprint(layout, host.live_release)),
-        history=[switch.told() for switch in host.history[-10:]],
+        history=[switch.as_dict() for switch in host.history[-10:]],
         optimizations=[
             *stage.optimizations(layout.release(host.live_release or "")),
             *({"measure": "guard", "state": "present", "detail": str(guard)} for guard in guards),

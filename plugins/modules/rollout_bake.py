@@ -189,8 +189,8 @@ def watch(params: dict[str, Any]) -> bake_watch.Watch:
     )
     endpoint = poll.Endpoint(params["health_path"], request, expect.Wanted())
 
-    def fetch(asked: client.Request) -> client.Response:
-        response = client.fetch(asked)
+    def fetch(request_sent: client.Request) -> client.Response:
+        response = client.fetch(request_sent)
         answered = response.headers.get("X-Release")
         # nginx sets this header for the host itself; that of an older version of the role does not.
         if answered and answered != params["release"]:
@@ -232,11 +232,11 @@ def main() -> None:
     timing = _timing.Timing()
     problems = watched.problems(params["seconds"])
     new = [f"{kind}, {times} times" for kind, times in watched.news().items()]
-    told = {
-        "before": watched.before.told(),
-        "after": watched.after.told(),
+    result = {
+        "before": watched.before.as_dict(),
+        "after": watched.after.as_dict(),
         "new_errors": new,
-        **timing.told(),
+        **timing.as_dict(),
     }
     if new:
         module.warn(f"New in its log since {params['release']} serves: {'; '.join(new)}.")
@@ -244,11 +244,11 @@ def main() -> None:
     if warning:
         module.warn(warning)
     if problems:
-        module.fail_json(msg=f"The bake went badly: {'; '.join(problems)}.", **told)
+        module.fail_json(msg=f"The bake went badly: {'; '.join(problems)}.", **result)
     module.exit_json(
         changed=False,
         msg=f"{watched.after.whole.asked} requests of users, and all is well.",
-        **told,
+        **result,
     )
 
 

@@ -290,19 +290,19 @@ def schedulers(layout: release_layout.Layout) -> list[str]:
     """Return the effects of a rollout on jobs inside of the app, as text; [] without such jobs."""
     host = slots.observe(layout)
     tried = host.candidate or host.live
-    told = [stage.scheduler(layout.release(host.release_in(tried) or ""))]
+    effects = [stage.scheduler(layout.release(host.release_in(tried) or ""))]
     if host.candidate and host.live and host.candidate != host.live:
         lacking = guards.missing(
             lambda: slots.guards(layout, host.live or ""),
             lambda: slots.guards(layout, host.candidate or ""),
         )
-        told += [
+        effects += [
             f"the live release holds {guard} (process {pid}), and the candidate does not. If this lets one "
             "process run a scheduler, the candidate has none until gunicorn_guard_recovery recycles a "
             "worker at the end of the rollout. Move such jobs out of the web app."
             for guard, pid in lacking.items()
         ]
-    return [line for line in told if line]
+    return [line for line in effects if line]
 
 
 def main() -> None:
@@ -318,10 +318,10 @@ def main() -> None:
             results = verdict.with_warnings(results, schedulers(layout))
     except _errors.ArgumentError as error:
         module.fail_json(msg=str(error))
-    told = {**verdict.told(results), **timing.told()}
-    if told["verdict"] != "passed":
-        module.fail_json(**told)
-    module.exit_json(changed=False, **told)
+    result = {**verdict.as_dict(results), **timing.as_dict()}
+    if result["verdict"] != "passed":
+        module.fail_json(**result)
+    module.exit_json(changed=False, **result)
 
 
 if __name__ == "__main__":

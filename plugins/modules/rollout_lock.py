@@ -103,7 +103,7 @@ def main() -> None:
             found, lock = release_lock.ask(path, params, params["seconds"], module.check_mode)
     except _errors.LockError as error:
         module.fail_json(msg=str(error), holder=error.holder)
-    module.exit_json(changed=lock != found, holder=lock.told() if lock else None)
+    module.exit_json(changed=lock != found, holder=lock.as_dict() if lock else None)
 
 
 if __name__ == "__main__":

@@ -56,9 +56,9 @@ def judge(workers: Mapping[int, Sequence[Seen]], limit: Held) -> list[str]:
 
     @param limit: the resources of the predecessor's workers
     """
-    asked = [ends for seen in workers.values() if (ends := _ends(seen))]
-    names = {name for ends in asked for name in ends[-1].held}
-    return [told for name in sorted(names) if (told := _leak(asked, name, limit))]
+    sampled = [ends for seen in workers.values() if (ends := _ends(seen))]
+    names = {name for ends in sampled for name in ends[-1].held}
+    return [problem for name in sorted(names) if (problem := _leak(sampled, name, limit))]
 
 
 def _ends(seen: Sequence[Seen]) -> list[Seen] | None:
@@ -66,10 +66,10 @@ def _ends(seen: Sequence[Seen]) -> list[Seen] | None:
     requests = seen[-1].requests - seen[0].requests
     if requests < LEAST_REQUESTS:
         return None
-    wanted = [
+    thresholds = [
         seen[0].requests + requests * (1 / 3 + 2 / 3 * piece / PIECES) for piece in range(PIECES)
     ] + [seen[-1].requests]
-    ends = [next(one for one in seen if one.requests >= least) for least in wanted]
+    ends = [next(one for one in seen if one.requests >= least) for least in thresholds]
     return ends if len({one.requests for one in ends}) == len(ends) else None
 
 

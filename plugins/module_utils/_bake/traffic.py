@@ -147,7 +147,7 @@ class Traffic:
         elif len(self._owners) > MAX_IDS:
             del self._owners[next(iter(self._owners))]
 
-    def hear(self, lines: Sequence[str], release: str, since: str) -> None:
+    def add_log_lines(self, lines: Sequence[str], release: str, since: str) -> None:
         """Add lines of C(app.log): dead workers, errors, and the size of the lines."""
         for size, record in _sized(lines, release, since):
             request_id = record.get("request_id")
@@ -199,7 +199,7 @@ class Traffic:
     def on(self, route: str) -> Served:
         return self.served.get(route, Served())
 
-    def said(self, without: Collection[Client] = ()) -> float:
+    def logged_per_request(self, without: Collection[Client] = ()) -> float:
         """Return the characters in C(app.log) per request, without some clients."""
         volume = self.volume - sum(self.volume_by[client] for client in without)
         return volume / max(self.asked(without), 1)
@@ -208,7 +208,7 @@ class Traffic:
         tallies = self.whole.by_client
         return self.whole.asked - sum(tallies[one].asked for one in without if one in tallies)
 
-    def told(self) -> dict[str, float | int | None]:
+    def as_dict(self) -> dict[str, float | int | None]:
         """Return the figures for a report; times are of the newest responses of each client and route."""
         times = [
             ms
@@ -329,7 +329,7 @@ def _judge(
             if slow:
                 problems.append(f"{name}: {slow}")
     if _logs_too_much(before, after, shared):
-        problems.append(f"{after.said() / 1024:.0f} KiB are logged for each request")
+        problems.append(f"{after.logged_per_request() / 1024:.0f} KiB are logged for each request")
     if not problems:
         failed = _failed(now, was, (was,), ERROR_RATE, shared)
         if failed:
@@ -488,10 +488,12 @@ def _logs_too_much(before: Traffic, after: Traffic, shared: frozenset[Client]) -
     """Return whether the logs would fill the disk, also without the lines of any one client."""
 
     def limit(without: Collection[Client] = ()) -> float:
-        return max(MOST_LOGGED, MORE_LOGGED * before.said(without))
+        return max(MOST_LOGGED, MORE_LOGGED * before.logged_per_request(without))
 
     def is_too_much(client: Client = "") -> bool:
-        return after.asked([client]) >= ENOUGH_LOGGED and after.said([client]) > limit([client])
+        return after.asked([client]) >= ENOUGH_LOGGED and after.logged_per_request(
+            [client]
+        ) > limit([client])
 
     own = {client: size for client, size in after.volume_by.items() if client not in shared}
     known = after.whole.by_client

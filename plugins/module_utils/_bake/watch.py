@@ -140,7 +140,7 @@ class Watch:
             since = stamp(self.now() - BEFORE_SECONDS)
             asked = traffic.requests(access.lines(), self.against, since)
             self.before.add(asked, traffic.route(self.health_path))
-            self.before.hear(app.lines(), self.against, since)
+            self.before.add_log_lines(app.lines(), self.against, since)
             self.before.held = leaks.most(self.warm_workers())
 
     def _look(self, access: Tail, app: Tail, since: str, restarts: str | None) -> list[str]:
@@ -152,7 +152,7 @@ class Watch:
             return [f"gunicorn died ({state.get('Result', 'unknown')})"]
         asked = traffic.requests(access.lines(), self.release, since)
         self.after.add(asked, traffic.route(self.health_path))
-        self.after.hear(app.lines(), self.release, since)
+        self.after.add_log_lines(app.lines(), self.release, since)
         self._see()
         problems = traffic.judge(self.before, self.after, self.max_slowdown)
         is_comparable = traffic.is_fair(self.before, self.after)

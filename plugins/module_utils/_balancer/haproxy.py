@@ -26,14 +26,14 @@ def parse(states: str, statistics: str, backend: str) -> dict[str, Server]:
     @param statistics: the response to C(show stat)
     """
     rows = csv.DictReader(statistics.lstrip("# ").splitlines())
-    told = {row["svname"]: row for row in rows if row["pxname"] == backend}
+    known = {row["svname"]: row for row in rows if row["pxname"] == backend}
     return {
         row["srv_name"]: Server(
-            _state(int(row["srv_admin_state"]), told[row["srv_name"]]["status"]),
-            int(told[row["srv_name"]]["scur"]),
+            _state(int(row["srv_admin_state"]), known[row["srv_name"]]["status"]),
+            int(known[row["srv_name"]]["scur"]),
         )
         for row in _rows(states)
-        if row["srv_name"] in told
+        if row["srv_name"] in known
     }
 
 
@@ -89,10 +89,10 @@ class HAProxy:
         self._set("ready")
 
     def _set(self, state: str) -> None:
-        said = self._ask(f"set server {self.backend}/{self.server} state {state}").strip()
-        if said:
+        output = self._ask(f"set server {self.backend}/{self.server} state {state}").strip()
+        if output:
             raise BalancerError(
-                f"HAProxy does not set {self.backend}/{self.server} to {state}: {said} "
+                f"HAProxy does not set {self.backend}/{self.server} to {state}: {output} "
                 "Its socket must be of level admin."
             )
 

@@ -69,19 +69,19 @@ class Outcome:
     after: Server
 
 
-def plan(wanted: str, server: str, pool: str, servers: Mapping[str, Server]) -> Plan:
+def plan(target: str, server: str, pool: str, servers: Mapping[str, Server]) -> Plan:
     """Plan how to bring C(server) to V(drained) or V(serving)."""
     found = servers[server].state
-    if wanted == DRAINED and found == SERVING:
+    if target == DRAINED and found == SERVING:
         if any(other.state == SERVING for name, other in servers.items() if name != server):
             return Plan("take_out")
         return Plan(
             warning=f"{server} is the last server of {pool} that serves, so it stays in. The switch of a release "
             "loses no request without draining."
         )
-    if wanted == SERVING and found == DRAINED:
+    if target == SERVING and found == DRAINED:
         return Plan("put_back")
-    if wanted == SERVING and found == MAINTENANCE:
+    if target == SERVING and found == MAINTENANCE:
         return Plan(
             warning=f"{server} was taken out of {pool} by hand, and stays out until a person puts it back."
         )
@@ -90,7 +90,7 @@ def plan(wanted: str, server: str, pool: str, servers: Mapping[str, Server]) -> 
 
 def move(
     balancer: Balancer,
-    wanted: str,
+    target: str,
     *,
     drain_timeout: float,
     healthy_timeout: float,
@@ -108,9 +108,9 @@ def move(
     with _alone():
         servers = balancer.servers()
         before = servers[balancer.server]
-        step = plan(wanted, balancer.server, balancer.pool, servers)
+        step = plan(target, balancer.server, balancer.pool, servers)
         if check_mode:
-            return Outcome(step, before, Server(wanted) if step.verb else before)
+            return Outcome(step, before, Server(target) if step.verb else before)
         if step.verb:
             getattr(balancer, step.verb)()
 
@@ -122,7 +122,7 @@ def move(
                 return found
             sleep(balancer.poll_seconds)
 
-    if wanted == DRAINED and (step.verb or before.state == DRAINED):
+    if target == DRAINED and (step.verb or before.state == DRAINED):
         after = wait(lambda found: found.state != SERVING and not found.busy, drain_timeout)
         if after.state == SERVING:
             raise BalancerError(

@@ -45,12 +45,12 @@ class TargetGroup:
         self.pool = f"the target group {arn.split('/')[1]}"
 
     def servers(self) -> dict[str, Server]:
-        said = self._call(self.client.describe_target_health)
+        response = self._call(self.client.describe_target_health)
         found = {
             (health["Target"]["Id"], health["Target"]["Port"]): STATES.get(
                 health["TargetHealth"]["State"], Server(DOWN)
             )
-            for health in said["TargetHealthDescriptions"]
+            for health in response["TargetHealthDescriptions"]
         }
         own = found.pop((self.server, self.port), None)
         for target, port in found:

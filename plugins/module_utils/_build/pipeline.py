@@ -127,13 +127,13 @@ def recipe(params: Mapping[str, Any]) -> Recipe:
     source = os.path.abspath(params["source"]) if params["source"] else None
     if source and not os.path.exists(source):
         raise ArchiveError(f"flask_app_source: {source} is not there. Name a directory or a wheel.")
-    wanted = params["requirements"]
-    single = wanted[0] if len(wanted) == 1 else ""
+    requirements = params["requirements"]
+    single = requirements[0] if len(requirements) == 1 else ""
     named = single if single.endswith(".txt") or os.path.isfile(single) else ""
     file = next((path for path in _requirements_files(source, named) if os.path.isfile(path)), None)
     if named and file is None:
         raise ArchiveError(f"flask_app_requirements: {named} is not there.")
-    listed = [] if named else wanted
+    listed = [] if named else requirements
     for name in ("exclude", "include"):
         for pattern in params.get(name) or ():
             why = build_source.problem(pattern)
@@ -571,16 +571,16 @@ def build_requires(pyproject: str) -> list[str]:
 
     @raises ArchiveError: for a file that is not TOML
     """
-    wanted = None
+    requires = None
     if sys.version_info >= (3, 11):
         try:
             with open(pyproject, "rb") as stream:
-                wanted = tomllib.load(stream)["build-system"]["requires"]
+                requires = tomllib.load(stream)["build-system"]["requires"]
         except (OSError, KeyError, TypeError):
             return []
         except ValueError as exc:
             raise ArchiveError(f"flask_app_source: its pyproject.toml is not TOML: {exc}.") from exc
-    return wanted if isinstance(wanted, list) and all(isinstance(it, str) for it in wanted) else []
+    return requires if isinstance(requires, list) and all(isinstance(it, str) for it in requires) else []
 
 
 def _built_by_kept(
@@ -723,18 +723,18 @@ def _resolve_users(
             put[found.spec] = build_requirements.replaced(found, place)
         elif found.spec in inputs.commits:
             put[found.spec] = build_requirements.replaced(found, inputs.commits[found.spec])
-    wanted = [put.get(spec, spec) for spec in recipe.requirements]
+    args = [put.get(spec, spec) for spec in recipe.requirements]
     names = {copy: place for place, copy in copies.items()}
     if recipe.requirements_file and put:
         folder = tempfile.mkdtemp(dir=work)
         written = build_requirements.write(inputs.read, put, folder)
         names.update(written)
-        wanted += ["--requirement", next(iter(written))]
+        args += ["--requirement", next(iter(written))]
     elif recipe.requirements_file:
-        wanted += ["--requirement", recipe.requirements_file]
+        args += ["--requirement", recipe.requirements_file]
     if wheel and not inputs.read.needs_hashes:
-        wanted.append(wheel)
-    given = [it for it in wanted if it is not None]
+        args.append(wheel)
+    given = [it for it in args if it is not None]
     if not given:
         return
     try:
@@ -755,7 +755,7 @@ def _collect_runtime(
         with open(path, "w", encoding="utf-8") as stream:
             stream.writelines(f"{line}\n" for line in content)
     dest = os.path.join(work, "runtime")
-    wanted = ["--find-links", wheels, "--constraint", pins, *recipe.runtime]
+    runtime_args = ["--find-links", wheels, "--constraint", pins, *recipe.runtime]
     named = ", ".join(recipe.runtime)
     about = "flask_app_requirements"
     if os.listdir(wheels):
@@ -763,7 +763,7 @@ def _collect_runtime(
 
     def resolve(indexes: Sequence[str]) -> None:
         args = build_requirements.without(recipe.pip_args, OWN_ARGS, ("-r", "--requirement"))
-        _resolve(recipe, [*indexes, *wanted], dest, work, args, OWN_SETTINGS, about)
+        _resolve(recipe, [*indexes, *runtime_args], dest, work, args, OWN_SETTINGS, about)
 
     if not inputs.read.index_options:
         resolve([])
@@ -801,7 +801,7 @@ def _add_new(folder: str, wheels: str) -> None:
 
 def _resolve(
     recipe: Recipe,
-    wanted: Sequence[str],
+    requirements: Sequence[str],
     dest: str,
     work: str,
     pip_args: Sequence[str] | None = None,
@@ -812,9 +812,9 @@ def _resolve(
     os.makedirs(dest, exist_ok=True)
     options = ["--src", os.path.join(work, "src")]
     if recipe.target.is_here():
-        command = ["wheel", *options, "--wheel-dir", dest, *wanted]
+        command = ["wheel", *options, "--wheel-dir", dest, *requirements]
     else:
-        command = ["download", *options, *platform_args(recipe.target), "--dest", dest, *wanted]
+        command = ["download", *options, *platform_args(recipe.target), "--dest", dest, *requirements]
     _pip(command, recipe, about, pip_args=pip_args, settings=settings)
 
 
@@ -853,17 +853,17 @@ def pip_reason(output: str) -> str:
             "apt install python3-pip, a venv: python -m ensurepip)."
         )
     errors = [error for _indent, error in ERROR.findall(output)]
-    telling = [line for line in errors if "No matching distribution" in line or "conflict" in line]
+    specific = [line for line in errors if "No matching distribution" in line or "conflict" in line]
     # The subprocess of a build reports the cause itself; pip's own message has only the fact.
     causes = [*INNER.findall(output), *CONTEXT.findall(output)][-1:]
     rest = "".join(line for line in output.splitlines(True) if not line.startswith(REMARKS))
-    if not telling and errors and causes:
+    if not specific and errors and causes:
         reason = f"{errors[0]} ({causes[0].strip()})"
     else:
-        reason = (telling or causes or errors or [process.last_line(rest)])[0]
+        reason = (specific or causes or errors or [process.last_line(rest)])[0]
     sentence = _listed(reason)
     conflict = CONFLICT.search(output)
-    if telling and conflict:
+    if specific and conflict:
         sentence = f"{sentence}. {_listed(conflict[0])}"
     return f"{sentence}. pip on the controller must be able to resolve and build it; change what it names."
 

@@ -244,9 +244,9 @@ class Site:
             program.sleep(POLL_SECONDS)
 
     def _why(self, refusals: Sequence[str]) -> str:
-        said = list(dict.fromkeys(refusals))[:MAX_LINES]
-        if said:
-            return "; ".join(said)
+        lines = list(dict.fromkeys(refusals))[:MAX_LINES]
+        if lines:
+            return "; ".join(lines)
         silent = [listen.text for listen in self.listens if not accepts(listen)]
         if silent:
             return f"{', '.join(silent)} takes no connection {RELOAD_SECONDS:g} s after the reload"

@@ -132,9 +132,9 @@ class Trial:
     release: str | None = None
 
 
-def demand(response: Response, wanted: Wanted, subject: str = "") -> None:
+def demand(response: Response, expected: Wanted, subject: str = "") -> None:
     """Raise C(Failed) unless the response is as expected."""
-    problem = judge(response, wanted, time.time())
+    problem = judge(response, expected, time.time())
     problem = problem or _leads_nowhere(response)
     if problem:
         raise Failed(f"{subject}: {problem}" if subject else problem)

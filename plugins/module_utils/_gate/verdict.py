@@ -147,16 +147,18 @@ def summary(results: Sequence[Result]) -> list[str]:
     return [*lines, f"Pass rate: {pass_rate(results):g}%", f"{ready} FOR PRODUCTION"]
 
 
-def against(results: Sequence[Result]) -> list[Result]:
+def blocking_results(results: Sequence[Result]) -> list[Result]:
     """Return the results that block the candidate."""
     return [result for result in results if result.outcome in ("failed", "inconclusive")]
 
 
 def message(results: Sequence[Result]) -> str:
     """Return one line with the results that block the candidate."""
-    if against(results):
-        said = "; ".join(f"{one.title} {one.outcome} ({one.reason})" for one in against(results))
-        return f"The candidate is not ready: {said}."
+    if blocking_results(results):
+        reasons = "; ".join(
+            f"{one.title} {one.outcome} ({one.reason})" for one in blocking_results(results)
+        )
+        return f"The candidate is not ready: {reasons}."
     passed = count(results, "passed")
     if not passed:
         return "The candidate is not ready: no check was run."
@@ -165,7 +167,7 @@ def message(results: Sequence[Result]) -> str:
     )
 
 
-def told(results: Sequence[Result]) -> dict[str, Any]:
+def as_dict(results: Sequence[Result]) -> dict[str, Any]:
     """Return the result of the module."""
     return {
         "verdict": verdict(results),

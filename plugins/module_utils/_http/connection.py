@@ -167,8 +167,8 @@ def explain(error: OSError) -> str:
         return "refused"
     if isinstance(error, ConnectionResetError):
         return "reset by the server"
-    said = error.strerror or str(error) or type(error).__name__
-    return said[0].lower() + said[1:]
+    text = error.strerror or str(error) or type(error).__name__
+    return text[0].lower() + text[1:]
 
 
 def connect(url: Url, unix_socket: str | None, tls: Tls, deadline: Deadline) -> Stream:

@@ -38,9 +38,9 @@ def dig(document: Any, path: str) -> Any:
     return document
 
 
-def mismatch(document: Any, wanted: Mapping[str, Any]) -> str | None:
+def mismatch(document: Any, expected: Mapping[str, Any]) -> str | None:
     """Return where C(document) differs from C(wanted), a mapping of dotted path to value or kind."""
-    for path, value in wanted.items():
+    for path, value in expected.items():
         try:
             found = dig(document, str(path))
         except LookupError:
@@ -58,12 +58,12 @@ def _is_kind(found: Any, kind: str) -> bool:
     return isinstance(found, KINDS[kind]) and (kind == "<bool>") == isinstance(found, bool)
 
 
-def _same(found: Any, wanted: Any) -> bool:
+def _same(found: Any, expected: Any) -> bool:
     """Compare as JSON does: 1 and true differ, although Python's are equal."""
-    if isinstance(found, bool) != isinstance(wanted, bool):
+    if isinstance(found, bool) != isinstance(expected, bool):
         return False
-    if isinstance(found, list) and isinstance(wanted, list):
-        return len(found) == len(wanted) and all(map(_same, found, wanted))
-    if isinstance(found, dict) and isinstance(wanted, Mapping):
-        return found.keys() == wanted.keys() and all(_same(found[k], wanted[k]) for k in found)
-    return bool(found == wanted)
+    if isinstance(found, list) and isinstance(expected, list):
+        return len(found) == len(expected) and all(map(_same, found, expected))
+    if isinstance(found, dict) and isinstance(expected, Mapping):
+        return found.keys() == expected.keys() and all(_same(found[k], expected[k]) for k in found)
+    return bool(found == expected)

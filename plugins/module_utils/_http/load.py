@@ -100,9 +100,9 @@ class Tally:
         self.statuses[answer.status] += 1
         if answer.status < 400:
             self.latencies_ms.append(took * 1000)
-        told = cache_of(answer)
-        if told:
-            self.cache[told] += 1
+        cache = cache_of(answer)
+        if cache:
+            self.cache[cache] += 1
 
 
 def cache_of(answer: Answer) -> str | None:

@@ -69,10 +69,10 @@ class _Reader:
         self._buffer += data
         return bool(data)
 
-    def begins_with(self, wanted: bytes) -> bool:
+    def begins_with(self, expected: bytes) -> bool:
         """Return whether the next bytes are C(wanted). Return at the first byte that differs."""
-        while wanted.startswith(bytes(self._buffer[: len(wanted)])):
-            if len(self._buffer) >= len(wanted):
+        while expected.startswith(bytes(self._buffer[: len(expected)])):
+            if len(self._buffer) >= len(expected):
                 return True
             if not self._fill():
                 where = "in the status line" if self._buffer else "without an answer"

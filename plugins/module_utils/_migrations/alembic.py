@@ -566,8 +566,8 @@ class _Reader:
         if names & {"update", "delete", "merge"}:
             self.found.append(Change(sql.DATA, what=ast.unparse(shown)[: sql.MAX_TEXT]))
         elif not names & {"insert", "select", "exists"}:
-            said = ast.unparse(node)
-            self.found.append(sql.unknown(f"execute({said})"))
+            text = ast.unparse(node)
+            self.found.append(sql.unknown(f"execute({text})"))
 
     # Operations
 
@@ -846,8 +846,8 @@ def _drop_constraint(
     name = reader._string(reader._argument(call, 0, "constraint_name"), known)
     table = batch or reader._table(call, known, 1)
     kind = reader._argument(call, 1 if batch else 2, "type_")
-    said = CONSTRAINT_KINDS.get(reader._string(kind, known), "")
-    return [Change(sql.DROP_CONSTRAINT, table, name=name, kind=said)]
+    kind_name = CONSTRAINT_KINDS.get(reader._string(kind, known), "")
+    return [Change(sql.DROP_CONSTRAINT, table, name=name, kind=kind_name)]
 
 
 def _batch_alter(

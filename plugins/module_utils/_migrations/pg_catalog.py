@@ -103,7 +103,7 @@ def read(
     """
     names, owned = list(tables), list(indexes)
 
-    def ask(connection: postgres.Connection) -> Catalog:
+    def query(connection: postgres.Connection) -> Catalog:
         connection.row(BEGIN)
         found = {name: _table(connection, name, small_rows) for name in names}
         for name in owned:
@@ -113,24 +113,24 @@ def read(
         connection.row("COMMIT")
         return Catalog(found)
 
-    return postgres.session(url, timeout, ask)
+    return postgres.session(url, timeout, query)
 
 
 def _table(connection: postgres.Connection, name: str, small_rows: int) -> Table | None:
     connection.row("SAVEPOINT asking")
     try:
-        told = _asked(connection, TABLE.format(relation=relation(name)))
+        found = _asked(connection, TABLE.format(relation=relation(name)))
     except postgres.Refused:
         # Another session has locked it. A table without a size does not count as small.
         connection.settle()
         connection.row("ROLLBACK TO asking")
         return Table()
-    if told is None:
+    if found is None:
         return None
-    rows = int(told["rows"])
+    rows = int(found["rows"])
     if rows <= small_rows:
-        rows = max(rows, _counted(connection, told["name"], small_rows))
-    constraints = told["constraints"] or []
+        rows = max(rows, _counted(connection, found["name"], small_rows))
+    constraints = found["constraints"] or []
     never_null = {
         match.group(1)
         for _name, kind, valid, text in constraints
@@ -139,10 +139,10 @@ def _table(connection: postgres.Connection, name: str, small_rows: int) -> Table
     }
     return Table(
         rows=rows,
-        size=int(told["size"]),
-        columns={column: Column(*rest) for column, *rest in told["columns"] or []},
+        size=int(found["size"]),
+        columns={column: Column(*rest) for column, *rest in found["columns"] or []},
         constraints={constraint: kind for constraint, kind, _valid, _text in constraints},
-        indexes=dict(told["indexes"] or []),
+        indexes=dict(found["indexes"] or []),
         never_null=frozenset(never_null),
     )
 
@@ -165,11 +165,11 @@ def _counted(connection: postgres.Connection, name: str, small_rows: int) -> int
 def heads(url: str, timeout: float) -> list[str]:
     """Return the database's revisions; [] without Alembic's table or a connection."""
 
-    def ask(connection: postgres.Connection) -> list[str]:
+    def query(connection: postgres.Connection) -> list[str]:
         return [str(one) for one in _asked(connection, VERSIONS) or []]
 
     try:
-        return postgres.session(url, timeout, ask)
+        return postgres.session(url, timeout, query)
     except (Problem, Doubt):
         return []
 
@@ -177,11 +177,11 @@ def heads(url: str, timeout: float) -> list[str]:
 def invalid_indexes(url: str, timeout: float) -> list[Index]:
     """Return the indexes that a CREATE INDEX CONCURRENTLY left invalid; [] without a connection."""
 
-    def ask(connection: postgres.Connection) -> list[Index]:
+    def query(connection: postgres.Connection) -> list[Index]:
         return [Index(name, table) for name, table in _asked(connection, INVALID) or []]
 
     try:
-        return postgres.session(url, timeout, ask)
+        return postgres.session(url, timeout, query)
     except (Problem, Doubt):
         return []
 
@@ -189,7 +189,7 @@ def invalid_indexes(url: str, timeout: float) -> list[Index]:
 def holders(url: str, timeout: float, table: str) -> list[str]:
     """Return the holders of locks on a table, the oldest transaction first; [] without a connection."""
 
-    def ask(connection: postgres.Connection) -> list[str]:
+    def query(connection: postgres.Connection) -> list[str]:
         return [
             f"pid {pid} holds it ({state}{f', for {since} s' if since is not None else ''})"
             for pid, state, since in _asked(connection, HOLDERS.format(relation=relation(table)))
@@ -197,6 +197,6 @@ def holders(url: str, timeout: float, table: str) -> list[str]:
         ]
 
     try:
-        return postgres.session(url, timeout, ask)
+        return postgres.session(url, timeout, query)
     except (Problem, Doubt):
         return []

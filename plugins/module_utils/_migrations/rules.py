@@ -429,19 +429,19 @@ def decide(
     refused: list[str] = []
     warned: list[str] = []
     for finding in findings:
-        wanted = policy.rules.get(finding.rule)
+        action = policy.rules.get(finding.rule)
         small = is_small(finding, catalog, policy)
-        if wanted == IGNORE or (finding.rule == "data" and small and not wanted):
+        if action == IGNORE or (finding.rule == "data" and small and not action):
             continue
         effects = {"breaks": bool(finding.breaks), "locks": bool(finding.locks)}
-        if wanted == REFUSE and not any(effects.values()):
+        if action == REFUSE and not any(effects.values()):
             effects["breaks"] = True
-        elif wanted != REFUSE:
+        elif action != REFUSE:
             effects["locks"] = effects["locks"] and not small
         allowed = {"breaks": policy.allow_destructive, "locks": policy.allow_blocking}
         missing = [SWITCHES[name] for name in SWITCHES if effects[name] and not allowed[name]]
-        line = told(finding, catalog)
-        if missing and wanted != WARN:
+        line = describe(finding, catalog)
+        if missing and action != WARN:
             advice = f"{REMEDIES[finding.rule]}, or set {' and '.join(missing)}."
             refused.append(f"{line} {advice}")
         else:
@@ -449,7 +449,7 @@ def decide(
     return refused, warned
 
 
-def told(finding: Finding, catalog: Catalog) -> str:
+def describe(finding: Finding, catalog: Catalog) -> str:
     """Describe a change, with its table and the table's size."""
     says = finding.says.replace("{size}", describe_size(catalog, finding.table))
     locks = f" {finding.locks}" if finding.locks else ""

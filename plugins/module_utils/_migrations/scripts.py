@@ -225,4 +225,4 @@ def destructive(name: str, text: str) -> list[str]:
     script = alembic.read(name, text)
     catalog = rules.Catalog()
     found = rules.judge({script.label: script.changes}, catalog)
-    return [rules.told(one, catalog) for one in found if one.breaks]
+    return [rules.describe(one, catalog) for one in found if one.breaks]

@@ -108,7 +108,7 @@ def judge_port(port: int, holders: Iterable[str], owners: Iterable[str]) -> None
 
 
 def judge_listens(
-    wanted: Sequence[config.Listen],
+    requested: Sequence[config.Listen],
     servers: Sequence[config.Server],
     running: Sequence[config.Listen],
     own: str,
@@ -119,10 +119,10 @@ def judge_listens(
     @param running: the addresses on which nginx listens now
     @param own: the app's own file
     """
-    verdict = config.judge(servers, wanted, own, default_site)
+    verdict = config.judge(servers, requested, own, default_site)
     if verdict.problem:
         raise Problem(verdict.problem)
-    clash = config.clash(running, wanted)
+    clash = config.clash(running, requested)
     if clash:
         theirs, ours = clash
         raise Problem(

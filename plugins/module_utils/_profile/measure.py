@@ -210,16 +210,16 @@ def measure(
     """Measure each endpoint in turn. An endpoint that does not respond well is not loaded."""
     budget = Budget(plan.max_requests, len(endpoints) * LOOPS_EACH)
     for endpoint in endpoints:
-        told = {"name": endpoint.name, "status": None, "body_bytes": None, "error": None}
+        result = {"name": endpoint.name, "status": None, "body_bytes": None, "error": None}
         try:
-            told.update(_first(endpoint.request))
+            result.update(_first(endpoint.request))
             place = address(endpoint.request)
         except _errors.HttpError as error:
             budget.spend(1, LOOPS_EACH)
-            yield {**told, "error": f"not measured: {error}", "loops": []}
+            yield {**result, "error": f"not measured: {error}", "loops": []}
         else:
             budget.spend(1)
-            yield {**told, "loops": list(_loops(endpoint.request, place, plan, budget, watch))}
+            yield {**result, "loops": list(_loops(endpoint.request, place, plan, budget, watch))}
 
 
 def _first(request: client.Request) -> dict[str, Any]:
@@ -248,10 +248,10 @@ def _loops(
             with watch.during() as load:
                 tally = http_load.drive(question, schedule)
             budget.spend(tally.asked, 1)
-            yield {"cache": cache, "loop": loop, **tell(tally, load)}
+            yield {"cache": cache, "loop": loop, **describe_loop(tally, load)}
 
 
-def tell(tally: http_load.Tally, load: workers.Load) -> dict[str, Any]:
+def describe_loop(tally: http_load.Tally, load: workers.Load) -> dict[str, Any]:
     """Return the figures of one loop."""
     fine = tally.latencies_ms
     cpu_ms = load.cpu_seconds * 1000 / tally.answers if tally.answers else None
@@ -333,10 +333,10 @@ def message(measured: Sequence[Mapping[str, Any]]) -> str:
         for one in slowest(measured)[:SLOWEST]
     )
     bad = "; ".join(f"{one['name']}: {one['error']}" for one in measured if one["error"])
-    said = [f"{done} of {len(measured)} endpoints were measured."]
-    said += [f"Slowest: {slow}."] if slow else []
-    said += [f"{bad}."] if bad else []
-    return " ".join(said)
+    sentences = [f"{done} of {len(measured)} endpoints were measured."]
+    sentences += [f"Slowest: {slow}."] if slow else []
+    sentences += [f"{bad}."] if bad else []
+    return " ".join(sentences)
 
 
 def warnings(measured: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -125,12 +125,12 @@ class Watch:
         """Return the resources of each worker now, and its use since it was first sampled."""
         self.count()
         found = procfs.workers(self._main, socket, self._proc)
-        told: list[dict[str, float | int | None]] = []
+        result: list[dict[str, float | int | None]] = []
         for pid, process in self.workers():
             with contextlib.suppress(OSError):
                 inodes = procfs.sockets(process)
                 first, last = self._ticks.get(pid, (0, 0))
-                told.append(
+                result.append(
                     {
                         "pid": pid,
                         "pss_mb": pss_mb(process),
@@ -141,7 +141,7 @@ class Watch:
                         "cpu_seconds": (last - first) / TICKS,
                     }
                 )
-        return told
+        return result
 
     def main_pss_mb(self) -> float | None:
         return pss_mb(os.path.join(self._proc, str(self._main)))

@@ -47,10 +47,10 @@ class Switch:
         staged = took.get("stage") if isinstance(took, Mapping) else None
         return not (self.details.get("withdrawn") or self.details.get("commit") or staged)
 
-    def told(self) -> dict[str, object]:
+    def as_dict(self) -> dict[str, object]:
         """Return the fields as one dictionary; the fields of this class have priority over the details."""
         own = {name: value for name, value in vars(self).items() if name != "details"}
         return {**self.details, **own}
 
     def to_line(self) -> str:
-        return json.dumps(self.told(), sort_keys=True) + "\n"
+        return json.dumps(self.as_dict(), sort_keys=True) + "\n"

@@ -41,13 +41,13 @@ class Lock:
     def from_text(cls, text: str) -> Lock | None:
         """Parse a lock, or return V(None) for a file that is empty, or that a crash left incomplete."""
         try:
-            told = json.loads(text)
+            fields = json.loads(text)
             return cls(
-                str(told["run"]),
-                str(told["who"]),
-                str(told["controller"]),
-                float(told["since"]),
-                float(told["until"]),
+                str(fields["run"]),
+                str(fields["who"]),
+                str(fields["controller"]),
+                float(fields["since"]),
+                float(fields["until"]),
             )
         except (ValueError, KeyError, TypeError, RecursionError):
             return None
@@ -55,7 +55,7 @@ class Lock:
     def to_text(self) -> str:
         return json.dumps(vars(self), sort_keys=True) + "\n"
 
-    def told(self) -> dict[str, str]:
+    def as_dict(self) -> dict[str, str]:
         """Return the lock for people, with times in ISO 8601."""
         return {
             "run": self.run,
@@ -70,16 +70,18 @@ class HeldError(LockError):
     """Another run holds the lock."""
 
     def __init__(self, app: str, lock: Lock) -> None:
-        told = lock.told()
+        holder = lock.as_dict()
         super().__init__(
-            f"A rollout of {app} is under way: {told['who']} started it on {told['controller']} at "
-            f"{told['since']}, and its lock lasts until {told['until']}. Wait for its end. If it is known to "
+            f"A rollout of {app} is under way: {holder['who']} started it on {holder['controller']} at "
+            f"{holder['since']}, and its lock lasts until {holder['until']}. Wait for its end. If it is known to "
             "be gone, break its lock: -e rollout_break_lock=true",
-            told,
+            holder,
         )
 
 
-def take(app: str, found: Lock | None, wanted: Lock, gone: str = "", force: bool = False) -> Lock:
+def take(
+    app: str, found: Lock | None, requested: Lock, gone: str = "", force: bool = False
+) -> Lock:
     """Return the lock to write: a new one, or the run's own, extended.
 
     @param found: the lock on the host
@@ -88,12 +90,12 @@ def take(app: str, found: Lock | None, wanted: Lock, gone: str = "", force: bool
     @param force: take the lock from any other run
     @raises HeldError: if another run has it
     """
-    if found is None or found.until <= wanted.since:
-        return wanted
-    if found.run == wanted.run:
-        return replace(wanted, since=found.since)
+    if found is None or found.until <= requested.since:
+        return requested
+    if found.run == requested.run:
+        return replace(requested, since=found.since)
     if force or found.run == gone:
-        return wanted
+        return requested
     raise HeldError(app, found)
 
 
@@ -109,19 +111,24 @@ def path(app: str, directory: str = "/run") -> str:
 
 
 def hold(
-    path: str, app: str, wanted: Lock, gone: str = "", force: bool = False, check_mode: bool = False
+    path: str,
+    app: str,
+    requested: Lock,
+    gone: str = "",
+    force: bool = False,
+    check_mode: bool = False,
 ) -> tuple[Lock | None, Lock | None]:
     """Acquire a lock as C(take) decides; return the lock before and after."""
-    return _change(path, lambda found: take(app, found, wanted, gone, force), check_mode, force)
+    return _change(path, lambda found: take(app, found, requested, gone, force), check_mode, force)
 
 
 def ask(
     path: str, params: Mapping[str, Any], seconds: float, check_mode: bool
 ) -> tuple[Lock | None, Lock | None]:
     """Acquire a lock for the run of a module's options (RUN_SPEC or TAKE_SPEC, and the app's name)."""
-    wanted = own(params["run"], params["who"], params["controller"], seconds)
+    requested = own(params["run"], params["who"], params["controller"], seconds)
     gone, force = params.get("gone", ""), params.get("force", False)
-    return hold(path, params["name"], wanted, gone, force, check_mode)
+    return hold(path, params["name"], requested, gone, force, check_mode)
 
 
 def give_back(path: str, run: str, check_mode: bool = False) -> tuple[Lock | None, Lock | None]:

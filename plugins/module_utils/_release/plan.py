@@ -203,8 +203,8 @@ def plan_pruned(host: Host, keep: int) -> list[Step]:
     C(host.releases) is ordered from the newest to the oldest.
     """
     needed = set(host.slots.values()) | {host.previous}
-    kept = set(host.releases[:keep]) | needed
-    return [Step("remove", release) for release in host.releases if release not in kept]
+    remaining = set(host.releases[:keep]) | needed
+    return [Step("remove", release) for release in host.releases if release not in remaining]
 
 
 def plan_settled(host: Host, keep: int, is_as_left: bool, guards: Sequence[str] = ()) -> list[Step]:

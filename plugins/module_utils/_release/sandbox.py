@@ -56,9 +56,13 @@ def remedy(output: str, app: str) -> str | None:
         return _drop_in(app, f"ReadWritePaths={path or '<folder>'}")
     # The failed line of code precedes it.
     lines = [line for line in output.splitlines() if line.strip(" ^~")]
-    told = "\n".join([*lines[-2:-1], error])
+    context = "\n".join([*lines[-2:-1], error])
     line = next(
-        (line for pattern, line in RESTRICTIONS if pattern.search(error) or pattern.search(told)),
+        (
+            line
+            for pattern, line in RESTRICTIONS
+            if pattern.search(error) or pattern.search(context)
+        ),
         None,
     )
     return _drop_in(app, line) if line else None

@@ -321,7 +321,7 @@ class Slots:
 
     def _last_error(self, slot: str, release: str | None) -> str:
         """Return the last error of the app: from its own log, else from the journal."""
-        said = ""
+        problem = ""
         if self.log_directory:
             log = os.path.join(self.log_directory, "app.log")
             try:
@@ -330,7 +330,7 @@ class Slots:
                 if error:
                     return f"Its log says: {error}. "
             except untrusted.UntrustedError as refused:
-                said = f"{str(refused).rstrip('.')}. "
+                problem = f"{str(refused).rstrip('.')}. "
             except OSError:
                 pass
         unit = self.layout.unit(slot)
@@ -338,8 +338,8 @@ class Slots:
         try:
             journal = process.run(command, timeout=SYSTEMD_SECONDS).stdout.splitlines()
         except (OSError, subprocess.TimeoutExpired):
-            return f"{said}Its journal cannot be read. "
-        return f"{said}Its journal says: {journal_error(journal)}. "
+            return f"{problem}Its journal cannot be read. "
+        return f"{problem}Its journal says: {journal_error(journal)}. "
 
     def stop(self, step: Step, drain: bool = True) -> None:
         slot = _given(step.subject)
@@ -401,11 +401,11 @@ class Slots:
             os.unlink(self.layout.live)
             return
         self._link(self.layout.socket(step.subject), self.layout.live)
-        wanted = _base(_readlink(self.layout.slot(step.subject)))
+        expected = _base(_readlink(self.layout.slot(step.subject)))
         _status, answered = ask(self.layout.live, self.health_path, self.start_timeout)
-        if answered != wanted:
+        if answered != expected:
             raise ReleaseError(
-                f"{self.layout.live} was switched to {wanted}, yet {answered or 'something else'} "
+                f"{self.layout.live} was switched to {expected}, yet {answered or 'something else'} "
                 "answers behind it. Look at the slots with status.yml."
             )
 
@@ -490,13 +490,13 @@ def journal_error(lines: Sequence[str]) -> str:
 
     @param lines: records as journalctl prints them as JSON (systemd.journal-fields(7))
     """
-    said = []
+    messages = []
     for line in lines:
         with contextlib.suppress(ValueError, AttributeError):
             record = json_shape.parse(line)
-            said.append((record.get("_PID") != "1", str(record.get("MESSAGE")).rstrip(".")))
-    own = [message for is_own, message in said if is_own]
-    return (own or [message for _is_own, message in said] or ["nothing"])[-1]
+            messages.append((record.get("_PID") != "1", str(record.get("MESSAGE")).rstrip(".")))
+    own = [message for is_own, message in messages if is_own]
+    return (own or [message for _is_own, message in messages] or ["nothing"])[-1]
 
 
 def last_error(lines: list[str], slot: str, release: str | None) -> str | None:

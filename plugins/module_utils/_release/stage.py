@@ -86,10 +86,10 @@ def keep_archive(layout: release_layout.Layout, archive: str, uploads: str | Non
             f"This host was never set up for {layout.name}: run the playbook evenkeel.flask.site first."
         )
     name = os.path.basename(archive)
-    kept = layout.path("archives", name)
+    stored = layout.path("archives", name)
     upload = os.path.join(uploads or "", name)
     if uploads and os.path.exists(upload):
-        partial = f"{kept}.new"
+        partial = f"{stored}.new"
         with contextlib.suppress(FileNotFoundError):
             os.unlink(partial)
         try:
@@ -100,8 +100,8 @@ def keep_archive(layout: release_layout.Layout, archive: str, uploads: str | Non
             # An incomplete file would keep a full disk full.
             os.unlink(partial)
             raise
-        os.replace(partial, kept)
-    return kept
+        os.replace(partial, stored)
+    return stored
 
 
 class ReplacedError(ArchiveError):
@@ -123,39 +123,37 @@ def verify(archive: str, sha256: str) -> None:
     )
 
 
-def stage(wanted: Wanted) -> None:
+def stage(spec: Wanted) -> None:
     """Unpack, create the venv, write the configuration, load the app; then rename into place."""
-    layout = wanted.layout
-    folder = layout.path("releases", f".{wanted.release_id}")
+    layout = spec.layout
+    folder = layout.path("releases", f".{spec.release_id}")
     if os.path.isdir(folder):
         shutil.rmtree(folder)
     os.makedirs(folder, mode=0o750)
     try:
-        verify(wanted.archive, wanted.archive_sha256)
-        manifest = artifact_archive.Manifest.read(wanted.archive)
-        if manifest.digest != wanted.digest:
-            raise ArchiveError(
-                f"{wanted.archive} is not the archive that was built. Copy it again."
-            )
-        artifact_archive.unpack(wanted.archive, folder)
-        venv = layout.path("venvs", venv_name(wanted.python, folder))
+        verify(spec.archive, spec.archive_sha256)
+        manifest = artifact_archive.Manifest.read(spec.archive)
+        if manifest.digest != spec.digest:
+            raise ArchiveError(f"{spec.archive} is not the archive that was built. Copy it again.")
+        artifact_archive.unpack(spec.archive, folder)
+        venv = layout.path("venvs", venv_name(spec.python, folder))
         if not artifact_venv.is_complete(venv):
-            verify(wanted.wheels, wanted.wheels_sha256)
-            artifact_archive.unpack(wanted.wheels, folder)
-            artifact_venv.create(wanted.python, venv, folder)
+            verify(spec.wheels, spec.wheels_sha256)
+            artifact_archive.unpack(spec.wheels, folder)
+            artifact_venv.create(spec.python, venv, folder)
             shutil.rmtree(os.path.join(folder, "wheels"))
         os.symlink(os.path.relpath(venv, folder), os.path.join(folder, "venv"))
-        _write_configuration(wanted, folder)
+        _write_configuration(spec, folder)
         places = [os.path.join(folder, place) for place in drift.CODE]
-        process.run([wanted.python, "-I", "-m", "compileall", "-q", *places])
+        process.run([spec.python, "-I", "-m", "compileall", "-q", *places])
         # From here on a path in the release can lead to files that the app controls.
-        _share(wanted, folder)
-        _own(folder, wanted.user)
-        _prove(wanted, folder)
+        _share(spec, folder)
+        _own(folder, spec.user)
+        _prove(spec, folder)
     except BaseException:
         shutil.rmtree(folder)
         raise
-    os.replace(folder, layout.release(wanted.release_id))
+    os.replace(folder, layout.release(spec.release_id))
 
 
 def venv_name(python: str, folder: str) -> str:
@@ -173,19 +171,19 @@ def venv_name(python: str, folder: str) -> str:
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
-def _write_configuration(wanted: Wanted, folder: str) -> None:
+def _write_configuration(spec: Wanted, folder: str) -> None:
     record = {
-        "archive": os.path.basename(wanted.archive),
-        "wheels": os.path.basename(wanted.wheels),
-        "digest": wanted.digest,
-        "entry": wanted.entry,
-        "release_id": wanted.release_id,
-        "version": wanted.version,
+        "archive": os.path.basename(spec.archive),
+        "wheels": os.path.basename(spec.wheels),
+        "digest": spec.digest,
+        "entry": spec.entry,
+        "release_id": spec.release_id,
+        "version": spec.version,
     }
     files = {
-        **{os.path.join("config", name): text for name, text in wanted.files.items()},
+        **{os.path.join("config", name): text for name, text in spec.files.items()},
         "release.json": json.dumps(record, indent=2, sort_keys=True) + "\n",
-        "env": envfile.environment_file(wanted.environment),
+        "env": envfile.environment_file(spec.environment),
     }
     os.mkdir(os.path.join(folder, "config"))
     for name, text in files.items():
@@ -197,7 +195,7 @@ def _write_configuration(wanted: Wanted, folder: str) -> None:
     os.makedirs(os.path.join(folder, "app"), exist_ok=True)
 
 
-def _share(wanted: Wanted, folder: str) -> None:
+def _share(spec: Wanted, folder: str) -> None:
     """Link the app's own writable paths into the shared folder, so that they survive every release.
 
     Flask looks for C(instance) next to the package, which is in C(lib) if the source has a src/ layout
@@ -207,7 +205,7 @@ def _share(wanted: Wanted, folder: str) -> None:
     """
     places = [place for place in ("app", "lib") if os.path.isdir(os.path.join(folder, place))]
     try:
-        shared = app_directories.outermost(map(app_directories.relative, wanted.shared))
+        shared = app_directories.outermost(map(app_directories.relative, spec.shared))
     except _errors.PathProblem as problem:
         raise ArchiveError(f"flask_app_shared_paths: {problem}.") from problem
     for place, path in itertools.product(places, shared):
@@ -231,7 +229,7 @@ def _share(wanted: Wanted, folder: str) -> None:
             shutil.rmtree(link)
         elif os.path.lexists(link):
             os.unlink(link)
-        os.symlink(wanted.layout.path("shared", path), link)
+        os.symlink(spec.layout.path("shared", path), link)
 
 
 def _own(folder: str, user: str) -> None:
@@ -248,29 +246,27 @@ def _own(folder: str, user: str) -> None:
     os.chown(folder, 0, group)
 
 
-def _prove(wanted: Wanted, folder: str) -> None:
+def _prove(spec: Wanted, folder: str) -> None:
     """Load the app as gunicorn does, with its environment and user, and store its report."""
     python = os.path.join(folder, "venv", "bin", "python")
     load = os.path.join(folder, "config", "evenkeel_preload.py")
     # The report is the last step, so it is stronger evidence than the status of the unit.
-    _status, output = run_in(
-        folder, wanted.user, wanted.layout, [python, load], wanted.start_timeout
-    )
-    told = report(output)
-    if told is None:
-        said = process.last_line(output)[:MOST_REASON]
-        remedy = sandbox.remedy(output, wanted.layout.name) or (
+    _status, output = run_in(folder, spec.user, spec.layout, [python, load], spec.start_timeout)
+    found = report(output)
+    if found is None:
+        reason = process.last_line(output)[:MOST_REASON]
+        remedy = sandbox.remedy(output, spec.layout.name) or (
             "mend the app or its environment (flask_app_env, flask_app_secrets)."
         )
         raise ArchiveError(
-            f"flask_app_entry: {wanted.entry} cannot be loaded: {said}. Nothing was released; {remedy}"
+            f"flask_app_entry: {spec.entry} cannot be loaded: {reason}. Nothing was released; {remedy}"
         )
-    if told["forkable"]:
+    if found["forkable"]:
         with open(os.path.join(folder, "preload"), "w", encoding="utf-8"):
             pass
-    static.publish(wanted.layout, folder, told["static"])
+    static.publish(spec.layout, folder, found["static"])
     with open(os.path.join(folder, OPTIMIZATIONS), "w", encoding="utf-8") as stream:
-        json.dump(told["measures"], stream, indent=2)
+        json.dump(found["measures"], stream, indent=2)
         stream.write("\n")
 
 
@@ -287,19 +283,19 @@ def report(output: str) -> dict[str, Any] | None:
     return None
 
 
-def _report(told: Any) -> dict[str, Any]:
+def _report(found: Any) -> dict[str, Any]:
     """Check the shape of a report, because the app's process can print anything.
 
     @raises ValueError: and the errors of a lookup, if it has another shape
     """
-    measures, files = told.get("measures", []), told.get("static", [])
+    measures, files = found.get("measures", []), found.get("static", [])
     if not (
-        isinstance(told["forkable"], bool)
+        isinstance(found["forkable"], bool)
         and all(isinstance(word, str) for one in measures for word in one.values())
         and all(isinstance(one[name], str) for one in files for name in static.FIELDS)
     ):
         raise ValueError("not a report")
-    return {**told, "measures": measures, "static": files}
+    return {**found, "measures": measures, "static": files}
 
 
 def optimizations(folder: str) -> list[dict[str, str]]:
@@ -386,18 +382,18 @@ def run_in(
     line = ["systemd-run", "--wait", "--pipe", "--quiet", f"--unit={unit}", *options]
     line += ["--", "/usr/bin/env", *command]
     done = _run_unit(line, unit, timeout, subprocess.PIPE if sealed else subprocess.STDOUT)
-    said = done.stderr if sealed and done.returncode != 0 else done.stdout
+    output = done.stderr if sealed and done.returncode != 0 else done.stdout
     status = _main_status(unit) if done.returncode != 0 else 0
-    if done.returncode == 1 and said.startswith("Unknown assignment: "):
+    if done.returncode == 1 and output.startswith("Unknown assignment: "):
         raise ArchiveError(
             f"{layout.name}@.service: systemd-run does not support a line of this unit or of its drop-ins "
-            f"({process.last_line(said)}); correct the line, or remove it."
+            f"({process.last_line(output)}); correct the line, or remove it."
         )
     if status is None:
         status = done.returncode
     if status != 0 and timeout is not None and time.monotonic() - begun >= timeout:
         return status, f"it was not done within {timeout:g} s"
-    return status, said
+    return status, output
 
 
 def _run_unit(

@@ -64,11 +64,11 @@ SELECT current_setting('max_connections'),
 class Refused(Problem):
     """The server refused the login, with the server's message."""
 
-    def __init__(self, where: str, code: str, said: str) -> None:
+    def __init__(self, where: str, code: str, message: str) -> None:
         remedy = REMEDIES.get(code, "see the server's log")
-        super().__init__(f"the server at {where} refused the login ({said}); {remedy}.")
+        super().__init__(f"the server at {where} refused the login ({message}); {remedy}.")
         self.code = code
-        self.said = said
+        self.message = message
 
 
 class NoTls(Problem):
@@ -180,10 +180,10 @@ class Scram:
         salted = hashlib.pbkdf2_hmac("sha256", self.password, base64.b64decode(salt), rounds)
         client = hmac.digest(salted, b"Client Key", "sha256")
         without_proof = f"c=biws,r={nonce}"
-        said = ",".join([self.bare, challenge.decode(), without_proof]).encode()
-        signature = hmac.digest(hashlib.sha256(client).digest(), said, "sha256")
+        signed = ",".join([self.bare, challenge.decode(), without_proof]).encode()
+        signature = hmac.digest(hashlib.sha256(client).digest(), signed, "sha256")
         proof = bytes(a ^ b for a, b in zip(client, signature))
-        self.signature = hmac.digest(hmac.digest(salted, b"Server Key", "sha256"), said, "sha256")
+        self.signature = hmac.digest(hmac.digest(salted, b"Server Key", "sha256"), signed, "sha256")
         return f"{without_proof},p={base64.b64encode(proof).decode()}".encode()
 
     def verify(self, answer: bytes) -> None:
@@ -191,8 +191,8 @@ class Scram:
 
         @raises ValueError: if it does not
         """
-        wanted = b"v=" + base64.b64encode(self.signature or b"")
-        if self.signature is None or not hmac.compare_digest(answer, wanted):
+        expected = b"v=" + base64.b64encode(self.signature or b"")
+        if self.signature is None or not hmac.compare_digest(answer, expected):
             raise ValueError("the server does not know the password")
         self.proven = True
 
@@ -388,9 +388,9 @@ def _session(
                 connection.send(b"X", b"")
                 return answer
     except Refused as error:
-        if target.local and error.said.startswith("Peer authentication"):
+        if target.local and error.message.startswith("Peer authentication"):
             raise Doubt(
-                f"{target.where} lets in by the system user ({error.said}), and this check is not run as "
+                f"{target.where} lets in by the system user ({error.message}), and this check is not run as "
                 "the app's; the login was not proven."
             ) from error
         raise
@@ -414,7 +414,7 @@ def _server(connection: Connection) -> Server:
         numbers = [int(value or -1) for value in connection.row(LIMITS)]
     except Refused as error:
         raise Doubt(
-            f"the login works, and the server does not tell its limits ({error.said}); whether the "
+            f"the login works, and the server does not tell its limits ({error.message}); whether the "
             "connections suffice was not proven."
         ) from error
     maximum, reserved, reserved_more, user_limit, database_limit = numbers

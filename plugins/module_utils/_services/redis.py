@@ -74,13 +74,13 @@ class Connection:
             f"what answers at {self.where} does not speak the Redis protocol; check the port."
         )
 
-    def _refused(self, command: str, said: str) -> Problem:
+    def _refused(self, command: str, message: str) -> Problem:
         # A server without the command AUTH repeats its arguments.
-        said = said.partition(", with args")[0]
-        word = said.partition(" ")[0]
+        message = message.partition(", with args")[0]
+        word = message.partition(" ")[0]
         remedy = REMEDIES.get(word, "check the URL and the server's log").format(prefix=self.prefix)
         what = "the password" if word == "WRONGPASS" else command
-        return Problem(f"the server at {self.where} refused {what} ({said}); {remedy}.")
+        return Problem(f"the server at {self.where} refused {what} ({message}); {remedy}.")
 
 
 @dataclass(frozen=True)

@@ -99,20 +99,20 @@ def make(path: str, below: Sequence[str], owner: Owner, check_mode: bool = False
     @raises UntrustedError: for a link, a file or a foreign directory in the way
     @raises PathProblem: for a path that leaves C(path)
     """
-    wanted = [(relative(item), is_file(item)) for item in below]
+    items = [(relative(item), is_file(item)) for item in below]
     outcome = Outcome()
     folder, where, rest = _roots_part(path, owner, check_mode, outcome)
     try:
         leaf = "/".join(rest)
         inner = [(leaf, False)] if leaf else []
-        inner += [(f"{leaf}/{item}" if leaf else item, file) for item, file in wanted]
+        inner += [(f"{leaf}/{item}" if leaf else item, file) for item, file in items]
         if inner and folder is not None:
             found = _as_user(owner, lambda: _make_below(folder, where, inner, owner, check_mode))
             outcome.changes += found.changes
             outcome.warnings += found.warnings
         elif inner:
             # In check mode the directory itself does not exist yet.
-            outcome.changes += [f"create {path}/{item}" for item, file in wanted if not file]
+            outcome.changes += [f"create {path}/{item}" for item, file in items if not file]
     finally:
         if folder is not None:
             os.close(folder)
@@ -180,11 +180,11 @@ def _give(folder: int, place: str, owner: Owner, check_mode: bool, outcome: Outc
 
 
 def _make_below(
-    top: int, where: str, wanted: Sequence[tuple[str, bool]], owner: Owner, check_mode: bool
+    top: int, where: str, items: Sequence[tuple[str, bool]], owner: Owner, check_mode: bool
 ) -> Outcome:
     """Create directories as the app's user; the app creates files itself."""
     outcome = Outcome()
-    for path, file in wanted:
+    for path, file in items:
         folders = path.split("/")
         if file:
             name = folders.pop()
@@ -319,14 +319,14 @@ def _as_user(owner: Owner, act: Any) -> Outcome:
         os.close(reader)
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
-    told = json.loads(answer or "{}")
-    if "changes" not in told:
+    result = json.loads(answer or "{}")
+    if "changes" not in result:
         raise UntrustedError(
-            told.get("error")
+            result.get("error")
             or f"The directories of {owner.name} were not made within {CHILD_SECONDS:g} s: their file system does "
             "not answer; see what is mounted there."
         )
-    return Outcome(told["changes"], told["warnings"])
+    return Outcome(result["changes"], result["warnings"])
 
 
 def _answer(owner: Owner, act: Any) -> dict[str, Any]:

@@ -56,8 +56,8 @@ def run_and_clean_up(
             _kill_all(process.pid, mark)
             process.wait()
         output.seek(0)
-        said = output.read().decode("utf-8", "replace")
-    return subprocess.CompletedProcess(command, process.returncode, said)
+        text = output.read().decode("utf-8", "replace")
+    return subprocess.CompletedProcess(command, process.returncode, text)
 
 
 def _kill_all(group: int, mark: str) -> None:

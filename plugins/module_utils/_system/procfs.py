@@ -123,13 +123,13 @@ def listening(table: str) -> Iterator[tuple[int, str]]:
 
 def addresses(ports: Iterable[int], proc: str = "/proc") -> Iterator[tuple[int, str]]:
     """Yield port and address of the sockets that listen on these ports."""
-    wanted = set(ports)
+    requested = set(ports)
     for name in ("tcp", "tcp6"):
         with contextlib.suppress(OSError), open(f"{proc}/net/{name}", encoding="ascii") as table:
             for line in table.read().splitlines()[1:]:
                 row = line.split()
                 host, _colon, port = row[1].rpartition(":")
-                if row[3] == LISTEN and int(port, 16) in wanted:
+                if row[3] == LISTEN and int(port, 16) in requested:
                     yield int(port, 16), _address_of(host)
 
 
@@ -143,12 +143,12 @@ def _address_of(digits: str) -> str:
 
 def holders(ports: Iterable[int], proc: str = "/proc") -> dict[int, list[str]]:
     """Return the programs that listen on these ports; only root sees those of other users."""
-    wanted = set(ports)
+    requested = set(ports)
     inodes: dict[str, int] = {}
     for name in ("tcp", "tcp6"):
         with contextlib.suppress(OSError), open(f"{proc}/net/{name}", encoding="ascii") as table:
             inodes.update(
-                (inode, port) for port, inode in listening(table.read()) if port in wanted
+                (inode, port) for port, inode in listening(table.read()) if port in requested
             )
     found: dict[int, list[str]] = {}
     for link in glob.iglob(f"{proc}/[0-9]*/fd/*") if inodes else ():

@@ -222,7 +222,7 @@ def test_no_report_holds_anything_that_is_obeyed(text):
 @given(ANY)
 @example(EVIL)
 def test_the_message_of_the_gate_is_one_that_can_be_shown(text):
-    told = gate.told([gate.Result("main_page", text, "failed", text, 1.0)])
+    told = gate.as_dict([gate.Result("main_page", text, "failed", text, 1.0)])
     assert is_safe(str(printable_all(told)["msg"]))
 
 

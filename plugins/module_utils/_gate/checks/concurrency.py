@@ -28,11 +28,11 @@ def run(trial: Trial, settings: Settings) -> Finding:
     site = trial.candidate
     paths = list(dict.fromkeys((settings["path"] or trial.main_path, trial.health_path)))
     alone = {path: site.ask(path) for path in paths}
-    wanted = min(max(settings["connections"], 1), MOST)
-    asked = [paths[index % len(paths)] for index in range(wanted)]
+    count = min(max(settings["connections"], 1), MOST)
+    asked = [paths[index % len(paths)] for index in range(count)]
     ids = [f"evenkeel-gate-{uuid.uuid4()}" for _one in asked]
     requests = [site.request(p, headers={"X-Request-ID": i}) for p, i in zip(asked, ids)]
-    with ThreadPoolExecutor(max_workers=wanted) as pool:
+    with ThreadPoolExecutor(max_workers=count) as pool:
         opened = list(
             pool.map(lambda one: attempt(lambda: open_exchange(one, site.clock)), requests)
         )
@@ -40,16 +40,16 @@ def run(trial: Trial, settings: Settings) -> Finding:
             pool.map(lambda one: one if isinstance(one, HttpError) else attempt(one.ask), opened)
         )
     problems = [
-        said
+        problem
         for path, own, answer in zip(asked, ids, answers)
-        for said in [judge(answer, path, alone, own, ids)]
-        if said
+        for problem in [judge(answer, path, alone, own, ids)]
+        if problem
     ]
     if problems:
         reasons = "; ".join(dict.fromkeys(problems))
-        raise Failed(f"{wanted - len(problems)} of {wanted} at once were served: {reasons}")
+        raise Failed(f"{count - len(problems)} of {count} at once were served: {reasons}")
     slowest = max(answer.elapsed_ms for answer in answers if isinstance(answer, Response))
-    return Finding(f"{wanted} of {wanted} at once, the slowest in {slowest:.0f} ms")
+    return Finding(f"{count} of {count} at once, the slowest in {slowest:.0f} ms")
 
 
 def attempt(act: Callable[[], T]) -> T | HttpError:
@@ -67,9 +67,9 @@ def judge(
         return str(answer)
     if answer.status != alone[path].status:
         return f"{path} answered {answer.status}, alone {alone[path].status}"
-    told = answer.headers.get("X-Request-ID")
+    request_id = answer.headers.get("X-Request-ID")
     others = [page.body for name, page in alone.items() if name != path]
     foreign = answer.body in others and answer.body != alone[path].body
-    if foreign or (told in ids and told != own):
+    if foreign or (request_id in ids and request_id != own):
         return f"{path} got an answer that belongs to another request"
     return None

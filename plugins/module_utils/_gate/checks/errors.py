@@ -53,7 +53,10 @@ def run(trial: Trial, settings: Settings) -> Finding:
     ]
     asked = {name: one for name, one in asked.items() if name not in left_out}
     problems = [
-        f"{name}: {said}" for name, one in asked.items() for said in [ask(trial, one)] if said
+        f"{name}: {problem}"
+        for name, one in asked.items()
+        for problem in [ask(trial, one)]
+        if problem
     ]
     if has_debugger(trial, settings["not_found_path"]):
         problems.append("Werkzeug's debugger answers, with which visitors run code on the host")

@@ -21,11 +21,11 @@ SPEC: dict[str, Any] = {
 
 def run(trial: Trial, settings: Settings) -> Finding:
     path = settings["path"] or trial.health_path
-    wanted = Wanted(status=settings["status"], json=settings["json"] or {})
+    expected = Wanted(status=settings["status"], json=settings["json"] or {})
     times = max(settings["successes"], 1)
     for turn in range(1, times + 1):
         answer = trial.candidate.ask(path)
-        demand(answer, wanted, f"answer {turn} of {times}")
+        demand(answer, expected, f"answer {turn} of {times}")
         answered = answer.headers.get("X-Release")
         if trial.release and answered and answered != trial.release:
             raise Failed(

@@ -116,6 +116,6 @@ def load(site: Site, url: Url) -> str | None:
     if not 200 <= answer.status < 400:
         return f"{url.path}: {answer.status}"
     kind = (answer.headers.get("Content-Type") or "").lower()
-    wanted = KINDS.get(url.path.rpartition(".")[2].lower(), "")
+    expected = KINDS.get(url.path.rpartition(".")[2].lower(), "")
     # A browser guesses a missing content type, and trusts a given one.
-    return f"{url.path}: {kind}, wanted {wanted}" if kind and wanted not in kind else None
+    return f"{url.path}: {kind}, wanted {expected}" if kind and expected not in kind else None

@@ -43,7 +43,7 @@ class Timing:
     def p95(self) -> float:
         return _statistics.percentile(self.candidate, 95)
 
-    def told(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         found: dict[str, Any] = {
             "p95_ms": round(self.p95, 1),
             "quantiles_ms": quantiles(self.candidate),
@@ -69,12 +69,14 @@ def run(trial: Trial, settings: Settings) -> Finding:
     unclear = [one for one in timings if one.live and one.slower is None]
     problems = [f"{one.path}: p95 {one.p95:.0f} ms, wanted {settings['max_ms']:g}" for one in late]
     problems += [f"{describe(one)}, wanted at most {trial.max_slowdown:g}" for one in slower]
-    measured = {one.path: one.told() for one in timings}
+    measured = {one.path: one.as_dict() for one in timings}
     if problems:
         raise Failed("; ".join(problems), measured)
     if unclear:
-        said = "; ".join(describe(one) for one in unclear)
-        raise Inconclusive(f"not clear after {len(unclear[0].candidate)} samples: {said}", measured)
+        summary = "; ".join(describe(one) for one in unclear)
+        raise Inconclusive(
+            f"not clear after {len(unclear[0].candidate)} samples: {summary}", measured
+        )
     warnings = tuple(one.warning for one in timings if one.warning)
     detail = ", ".join(f"{one.path} p95 {one.p95:.0f} ms" for one in timings)
     return Finding(detail, warnings, measured)

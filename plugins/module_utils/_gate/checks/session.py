@@ -101,13 +101,13 @@ def log_in(site: Site, login: Settings, where: str = "") -> tuple[Jar, list[Cook
 
 def judge_attributes(cookie: Cookie, settings: Settings) -> None:
     for name in ("secure", "httponly"):
-        wanted = settings[name]
-        if wanted is not None and wanted != (name in cookie.attributes):
-            raise Failed(f"cookie {cookie.name} is {'not ' if wanted else ''}{name}")
-    wanted = settings["samesite"]
+        expected = settings[name]
+        if expected is not None and expected != (name in cookie.attributes):
+            raise Failed(f"cookie {cookie.name} is {'not ' if expected else ''}{name}")
+    expected = settings["samesite"]
     found = cookie.attributes.get("samesite")
-    if wanted and (found or "").lower() != wanted.lower():
-        raise Failed(f"cookie {cookie.name} has SameSite={found or 'unset'}, wanted {wanted}")
+    if expected and (found or "").lower() != expected.lower():
+        raise Failed(f"cookie {cookie.name} has SameSite={found or 'unset'}, wanted {expected}")
 
 
 def compare_attributes(cookie: Cookie, live: list[Cookie], settings: Settings) -> None:

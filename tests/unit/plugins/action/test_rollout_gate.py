@@ -25,7 +25,7 @@ RED = '<testsuite><testcase name="a"/><testcase name="b"><failure message="no s3
 
 def module_says(results):
     """As the module exits, after a verdict."""
-    told = verdict.told(results)
+    told = verdict.as_dict(results)
     return {
         **told,
         "changed": False,

@@ -41,7 +41,7 @@ def served(asked, **more):
 
 def heard(*lines, release="2-b", requests=0):
     told = traffic(of=requests)
-    told.hear(lines, release, SINCE)
+    told.add_log_lines(lines, release, SINCE)
     return told
 
 
@@ -131,7 +131,7 @@ def test_paths_that_differ_by_an_id_are_one_route(path, route):
 @given(st.text(), st.text())
 def test_no_line_is_too_odd(text, release):
     list(bake_traffic.requests([text, text + release], release, ""))
-    Traffic().hear([text, text + release], release, "")
+    Traffic().add_log_lines([text, text + release], release, "")
     bake_traffic.kind_of({"message": text, "exception": release})
 
 
@@ -297,7 +297,7 @@ def test_one_failure_in_a_hundred_is_caught_and_a_sound_release_never_refused():
 
 
 def test_the_figures_are_those_of_what_users_met():
-    assert traffic(errors=1, of=3, deaths=2).told().items() >= {
+    assert traffic(errors=1, of=3, deaths=2).as_dict().items() >= {
         "requests": 3, "errors": 1, "worker_deaths": 2
     }.items()  # fmt: skip
-    assert Traffic().told()["p95_ms"] is None
+    assert Traffic().as_dict()["p95_ms"] is None

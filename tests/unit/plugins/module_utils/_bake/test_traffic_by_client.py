@@ -34,7 +34,7 @@ def traffic(release, asked, said=()):
     lines = [json.dumps({"time": "2026", "release": release, **one}) for one in asked]
     found.add(bake.requests(lines, release, ""), "/health")
     lines = [json.dumps({"time": "2026", "release": release, **one}) for one in said]
-    found.hear(lines, release, "")
+    found.add_log_lines(lines, release, "")
     return found
 
 

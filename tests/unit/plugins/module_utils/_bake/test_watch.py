@@ -148,7 +148,7 @@ def test_a_worker_that_was_recycled_begins_anew(world):
     world.scenes[5] = lambda: setattr(world, "workers", {12: {"memory_mb": 40.0}})
     watch = world.watch()
     assert watch.problems(20) == []
-    assert (list(watch.seen), watch.after.told()["memory_mb"]) == ([12], 40.0)
+    assert (list(watch.seen), watch.after.as_dict()["memory_mb"]) == ([12], 40.0)
 
 
 def test_new_errors_are_told(world):

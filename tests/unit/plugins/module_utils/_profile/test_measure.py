@@ -89,7 +89,7 @@ def test_a_loop_is_told_in_figures():
         4000, elapsed=2.0, own_cpu=0.5,
     )  # fmt: skip
     load = workers.Load(Counter(database=3, cpu=1, idle=9), cpu_seconds=0.4)
-    told = profile.tell(tally, load)
+    told = profile.describe_loop(tally, load)
     assert (told["requests"], told["errors"], told["throughput"]) == (5, 3, 1.0)
     assert (told["wire_bytes"], told["hit_rate"], told["cpu_ms"]) == (1000, 0.75, 100.0)
     assert (told["waits"], told["looks"]) == ({"cpu": 0.25, "database": 0.75}, 4)
@@ -98,7 +98,7 @@ def test_a_loop_is_told_in_figures():
 
 
 def test_nothing_is_told_of_what_was_not_seen():
-    told = profile.tell(http_load.Tally(elapsed=1.0), workers.Load())
+    told = profile.describe_loop(http_load.Tally(elapsed=1.0), workers.Load())
     assert (told["latency_ms"], told["quantiles_ms"], told["waits"]) == ({}, [], {})
     assert (told["wire_bytes"], told["hit_rate"], told["cpu_ms"]) == (None, None, None)
 

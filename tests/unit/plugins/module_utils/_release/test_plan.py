@@ -290,7 +290,7 @@ def test_a_history_line_that_a_crash_cut_off_is_passed_over():
 def test_what_the_history_says_besides_is_kept_and_overrules_nothing():
     told = replace(switch("a", None), details={"who": "alice", "release": "z"})
     read = Switch.from_line(told.to_line())
-    assert read.told() == {**switch("a", None).told(), "who": "alice"}
+    assert read.as_dict() == {**switch("a", None).as_dict(), "who": "alice"}
     assert Switch.from_line("[]") is None
 
 
