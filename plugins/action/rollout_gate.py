@@ -17,7 +17,7 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.vars import merge_hash
 
 from ..module_utils._gate import suite, verdict
-from ..module_utils._gate.check import Finding, Skipped
+from ..module_utils._gate.check import Passed, Skipped
 from ..module_utils._http import params as http_params
 from ..module_utils._printable import printable, printable_all
 from ..modules.rollout_gate import ARGUMENT_SPEC
@@ -66,7 +66,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             *verdict.secret_headers(params["checks"], http_params.secrets),
         }
 
-        def judged() -> Finding:
+        def judged() -> Passed:
             if verdict.blocking_results(others):
                 raise Skipped("the checks before it did not pass")
             return self._judged(params, variables, secrets)
@@ -77,7 +77,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
 
     def _judged(
         self, params: Mapping[str, Any], variables: Mapping[str, Any], secrets: set[str]
-    ) -> Finding:
+    ) -> Passed:
         settings = params["checks"][suite.NAME]
         find = _variables.path_resolver(variables, self._loader.get_basedir())
         policy = evaluate.Policy(settings["min_pass_rate"], settings["allowed_failures"])

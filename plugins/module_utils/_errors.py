@@ -7,7 +7,7 @@ EvenkeelError
     ArchiveError        an archive; _release/stage.py: ReplacedError
     ArgumentError       an argument of a user
     BalancerError       a load balancer
-    Doubt, Problem      preflight and services; _services/postgres.py: NoTls, Refused
+    PreflightError, PreflightWarning  services and preflight; _services/postgres.py: NoTls, Refused
     HttpError           a request; _http/connection.py: Disconnected
     LockError           the lock of a rollout; _release/lock.py: HeldError
     PathProblem         a shared path
@@ -37,11 +37,11 @@ class BalancerError(EvenkeelError):
     """The balancer does not reach the requested state. The message has the reason and the remedy."""
 
 
-class Doubt(EvenkeelError):
+class PreflightWarning(EvenkeelError):
     """A check was not possible, or a risk exists. It is a warning, and does not stop the run."""
 
 
-class Problem(EvenkeelError):
+class PreflightError(EvenkeelError):
     """The host cannot take a release. The message has the remedy, and no secret."""
 
 

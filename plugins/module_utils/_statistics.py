@@ -15,7 +15,7 @@ from collections.abc import Sequence
 # many inconclusive.
 ALPHA = 0.005
 LAST_ALPHA = 0.05
-LEAST_SAMPLES = 10
+MIN_SAMPLES = 10
 
 
 def percentile(samples: Sequence[float], percent: float) -> float:
@@ -32,7 +32,7 @@ def median(samples: Sequence[float]) -> float:
     return (ordered[middle - 1] + ordered[middle]) / 2
 
 
-def p_greater(left: Sequence[float], right: Sequence[float]) -> float:
+def mann_whitney_p(left: Sequence[float], right: Sequence[float]) -> float:
     """Return the one-sided Mann-Whitney p-value for "left is greater than right".
 
     By the normal approximation with a correction for ties and for continuity; valid from
@@ -66,7 +66,7 @@ def slowdown(live: Sequence[float], candidate: Sequence[float]) -> float:
     return median([new / old for new in candidate for old in live])
 
 
-def decide(
+def is_slower(
     live: Sequence[float],
     candidate: Sequence[float],
     max_slowdown: float,
@@ -78,9 +78,9 @@ def decide(
     @param max_slowdown: the allowed factor
     @param tolerance: a shift that is always allowed, in the samples' unit
     """
-    if min(len(live), len(candidate)) < LEAST_SAMPLES:
+    if min(len(live), len(candidate)) < MIN_SAMPLES:
         return None
     limit = [max(value * max_slowdown, value + tolerance) for value in live]
-    if p_greater(candidate, limit) < alpha:
+    if mann_whitney_p(candidate, limit) < alpha:
         return True
-    return False if p_greater(limit, candidate) < alpha else None
+    return False if mann_whitney_p(limit, candidate) < alpha else None

@@ -336,11 +336,11 @@ def routes(layout: release_layout.Layout, slot: str, user: str) -> list[str]:
     return measure.read_routes(*stage.run_in(folder, user, layout, command, LOAD_SECONDS))
 
 
-def watch(layout: release_layout.Layout, slot: str) -> workers.Watch:
+def watch(layout: release_layout.Layout, slot: str) -> workers.WorkerSampler:
     with open(os.path.join(layout.slot(slot), "env"), encoding="utf-8") as stream:
         servers = connections.addresses(connections.environment(stream.read()))
     main_pid = int(slots.unit_state(layout, slot).get("MainPID", "0"))
-    return workers.Watch(main_pid, connections.Connections(layout.socket(slot), servers))
+    return workers.WorkerSampler(main_pid, connections.Connections(layout.socket(slot), servers))
 
 
 def profile(params: dict[str, Any], layout: release_layout.Layout) -> dict[str, Any]:

@@ -131,7 +131,7 @@ missing:
 import os
 from collections.abc import Sequence
 
-from ..module_utils._errors import ArchiveError, Doubt, Problem
+from ..module_utils._errors import ArchiveError, PreflightError, PreflightWarning
 from ..module_utils._migrations import alembic, pg_catalog, rules
 from ..module_utils._migrations import scripts as migrations
 from ..module_utils._module import AnsibleModule
@@ -177,7 +177,7 @@ def main() -> None:
         command = stage.words(params["command"])
     except (ArchiveError, OSError) as error:
         module.fail_json(msg=str(error))
-    is_postgres = postgres.speaks(url)
+    is_postgres = postgres.is_postgres_url(url)
     dialect = migrations.dialect(url)
     read = {name: alembic.read(name, text, dialect) for name, text in after.items()}
     heads = pg_catalog.heads(url, ASK_SECONDS) if is_postgres and after else []
@@ -192,7 +192,7 @@ def main() -> None:
     if is_postgres and (tables or indexes):
         try:
             catalog = pg_catalog.read(url, ASK_SECONDS, tables, indexes, params["small_rows"])
-        except (Problem, Doubt) as error:
+        except (PreflightError, PreflightWarning) as error:
             module.warn(f"flask_app_database_url: the sizes of tables are not known; {error}")
     findings = rules.judge(reading.changes, catalog, params["against"])
     policy = rules.Policy(

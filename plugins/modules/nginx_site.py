@@ -135,7 +135,7 @@ def main() -> None:
     params = module.params
     path = params["path"] or f"/etc/nginx/conf.d/{params['name']}.conf"
     disk = config.Disk()
-    live = config.wanted(params["addresses"], params["port"], config.resolve)
+    live = config.app_listens(params["addresses"], params["port"], config.resolve)
     candidate = [config.Listen("127.0.0.1", *[params["candidate_port"]] * 2)]
     links: list[str] = []
     program = nginx_site.Program(disk)

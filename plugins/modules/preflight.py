@@ -337,7 +337,9 @@ def look_at_ports(params: Mapping[str, Any], report: preflight_report.Report) ->
     own = f"/etc/nginx/conf.d/{params['name']}.conf"
     disk = config.Disk()
     listens = {
-        variable: config.wanted(params["port_addresses"].get(variable) or [], port, config.resolve)
+        variable: config.app_listens(
+            params["port_addresses"].get(variable) or [], port, config.resolve
+        )
         for variable, port in ports.items()
     }
     if not disk.exists or not any(listens.values()):
@@ -361,7 +363,7 @@ def prove_services(params: Mapping[str, Any], report: preflight_report.Report) -
     if params["redis_url"]:
         prefix = params["redis_key_prefix"]
         with report.about("redis_client_url"):
-            redis = services_redis.prove(
+            redis = services_redis.check_connection(
                 params["redis_url"], f"{params['name']}:" if prefix is None else prefix, timeout
             )
             facts["redis_version"] = redis.version
@@ -370,9 +372,9 @@ def prove_services(params: Mapping[str, Any], report: preflight_report.Report) -
     if not params["database_url"]:
         return
     with report.about("flask_app_database_url"):
-        if not postgres.speaks(params["database_url"]):
+        if not postgres.is_postgres_url(params["database_url"]):
             return services_address.reach(params["database_url"], timeout)
-        server = postgres.prove(params["database_url"], timeout)
+        server = postgres.check_connection(params["database_url"], timeout)
         facts["database_version"] = server.version
         facts["database_max_connections"] = server.max_connections
         if params["connections"]:
@@ -385,7 +387,7 @@ def prove_services(params: Mapping[str, Any], report: preflight_report.Report) -
                 facts["lock_timeout_applies"] = True
 
 
-def budgets(connections: Mapping[str, Any]) -> list[budget.Budget]:
+def budgets(connections: Mapping[str, Any]) -> list[budget.ConnectionBudget]:
     """Return the connection budget of each part of the fleet."""
     own = {name: connections[name] for name in FIGURES}
     fleet = connections["fleet"] or [own] * connections["hosts"]
@@ -395,23 +397,23 @@ def budgets(connections: Mapping[str, Any]) -> list[budget.Budget]:
 def try_lock_timeout(url: str, timeout: float, seconds: int) -> None:
     """Check whether a migration gives up if it does not get a lock.
 
-    @raises Doubt: if it does not
+    @raises PreflightWarning: if it does not
     """
     driver = url.partition(":")[0].partition("+")[2]
     if driver in lock_timeout.DEAF_DRIVERS:
-        raise _errors.Doubt(
+        raise _errors.PreflightWarning(
             f"the driver {driver} does not read PGOPTIONS, so a migration waits for a lock without limit, and "
             "users wait behind it; use psycopg for migrations, or have the app set lock_timeout itself."
         )
     try:
         applied = postgres.lock_timeout_ms(url, timeout, lock_timeout.options(seconds) or "")
     except postgres.Refused as error:
-        raise _errors.Doubt(
+        raise _errors.PreflightWarning(
             f"the server does not take PGOPTIONS ({error.message}), so migrations run without a lock timeout; have "
             "the pooler ignore it (ignore_startup_parameters = options), or migrate past the pooler."
         ) from error
     if applied == 0:
-        raise _errors.Doubt(
+        raise _errors.PreflightWarning(
             "the server ignores PGOPTIONS, as poolers may, so a migration waits for a lock without limit; "
             "migrate past the pooler, or set lock_timeout for the database's user."
         )
@@ -423,7 +425,7 @@ def main() -> None:
     if module.params["lock_seconds"] is not None:
         path, seconds = release_lock.path(module.params["name"]), module.params["lock_seconds"]
         try:
-            _found, lock = release_lock.ask(path, module.params, seconds, module.check_mode)
+            _found, lock = release_lock.acquire_for(path, module.params, seconds, module.check_mode)
         except _errors.LockError as error:
             module.fail_json(msg=str(error), problems=[str(error)], holder=error.holder)
         report.facts["holder"] = lock.as_dict() if lock else None

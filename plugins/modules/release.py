@@ -293,7 +293,7 @@ def stage(
         [params["python"], params["user"] or params["name"], *params["shared"]],
     )
     host = release_slots.observe(layout)
-    status, answering = release_slots.try_ask(layout.live, params["health_path"], ASK_SECONDS)
+    status, answering = release_slots.try_query(layout.live, params["health_path"], ASK_SECONDS)
     is_there = release in host.releases
     healthy = status == 200 and answering == host.live_release
     settled = (
@@ -303,11 +303,11 @@ def stage(
     )
     if not is_there and not check_mode:
         archive, wheels = (
-            release_stage.keep_archive(layout, params[name], params["uploads"])
+            release_stage.store_archive(layout, params[name], params["uploads"])
             for name in ("archive", "wheels")
         )
         release_stage.stage(
-            release_stage.Wanted(
+            release_stage.ReleaseSpec(
                 layout=layout,
                 release_id=release,
                 version=params["version"],
@@ -339,7 +339,7 @@ def stage(
 def move(params: dict[str, Any], layout: release_layout.Layout, check_mode: bool) -> dict[str, Any]:
     host = release_slots.observe(layout)
     if check_mode:
-        host = plan.foresee_before(host, params["state"], params["release"])
+        host = plan.assume_earlier_states(host, params["state"], params["release"])
     guards = lacking_guards(layout, host) if params["guard_recovery"] else {}
     plans = {
         "candidate": lambda: plan.plan_candidate(host, params["release"]),
@@ -366,7 +366,7 @@ def move(params: dict[str, Any], layout: release_layout.Layout, check_mode: bool
         )
         slots.apply(steps)
         warnings = slots.warnings
-    after = plan.foresee(host, steps)
+    after = plan.simulate(host, steps)
     return {
         "release": params["release"],
         "steps": steps,
@@ -377,7 +377,7 @@ def move(params: dict[str, Any], layout: release_layout.Layout, check_mode: bool
 
 
 def lacking_guards(
-    layout: release_layout.Layout, host: plan.Host
+    layout: release_layout.Layout, host: plan.HostState
 ) -> dict[release_guards.Guard, int]:
     """Return the guards that the slot that is not live holds, and the live one did not acquire."""
     if host.live not in host.running or host.idle not in host.running:
@@ -388,7 +388,7 @@ def lacking_guards(
     )
 
 
-def is_as_left(layout: release_layout.Layout, host: plan.Host) -> bool:
+def is_as_left(layout: release_layout.Layout, host: plan.HostState) -> bool:
     """Return whether the host is unchanged since the last run. Without a live release it is."""
     found = drift.fingerprint(layout, host.live_release)
     return host.live_release is None or drift.read(layout) == found
@@ -420,11 +420,11 @@ def main() -> None:
     act = stage if params["state"] == "staged" else move
     try:
         if params["lock_seconds"] is not None:
-            release_lock.ask(lock, params, params["lock_seconds"], module.check_mode)
+            release_lock.acquire_for(lock, params, params["lock_seconds"], module.check_mode)
         done = act(params, layout, module.check_mode)
         is_over = params["state"] == "settled" or done.get("settled")
         if params["lock_seconds"] is not None and is_over:
-            release_lock.give_back(lock, params["run"], module.check_mode)
+            release_lock.unlock(lock, params["run"], module.check_mode)
     except (_errors.ReleaseError, _errors.LockError, ArchiveError, OSError) as exc:
         module.no_log_values = secrets
         replaced = isinstance(exc, release_stage.ReplacedError)

@@ -154,7 +154,7 @@ def main() -> None:
         own = stage.environment(folder).get("PGOPTIONS", "")
     except (ArchiveError, OSError) as exc:
         module.fail_json(msg=str(exc), output=[])
-    url = url if params["lock_timeout"] and postgres.speaks(url) else ""
+    url = url if params["lock_timeout"] and postgres.is_postgres_url(url) else ""
     settings = lock_timeout.options(params["lock_timeout"], own)
     words = [f"PGOPTIONS={settings}", *command] if settings else command
     remedies: dict[str, str] = {}

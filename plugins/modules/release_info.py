@@ -235,7 +235,7 @@ def main() -> None:
     params = module.params
     layout = release_layout.Layout(params["name"], params["root"])
     host = slots.observe(layout)
-    status, answering = slots.try_ask(layout.live, params["health_path"], params["timeout"])
+    status, answering = slots.try_query(layout.live, params["health_path"], params["timeout"])
     guards = sorted(slots.guards(layout, host.live)) if host.live in host.running else []
     module.exit_json(
         changed=False,

@@ -178,7 +178,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
 }
 
 
-def watch(params: dict[str, Any]) -> bake_watch.Watch:
+def watch(params: dict[str, Any]) -> bake_watch.BakeMonitor:
     layout = release_layout.Layout(params["name"], params["root"])
     slot = slots.live_slot(layout) or release_layout.SLOTS[0]
     request = client.Request(
@@ -187,7 +187,7 @@ def watch(params: dict[str, Any]) -> bake_watch.Watch:
         unix_socket=params["unix_socket"],
         timeout=params["timeout"],
     )
-    endpoint = poll.Endpoint(params["health_path"], request, expect.Wanted())
+    endpoint = poll.Endpoint(params["health_path"], request, expect.Expected())
 
     def fetch(request_sent: client.Request) -> client.Response:
         response = client.fetch(request_sent)
@@ -208,7 +208,7 @@ def watch(params: dict[str, Any]) -> bake_watch.Watch:
         main_pid = int(slots.unit_state(layout, of).get("MainPID", "0"))
         return procfs.workers(main_pid, layout.socket(of))
 
-    return bake_watch.Watch(
+    return bake_watch.BakeMonitor(
         release=params["release"],
         against=params["against"],
         directory=params["log_directory"],
@@ -216,7 +216,7 @@ def watch(params: dict[str, Any]) -> bake_watch.Watch:
         health=health,
         unit=lambda: slots.unit_state(layout, slot),
         workers=lambda: workers(slot),
-        warm_workers=lambda: workers(release_layout.other(slot)),
+        warm_workers=lambda: workers(release_layout.other_slot(slot)),
         max_slowdown=params["max_slowdown"],
     )
 

@@ -241,7 +241,7 @@ from typing import Any
 
 from ..module_utils import _errors, _timing
 from ..module_utils._gate import verdict
-from ..module_utils._gate.check import Site, Trial
+from ..module_utils._gate.check import CheckContext, HttpTarget
 from ..module_utils._http import client
 from ..module_utils._http import params as http_params
 from ..module_utils._module import AnsibleModule
@@ -265,7 +265,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
 }
 
 
-def trial(params: Mapping[str, Any], may_write: bool) -> Trial:
+def trial(params: Mapping[str, Any], may_write: bool) -> CheckContext:
     """Parse the parameters. ArgumentError names the invalid one."""
     for name, least in (("timeout", 0), ("deadline", 0), ("max_slowdown", 1)):
         if not params[name] > least:
@@ -273,8 +273,8 @@ def trial(params: Mapping[str, Any], may_write: bool) -> Trial:
     deadline = client.Deadline(params["deadline"])
     headers = http_params.headers_of(params["headers"])
 
-    def site(url: str, unix_socket: str | None) -> Site:
-        return Site(client.Url.parse(url), deadline, unix_socket, headers, params["timeout"])
+    def site(url: str, unix_socket: str | None) -> HttpTarget:
+        return HttpTarget(client.Url.parse(url), deadline, unix_socket, headers, params["timeout"])
 
     candidate = site(params["base_url"], params["unix_socket"])
     live = None
@@ -283,7 +283,7 @@ def trial(params: Mapping[str, Any], may_write: bool) -> Trial:
     main_path = params["checks"]["main_page"]["path"]
     slowdown = params["max_slowdown"]
     health_path, release = params["health_path"], params["release"]
-    return Trial(candidate, live, health_path, main_path, slowdown, may_write, release)
+    return CheckContext(candidate, live, health_path, main_path, slowdown, may_write, release)
 
 
 def schedulers(layout: release_layout.Layout) -> list[str]:

@@ -98,9 +98,11 @@ def main() -> None:
     path = release_lock.path(params["name"], params["directory"])
     try:
         if params["state"] == "free":
-            found, lock = release_lock.give_back(path, params["run"], module.check_mode)
+            found, lock = release_lock.unlock(path, params["run"], module.check_mode)
         else:
-            found, lock = release_lock.ask(path, params, params["seconds"], module.check_mode)
+            found, lock = release_lock.acquire_for(
+                path, params, params["seconds"], module.check_mode
+            )
     except _errors.LockError as error:
         module.fail_json(msg=str(error), holder=error.holder)
     module.exit_json(changed=lock != found, holder=lock.as_dict() if lock else None)

@@ -25,7 +25,7 @@ from ..module_utils._errors import ArgumentError
 from ..module_utils._gate import suite as suite_check
 from ..module_utils._gate.verdict import CHECKS_SPEC
 from ..module_utils._migrations.rules import IGNORE, REFUSE, RULES, WARN
-from ..module_utils._profile.measure import MOST_CONCURRENCY
+from ..module_utils._profile.measure import MAX_CONCURRENCY
 from ..module_utils._system import app_directories
 
 Option = Mapping[str, Any]
@@ -364,7 +364,7 @@ VALIDATORS: Mapping[str, Callable[[Any], None]] = {
     "nginx_proxy_buffers": _nginx_buffers,
     "nginx_server_names": _host_names,
     "nginx_trusted_proxies": _networks,
-    "profile_concurrency": _between(1, MOST_CONCURRENCY, f"not from 1 to {MOST_CONCURRENCY}"),
+    "profile_concurrency": _between(1, MAX_CONCURRENCY, f"not from 1 to {MAX_CONCURRENCY}"),
     "profile_endpoints": _endpoints,
     "profile_max_requests": _between(1, float("inf"), "too few; wanted 1 or more"),
     "profile_rate": _between(0.1, float("inf"), "too low; wanted 0.1 or more"),

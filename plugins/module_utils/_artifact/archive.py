@@ -125,7 +125,7 @@ def _anonymous(info: tarfile.TarInfo) -> tarfile.TarInfo:
     return info
 
 
-def refusal(name: str, kind: str, target: str = "") -> str | None:
+def reject_reason(name: str, kind: str, target: str = "") -> str | None:
     """Return why a member of an archive must not be unpacked, or V(None).
 
     Each member is checked by itself; C(judge) also compares them.
@@ -152,11 +152,11 @@ def judge(members: Sequence[tuple[str, str, str]]) -> str | None:
     A path is resolved as the kernel does: a part that is a link leads elsewhere than its text implies. The same is true
     of C(..) after a part that is not a directory yet.
 
-    @param members: name, kind and target of each, as arguments of C(refusal)
+    @param members: name, kind and target of each, as arguments of C(reject_reason)
     """
     kinds: dict[str, str] = {}
     for name, kind, target in members:
-        why = refusal(name, kind, target)
+        why = reject_reason(name, kind, target)
         if why:
             return why
         if name in kinds:

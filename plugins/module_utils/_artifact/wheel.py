@@ -190,7 +190,7 @@ class _Installation:
         if not name.startswith("/"):
             # Some tools write "./shop.py", and pip accepts it.
             name = "/".join(untrusted.parts(name))
-        why = artifact_archive.refusal(name, "file")
+        why = artifact_archive.reject_reason(name, "file")
         if why or "\\" in name or "\0" in name:
             raise ValueError(why or f"{name!r} is no portable path")
         top, _slash, rest = name.partition("/")

@@ -71,7 +71,7 @@ class Tally:
 
 
 @dataclass
-class Served:
+class RouteStats:
     """The requests on a route, or on all routes, by client, the client of the last request last."""
 
     asked: int = 0
@@ -85,13 +85,13 @@ class Served:
         self.by_client[client] = tally
         tally.add(failed, ms)
 
-    def of(self, clients: Collection[Client]) -> Served:
+    def of(self, clients: Collection[Client]) -> RouteStats:
         """Return the requests of these clients only."""
         return _sum(
             {client: self.by_client[client] for client in clients if client in self.by_client}
         )
 
-    def without(self, clients: Collection[Client]) -> Served:
+    def without(self, clients: Collection[Client]) -> RouteStats:
         """Return the requests of all other clients."""
         return _sum({one: tally for one, tally in self.by_client.items() if one not in clients})
 
@@ -106,9 +106,11 @@ class Served:
         return sorted([0, 0, *counts])[-2:][::-1]
 
 
-def _sum(by_client: dict[Client, Tally]) -> Served:
+def _sum(by_client: dict[Client, Tally]) -> RouteStats:
     tallies = by_client.values()
-    return Served(sum(one.asked for one in tallies), sum(one.errors for one in tallies), by_client)
+    return RouteStats(
+        sum(one.asked for one in tallies), sum(one.errors for one in tallies), by_client
+    )
 
 
 def find_shared(before: Mapping[Client, Tally]) -> frozenset[Client]:

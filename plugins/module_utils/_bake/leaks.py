@@ -18,15 +18,15 @@ from typing import NamedTuple
 from .. import _statistics
 
 # A worker with fewer requests in the bake is still warming up.
-LEAST_REQUESTS = 30
+MIN_REQUESTS = 30
 # The part after the first third is cut into this many pieces with the same number of requests.
 # The median of the pieces counts, so that no single jump does: a big import, a collected heap.
 PIECES = 5
 # The ratio of the later slope to the earlier one; 1 is a straight line. Warm-up flattens: growth
 # with the logarithm of the requests has 0.58, and growth towards a fixed level has less.
-STRAIGHT = 0.7
+MIN_LINEARITY = 0.7
 # A leak of the release affects all its workers; a single one may have had special requests.
-MOST_WORKERS = 0.75
+MIN_WORKER_SHARE = 0.75
 # The tolerance above the predecessor's worker, because small differences can be new. Memory can also
 # exceed it by this share, as the heaps of a big app's workers differ by as much.
 MARGINS = {"memory_mb": 8.0, "open_files": 16.0}
@@ -35,23 +35,23 @@ SHARE = 0.1
 
 # The resources of a worker by name: V(memory_mb), V(open_files), and V(port_5432) for the
 # connections to servers that listen there.
-Held = Mapping[str, float]
+Resources = Mapping[str, float]
 
 
-class Seen(NamedTuple):
+class WorkerSample(NamedTuple):
     """A sample of a worker: the number of its responses so far, and its resources."""
 
     requests: int
-    held: Held
+    held: Resources
 
 
-def most(workers: Mapping[int, Held]) -> dict[str, float]:
+def most(workers: Mapping[int, Resources]) -> dict[str, float]:
     """Return the maximum of each resource over the workers."""
     names = {name for held in workers.values() for name in held}
     return {name: max(held.get(name, 0.0) for held in workers.values()) for name in sorted(names)}
 
 
-def judge(workers: Mapping[int, Sequence[Seen]], limit: Held) -> list[str]:
+def evaluate(workers: Mapping[int, Sequence[WorkerSample]], limit: Resources) -> list[str]:
     """Return the evidence against the release of these workers, as text.
 
     @param limit: the resources of the predecessor's workers
@@ -61,10 +61,10 @@ def judge(workers: Mapping[int, Sequence[Seen]], limit: Held) -> list[str]:
     return [problem for name in sorted(names) if (problem := _leak(sampled, name, limit))]
 
 
-def _ends(seen: Sequence[Seen]) -> list[Seen] | None:
+def _ends(seen: Sequence[WorkerSample]) -> list[WorkerSample] | None:
     """Return the ends of the pieces; V(None) if there are too few samples or requests for them."""
     requests = seen[-1].requests - seen[0].requests
-    if requests < LEAST_REQUESTS:
+    if requests < MIN_REQUESTS:
         return None
     thresholds = [
         seen[0].requests + requests * (1 / 3 + 2 / 3 * piece / PIECES) for piece in range(PIECES)
@@ -73,15 +73,15 @@ def _ends(seen: Sequence[Seen]) -> list[Seen] | None:
     return ends if len({one.requests for one in ends}) == len(ends) else None
 
 
-def _leak(workers: Sequence[Sequence[Seen]], name: str, limit: Held) -> str | None:
+def _leak(workers: Sequence[Sequence[WorkerSample]], name: str, limit: Resources) -> str | None:
     before = limit.get(name, 0.0)
     growing = [ends for ends in workers if _grows(ends, name, before)]
-    if len(growing) < max(1.0, MOST_WORKERS * len(workers)):
+    if len(growing) < max(1.0, MIN_WORKER_SHARE * len(workers)):
         return None
     pieces = zip(*(_slopes(ends, name) for ends in growing))
     slopes = [_statistics.median(piece) for piece in pieces]
     half = PIECES // 2
-    if _statistics.median(slopes[half:]) < STRAIGHT * _statistics.median(slopes[:half]):
+    if _statistics.median(slopes[half:]) < MIN_LINEARITY * _statistics.median(slopes[:half]):
         return None
     now = _statistics.median([ends[-1].held.get(name, 0.0) for ends in growing])
     return (
@@ -90,7 +90,7 @@ def _leak(workers: Sequence[Sequence[Seen]], name: str, limit: Held) -> str | No
     )
 
 
-def _slopes(ends: Sequence[Seen], name: str) -> list[float]:
+def _slopes(ends: Sequence[WorkerSample], name: str) -> list[float]:
     """Return the growth per request, in each of the pieces."""
     return [
         (new.held.get(name, 0.0) - old.held.get(name, 0.0)) / (new.requests - old.requests)
@@ -98,14 +98,14 @@ def _slopes(ends: Sequence[Seen], name: str) -> list[float]:
     ]
 
 
-def _grows(ends: Sequence[Seen], name: str, before: float) -> bool:
+def _grows(ends: Sequence[WorkerSample], name: str, before: float) -> bool:
     first, last = ends[0].held.get(name, 0.0), ends[-1].held.get(name, 0.0)
     steady = _statistics.median(_slopes(ends, name)) * (ends[-1].requests - ends[0].requests)
-    margin = allowance(name, before)
+    margin = tolerance(name, before)
     return min(steady, last - first) >= margin / 2 and last > before + margin
 
 
-def allowance(name: str, before: float) -> float:
+def tolerance(name: str, before: float) -> float:
     share = SHARE * before if name == "memory_mb" else 0.0
     return max(MARGINS.get(name, CONNECTIONS), share)
 

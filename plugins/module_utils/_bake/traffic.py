@@ -25,7 +25,7 @@ from .clients import (
     MAX_ROUTES,
     MIN_KNOWN,
     Client,
-    Served,
+    RouteStats,
     Tally,
     client_of,
     find_shared,
@@ -34,7 +34,7 @@ from .clients import (
 
 # The false-alarm rate of a test: the failures of a good release exceed chance once in this many
 # tests. There is one test per second and route.
-CHANCE = 1e-4
+FALSE_ALARM_RATE = 1e-4
 # The rate of failures of an app about which nothing else is known.
 ERROR_RATE = 0.001
 # Fewer affected clients can be one person with several devices, or one with bad luck.
@@ -45,27 +45,27 @@ LEFT_OUT = 1
 # failures if few clients send many requests each.
 CLIENT_CHANCE = 0.001
 # The releases served one after the other and not, as in the gate, concurrently, so small differences do not count.
-LEAST_SLOWDOWN = 2.0
+MIN_SLOWDOWN = 2.0
 TOLERANCE_MS = 10.0
 # No request takes eleven days.
 MAX_MS = 1e9
 # The newest times of each route. More do not improve a comparison, and cost their product.
-MOST_SAMPLES = 500
+MAX_TIMES = 500
 # The maximum number of times of one client on a route, and of compared clients.
 CLIENT_SAMPLES = 5
 MAX_CLIENTS = 200
 # The share of requests that may log an error of a new kind. Failures that users met are counted by
 # status. The app caught the others, for example a delayed mail. A warning reports them anyway.
 LOGGED_RATE = 0.01
-LONGEST_KIND = 80
+MAX_KIND_LENGTH = 80
 # Kinds of errors that one client can add; an app with data in its messages has no more.
 MAX_KINDS = 50
 # Request ids that are stored for lines without an address (older releases).
 MAX_IDS = 50_000
 # More characters per request fill a disk in hours, except if it was so before.
-MOST_LOGGED = 32 * 1024
+MAX_LOGGED = 32 * 1024
 MORE_LOGGED = 4
-ENOUGH_LOGGED = 20
+MIN_LOGGED = 20
 # gunicorn's message for a worker that did not end by itself (gunicorn/arbiter.py).
 DEATH = re.compile(r"WORKER TIMEOUT|Worker \(pid:\s*\d+\) (?:was sent SIG|exited with code)")
 ARBITER = "gunicorn.error"
@@ -79,7 +79,7 @@ UNKNOWN = "?"
 
 
 @dataclass(frozen=True)
-class Asked:
+class RequestSample:
     """A request that a release handled.
 
     @param client: the result of C(clients.client_of)
@@ -99,8 +99,8 @@ class Asked:
 class Traffic:
     """The requests of a release in a period, by route and client."""
 
-    served: dict[str, Served] = field(default_factory=dict)
-    whole: Served = field(default_factory=Served)
+    served: dict[str, RouteStats] = field(default_factory=dict)
+    whole: RouteStats = field(default_factory=RouteStats)
     deaths: int = 0
     # The characters written to app.log.
     volume: int = 0
@@ -116,7 +116,7 @@ class Traffic:
     # The client of each request; V(UNKNOWN) if several clients sent the same id.
     _owners: dict[str, Client] = field(default_factory=dict)
 
-    def add(self, asked: Iterable[Asked], leave_out: str = "") -> None:
+    def add(self, asked: Iterable[RequestSample], leave_out: str = "") -> None:
         """Add requests.
 
         @param leave_out: a path without users' requests: the health endpoint, which machines request
@@ -137,7 +137,7 @@ class Traffic:
                 if self._routes[one.client] >= MAX_ROUTES:
                     continue
                 self._routes[one.client] += 1
-                served = self.served.setdefault(one.route, Served())
+                served = self.served.setdefault(one.route, RouteStats())
             served.add(one.client, failed, one.ms)
 
     def _own(self, request_id: str, client: Client) -> None:
@@ -180,13 +180,13 @@ class Traffic:
         has_addresses = any(one is not None for one in self.whole.by_client)
         return self._owners.get(request_id, UNKNOWN if has_addresses else None)
 
-    def failed_in(self, kinds: Iterable[str]) -> Served:
+    def failed_in(self, kinds: Iterable[str]) -> RouteStats:
         """Count the requests that logged an error of one of these kinds, by client."""
         found = set().union(*(self.failing.get(kind, ()) for kind in kinds))
         errors: Counter[Client] = Counter()
         for client, _id in {(self.owner(*one), one[1]) for one in found}:
             errors[client] += 1
-        served = Served()
+        served = RouteStats()
         for client in {**self.whole.by_client, **errors}:
             # A line can appear before that of its request.
             known = self.whole.by_client.get(client, Tally()).asked
@@ -196,8 +196,8 @@ class Traffic:
             served.errors += errors[client]
         return served
 
-    def on(self, route: str) -> Served:
-        return self.served.get(route, Served())
+    def on(self, route: str) -> RouteStats:
+        return self.served.get(route, RouteStats())
 
     def logged_per_request(self, without: Collection[Client] = ()) -> float:
         """Return the characters in C(app.log) per request, without some clients."""
@@ -214,7 +214,7 @@ class Traffic:
             ms
             for served in self.served.values()
             for tally in served.by_client.values()
-            for ms in tally.ms[-MOST_SAMPLES:]
+            for ms in tally.ms[-MAX_TIMES:]
         ]
         return {
             "requests": self.whole.asked,
@@ -232,7 +232,7 @@ def route(path: str) -> str:
     return VARIABLE.sub("/*", path)
 
 
-def requests(lines: Iterable[str], release: str, since: str) -> Iterator[Asked]:
+def requests(lines: Iterable[str], release: str, since: str) -> Iterator[RequestSample]:
     """Yield the requests of the lines of C(access.log).
 
     @param since: the time of the first line that counts, in the format of the lines
@@ -244,7 +244,7 @@ def requests(lines: Iterable[str], release: str, since: str) -> Iterator[Asked]:
             continue
         # The app writes the line. Python's JSON allows NaN, and numbers of any length.
         if isinstance(ms, (int, float)) and 0 <= ms <= MAX_MS:
-            yield Asked(
+            yield RequestSample(
                 route(path),
                 status,
                 float(ms),
@@ -264,7 +264,7 @@ def kind_of(record: Mapping[str, object]) -> str:
     message = str(record.get("template") or record.get("message"))
     first = (message.strip().splitlines() or ["no message"])[0]
     what = raised[-1] if raised else FILLED_IN.sub("*", first)
-    return f"{record.get('logger')}: {what}"[:LONGEST_KIND]
+    return f"{record.get('logger')}: {what}"[:MAX_KIND_LENGTH]
 
 
 def _is_death(record: Mapping[str, object]) -> bool:
@@ -300,19 +300,19 @@ def _sized(
             yield len(line), record
 
 
-def judge(before: Traffic, after: Traffic, max_slowdown: float) -> list[str]:
+def evaluate(before: Traffic, after: Traffic, max_slowdown: float) -> list[str]:
     """Return the evidence against the release that served C(after), as text.
 
     The set of shared addresses must not depend on any one client either.
     """
     problems = [
-        _judge(before, after, max_slowdown, shared)
+        _evaluate(before, after, max_slowdown, shared)
         for shared in shared_without_any(before.whole.by_client)
     ]
     return problems[0] if all(problems) else []
 
 
-def _judge(
+def _evaluate(
     before: Traffic, after: Traffic, max_slowdown: float, shared: frozenset[Client]
 ) -> list[str]:
     problems = []
@@ -396,8 +396,8 @@ def _groups(shared: frozenset[Client]) -> list[frozenset[Client]]:
 
 
 def _speaking(
-    new: Served, olds: Sequence[Served], least: float, shared: frozenset[Client]
-) -> list[Served]:
+    new: RouteStats, olds: Sequence[RouteStats], least: float, shared: frozenset[Client]
+) -> list[RouteStats]:
     """Return the part of the requests with more failures than chance explains; at most one.
 
     @param olds: the requests before; the highest of their rates counts
@@ -425,11 +425,11 @@ def _speaking(
     return []
 
 
-def _rate(served: Served) -> float:
+def _rate(served: RouteStats) -> float:
     return served.errors / served.asked if served.asked else 0.0
 
 
-def _client_rate(served: Served) -> float:
+def _client_rate(served: RouteStats) -> float:
     """Return the failing share of a client's requests, averaged over clients without the lowest.
 
     Each client has the same weight, so a long window and a busy client change nothing.
@@ -443,7 +443,7 @@ def _client_rate(served: Served) -> float:
     return sum(rates) / len(rates)
 
 
-def _is_unlikely(served: Served, rate: float) -> bool:
+def _is_unlikely(served: RouteStats, rate: float) -> bool:
     """Return whether failures hit more clients than chance does, also without any one of them.
 
     A client with many requests meets a failure by chance sooner than another one. The test uses the
@@ -454,29 +454,33 @@ def _is_unlikely(served: Served, rate: float) -> bool:
     if len(hit) < MIN_CLIENTS or rate >= 1:
         return False
     chance = sum(1 - (1 - rate) ** one.asked for one in tallies) / len(tallies)
-    if at_least(len(hit) - LEFT_OUT, len(tallies), chance) < CHANCE:
+    if binomial_tail(len(hit) - LEFT_OUT, len(tallies), chance) < FALSE_ALARM_RATE:
         return True
-    often = [one for one in hit if at_least(one.errors, one.asked, rate) <= CLIENT_CHANCE]
+    often = [one for one in hit if binomial_tail(one.errors, one.asked, rate) <= CLIENT_CHANCE]
     return (
         len(often) >= MIN_CLIENTS
-        and at_least(len(often) - LEFT_OUT, len(tallies), CLIENT_CHANCE) < CHANCE
+        and binomial_tail(len(often) - LEFT_OUT, len(tallies), CLIENT_CHANCE) < FALSE_ALARM_RATE
     )
 
 
-def _is_unlikely_together(new: Served, olds: Iterable[Served], least: float) -> bool:
+def _is_unlikely_together(new: RouteStats, olds: Iterable[RouteStats], least: float) -> bool:
     rate = max([least, *map(_rate, olds)])
-    return new.errors > 0 and at_least(new.errors, new.asked, rate) < CHANCE
+    return new.errors > 0 and binomial_tail(new.errors, new.asked, rate) < FALSE_ALARM_RATE
 
 
 def _failed(
-    new: Served, old: Served, olds: Sequence[Served], least: float, shared: frozenset[Client]
+    new: RouteStats,
+    old: RouteStats,
+    olds: Sequence[RouteStats],
+    least: float,
+    shared: frozenset[Client],
 ) -> str | None:
     for part in _speaking(new, olds, least, shared):
         return f"{_counted(part, shared, 'requests failed')}, before {old.errors} of {old.asked}"
     return None
 
 
-def _counted(part: Served, shared: frozenset[Client], what: str) -> str:
+def _counted(part: RouteStats, shared: frozenset[Client], what: str) -> str:
     named = [client for client in part.by_client if client is not None]
     clients = f" for {part.affected} of {len(part.by_client)} clients" if named else ""
     if named and not part.without(shared).by_client:
@@ -488,24 +492,24 @@ def _logs_too_much(before: Traffic, after: Traffic, shared: frozenset[Client]) -
     """Return whether the logs would fill the disk, also without the lines of any one client."""
 
     def limit(without: Collection[Client] = ()) -> float:
-        return max(MOST_LOGGED, MORE_LOGGED * before.logged_per_request(without))
+        return max(MAX_LOGGED, MORE_LOGGED * before.logged_per_request(without))
 
     def is_too_much(client: Client = "") -> bool:
-        return after.asked([client]) >= ENOUGH_LOGGED and after.logged_per_request(
+        return after.asked([client]) >= MIN_LOGGED and after.logged_per_request([client]) > limit(
             [client]
-        ) > limit([client])
+        )
 
     own = {client: size for client, size in after.volume_by.items() if client not in shared}
     known = after.whole.by_client
-    loud = [one for one in own if one in known and own[one] > MOST_LOGGED * known[one].asked]
+    loud = [one for one in own if one in known and own[one] > MAX_LOGGED * known[one].asked]
     if len(loud) >= MIN_CLIENTS and is_too_much():
         any_one = sorted(own, key=lambda one: -own[one]) if LEFT_OUT else []
         return all(is_too_much(client) for client in any_one)
     # The rest was logged for no request, or for those of a shared address.
     return all(
-        after.asked(shared - group) >= ENOUGH_LOGGED
+        after.asked(shared - group) >= MIN_LOGGED
         and _rest(after, shared, group)
-        > max(MOST_LOGGED, MORE_LOGGED * _rest(before, shared, group))
+        > max(MAX_LOGGED, MORE_LOGGED * _rest(before, shared, group))
         for group in _groups(shared)
     )
 
@@ -517,14 +521,16 @@ def _rest(traffic: Traffic, shared: frozenset[Client], group: frozenset[Client])
     return (traffic.volume - others) / max(traffic.asked(shared - group) - (first - second), 1)
 
 
-def _slower(old: Served, new: Served, shared: frozenset[Client], max_slowdown: float) -> str | None:
+def _slower(
+    old: RouteStats, new: RouteStats, shared: frozenset[Client], max_slowdown: float
+) -> str | None:
     """Return the slowdown of a route as text if it is slower, also without any one client."""
-    limit = max(max_slowdown, LEAST_SLOWDOWN)
-    if min(old.asked, new.asked) < _statistics.LEAST_SAMPLES:
+    limit = max(max_slowdown, MIN_SLOWDOWN)
+    if min(old.asked, new.asked) < _statistics.MIN_SAMPLES:
         return None
 
     def is_slower(was: Sequence[float], now: Sequence[float]) -> bool:
-        return _statistics.decide(was, now, limit, TOLERANCE_MS, CHANCE) is True
+        return _statistics.is_slower(was, now, limit, TOLERANCE_MS, FALSE_ALARM_RATE) is True
 
     def times(without: Client = None) -> tuple[list[float], list[float]]:
         was = _times_by_client(old, shared | {without}) or _times_together(old.of(shared))
@@ -552,24 +558,24 @@ def _slower(old: Served, new: Served, shared: frozenset[Client], max_slowdown: f
     return None
 
 
-def _times_by_client(served: Served, leave_out: Collection[Client]) -> list[float]:
+def _times_by_client(served: RouteStats, leave_out: Collection[Client]) -> list[float]:
     """Return the newest times of each client, the same number of each, so that none dominates."""
     tallies = [
         tally.ms
         for client, tally in served.by_client.items()
         if client not in leave_out and tally.ms
     ][-MAX_CLIENTS:]
-    each = max(1, min(CLIENT_SAMPLES, MOST_SAMPLES // max(len(tallies), 1)))
+    each = max(1, min(CLIENT_SAMPLES, MAX_TIMES // max(len(tallies), 1)))
     return [ms for times in tallies for ms in times[-each:]]
 
 
-def _times_together(served: Served) -> list[float]:
+def _times_together(served: RouteStats) -> list[float]:
     tallies = [tally.ms for tally in served.by_client.values() if tally.ms]
-    each = max(1, MOST_SAMPLES // max(len(tallies), 1))
+    each = max(1, MAX_TIMES // max(len(tallies), 1))
     return [ms for times in tallies for ms in times[-each:]]
 
 
-def at_least(errors: int, asked: int, rate: float) -> float:
+def binomial_tail(errors: int, asked: int, rate: float) -> float:
     """Return the binomial probability of C(errors) or more failures of C(asked) at C(rate)."""
     if errors <= 0 or rate >= 1:
         return 1.0

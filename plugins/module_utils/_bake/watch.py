@@ -16,10 +16,10 @@ from .._system import untrusted
 from . import leaks, traffic
 
 # The length of the log that is read for the release before, in bytes and seconds.
-MOST_BYTES = 16 * 1024 * 1024
+MAX_BYTES = 16 * 1024 * 1024
 BEFORE_SECONDS = 600
 # A log that grows by more bytes between two reads is not a valid source of evidence.
-MOST_GROWTH_BYTES = 64 * 1024 * 1024
+MAX_GROWTH_BYTES = 64 * 1024 * 1024
 INTERVAL = 1.0
 
 
@@ -57,9 +57,9 @@ class Tail:
             else:
                 os.close(current)
         whole, _newline, self._rest = data.rpartition(b"\n")
-        if len(self._rest) > MOST_BYTES:
+        if len(self._rest) > MAX_BYTES:
             raise untrusted.UntrustedError(
-                f"{self.path} has a line of more than {MOST_BYTES >> 20} MiB; find out what writes to it, "
+                f"{self.path} has a line of more than {MAX_BYTES >> 20} MiB; find out what writes to it, "
                 "and move it away."
             )
         return whole.decode("utf-8", "replace").splitlines()
@@ -67,10 +67,10 @@ class Tail:
     def _read(self) -> bytes:
         if self._file is None:
             return b""
-        data = untrusted.read_on(self._file, MOST_GROWTH_BYTES + 1)
-        if len(data) > MOST_GROWTH_BYTES:
+        data = untrusted.read_on(self._file, MAX_GROWTH_BYTES + 1)
+        if len(data) > MAX_GROWTH_BYTES:
             raise untrusted.UntrustedError(
-                f"{self.path} grew by more than {MOST_GROWTH_BYTES >> 20} MiB since the last look at it; have "
+                f"{self.path} grew by more than {MAX_GROWTH_BYTES >> 20} MiB since the last look at it; have "
                 "the app log less, or find out what writes to it."
             )
         return data
@@ -82,7 +82,7 @@ class Tail:
 
 
 @dataclass
-class Watch:
+class BakeMonitor:
     """A release that has just gone live, and its predecessor.
 
     @param health: checks the health endpoint; returns what is wrong with the response, or V(None)
@@ -97,19 +97,19 @@ class Watch:
     health_path: str
     health: Callable[[], str | None]
     unit: Callable[[], dict[str, str]]
-    workers: Callable[[], Mapping[int, leaks.Held]]
-    warm_workers: Callable[[], Mapping[int, leaks.Held]]
+    workers: Callable[[], Mapping[int, leaks.Resources]]
+    warm_workers: Callable[[], Mapping[int, leaks.Resources]]
     max_slowdown: float
     clock: Callable[[], float] = time.monotonic
     now: Callable[[], float] = time.time
     sleep: Callable[[float], None] = time.sleep
     before: traffic.Traffic = field(default_factory=traffic.Traffic)
     after: traffic.Traffic = field(default_factory=traffic.Traffic)
-    seen: dict[int, list[leaks.Seen]] = field(default_factory=dict)
+    seen: dict[int, list[leaks.WorkerSample]] = field(default_factory=dict)
 
     def problems(self, seconds: float) -> list[str]:
         """Monitor for this many seconds, or until there is evidence against the release; return it."""
-        back = MOST_BYTES if self.against else 0
+        back = MAX_BYTES if self.against else 0
         with contextlib.ExitStack() as stack:
             try:
                 access, app = (
@@ -154,11 +154,11 @@ class Watch:
         self.after.add(asked, traffic.route(self.health_path))
         self.after.add_log_lines(app.lines(), self.release, since)
         self._see()
-        problems = traffic.judge(self.before, self.after, self.max_slowdown)
+        problems = traffic.evaluate(self.before, self.after, self.max_slowdown)
         is_comparable = traffic.is_fair(self.before, self.after)
         # Resources that workers use for the requests of one client are not a leak of the release.
         if is_comparable and not traffic.is_of_one_client(self.before, self.after):
-            problems += leaks.judge(self.seen, self.before.held) if self.before.held else []
+            problems += leaks.evaluate(self.seen, self.before.held) if self.before.held else []
         return problems
 
     def news(self) -> dict[str, int]:
@@ -173,7 +173,7 @@ class Watch:
         workers = self.workers()
         # Ended workers were recycled, and are no longer evidence.
         self.seen = {
-            pid: [*self.seen.get(pid, ()), leaks.Seen(self.after.by_worker[pid], held)]
+            pid: [*self.seen.get(pid, ()), leaks.WorkerSample(self.after.by_worker[pid], held)]
             for pid, held in workers.items()
         }
         self.after.held = leaks.most(workers)

@@ -218,7 +218,7 @@ def build(
         with _locked(cache, recipe.name):
             if not inputs.unpinned and _is_whole(archive):
                 return archive, _used_again(archive), False
-            manifest = _fill(recipe, inputs, folder, work, cache, environment, warn)
+            manifest = _populate(recipe, inputs, folder, work, cache, environment, warn)
             if inputs.unpinned:
                 warn(_unpinned_warning(inputs.unpinned))
                 # Without pinned input, the output identifies the archive.
@@ -226,7 +226,7 @@ def build(
                 if _is_whole(archive):
                     return archive, _used_again(archive), False
             artifact_archive.write(archive, folder, manifest)
-            _forget_old(cache, recipe.name)
+            _prune_cache(cache, recipe.name)
     return archive, manifest, True
 
 
@@ -448,11 +448,11 @@ def _key(recipe: Recipe, folder: str, inputs: _Inputs) -> str:
 
 
 def _digest(content: Any) -> str:
-    """Return the digest by which C(_forget_old) recognizes files of this cache."""
+    """Return the digest by which C(_prune_cache) recognizes files of this cache."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _fill(
+def _populate(
     recipe: Recipe,
     inputs: _Inputs,
     folder: str,
@@ -477,7 +477,7 @@ def _fill(
         lock = _lock_of(wheels)
     else:
         os.makedirs(wheels)
-        _collect(recipe, inputs, wheel, wheels, work, warn)
+        _download_wheels(recipe, inputs, wheel, wheels, work, warn)
         inputs.unpinned += _unpinned_by(inputs, wheels, wheel)
         lock = _lock_of(wheels)
         if inputs.unpinned:
@@ -497,7 +497,7 @@ def _fill(
     )
     if recipe.target.is_here():
         shutil.copy(os.path.join(folder, artifact_archive.LOCK), unpacked)
-        venv = _proving_venv(packed, unpacked)
+        venv = _check_venv(packed, unpacked)
         _prove_entry(recipe, venv, folder, work, environment)
     return Manifest(
         name=recipe.name,
@@ -606,7 +606,7 @@ def _built_by_kept(
         artifact_venv.make(sys.executable, venv, lambda: _pip_own(install, recipe, venv))
 
     try:
-        venv = _kept_venv(cache, recipe.name, [*requires, *inputs.pip], create)
+        venv = _cached_venv(cache, recipe.name, [*requires, *inputs.pip], create)
         _build_wheel(recipe, app, own, work, "--no-build-isolation", venv=venv)
     except ArchiveError:
         return False
@@ -633,7 +633,7 @@ def _pip_own(args: Sequence[str], recipe: Recipe, venv: str = "") -> None:
     _pip(args, recipe, "flask_app_source", venv, pip_args, settings)
 
 
-def _collect(
+def _download_wheels(
     recipe: Recipe,
     inputs: _Inputs,
     wheel: str | None,
@@ -878,16 +878,16 @@ def _listed(reason: str) -> str:
     return f"{sentence} {listed}{more}".rstrip(".")
 
 
-def _proving_venv(packed: str, unpacked: str) -> str:
+def _check_venv(packed: str, unpacked: str) -> str:
     """Return a venv of the wheels for the controller's Python, stored next to their archive."""
     cache, archive = os.path.split(packed)
     name, _hyphen, _rest = archive.rpartition("-")
-    return _kept_venv(
+    return _cached_venv(
         cache, name, [archive], lambda venv: artifact_venv.create(sys.executable, venv, unpacked)
     )
 
 
-def _kept_venv(cache: str, name: str, content: Sequence[str], create: Callable[[str], None]) -> str:
+def _cached_venv(cache: str, name: str, content: Sequence[str], create: Callable[[str], None]) -> str:
     """Return a venv of the controller's Python, stored for later builds.
 
     @param content: all that determines the content of the venv
@@ -958,7 +958,7 @@ def commit(source: str | None) -> str:
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
-def _forget_old(cache: str, name: str) -> None:
+def _prune_cache(cache: str, name: str) -> None:
     for kind, remove in (
         ("tar", os.unlink),
         (r"wheels\.tar", os.unlink),

@@ -439,7 +439,7 @@ class Reader:
                     self.project(found.place)
 
 
-def included(files: Iterable[str]) -> list[str]:
+def with_includes(files: Iterable[str]) -> list[str]:
     """Return requirements files, and those that they include.
 
     @raises OSError: for a file that cannot be read

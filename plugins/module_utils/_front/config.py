@@ -254,7 +254,7 @@ def _canonical(host: str) -> str:
     return str(mapped or parsed)
 
 
-def wanted(addresses: Iterable[str], port: int, resolve: Resolve) -> list[Listen]:
+def app_listens(addresses: Iterable[str], port: int, resolve: Resolve) -> list[Listen]:
     """Return the addresses of an app; one that a wildcard covers needs no socket of its own."""
     found = [one for text in addresses for one in listens_of([f"{text}:{port}"], resolve)]
     return [

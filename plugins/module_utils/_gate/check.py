@@ -4,7 +4,7 @@
 """Define the input and the outcomes of a check.
 
 A check is a file of this directory with C(TITLE), C(SPEC) (an argument spec)
-and C(run(trial, settings)). It returns a C(Finding) if it passes, and otherwise raises
+and C(run(trial, settings)). It returns a C(Passed) if it passes, and otherwise raises
 C(Failed), C(Skipped) or C(Inconclusive).
 """
 
@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from .._http.client import Clock, Deadline, Request, Response, Url, fetch
-from .._http.expect import Wanted, judge
+from .._http.expect import Expected, evaluate
 from .._http.params import join
 
 Settings = Mapping[str, Any]
@@ -26,7 +26,7 @@ SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 NOWHERE = re.compile(r"(localhost|127\.\d+\.\d+\.\d+|0\.0\.0\.0|\[::1?\])(:\d*)?")
 
 
-class Ruling(Exception):
+class NotPassed(Exception):
     """The outcome of a check that does not pass. The message has the reason."""
 
     outcome = ""
@@ -36,26 +36,26 @@ class Ruling(Exception):
         self.measured = measured or {}
 
 
-class Failed(Ruling):
+class Failed(NotPassed):
     """The candidate is not good. The message has the expected and the actual value."""
 
     outcome = "failed"
 
 
-class Skipped(Ruling):
+class Skipped(NotPassed):
     """The check does not apply."""
 
     outcome = "skipped"
 
 
-class Inconclusive(Ruling):
+class Inconclusive(NotPassed):
     """The check has too little information. This lets no release through."""
 
     outcome = "inconclusive"
 
 
 @dataclass(frozen=True)
-class Finding:
+class Passed:
     """The result of a check that passed."""
 
     detail: str
@@ -64,7 +64,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Site:
+class HttpTarget:
     """One release, reachable over HTTP."""
 
     base: Url
@@ -119,11 +119,11 @@ class Site:
 
 
 @dataclass(frozen=True)
-class Trial:
+class CheckContext:
     """The candidate and all other inputs of a check."""
 
-    candidate: Site
-    live: Site | None = None
+    candidate: HttpTarget
+    live: HttpTarget | None = None
     health_path: str = "/health"
     main_path: str = "/"
     max_slowdown: float = 1.25
@@ -132,9 +132,9 @@ class Trial:
     release: str | None = None
 
 
-def demand(response: Response, expected: Wanted, subject: str = "") -> None:
+def expect(response: Response, expected: Expected, subject: str = "") -> None:
     """Raise C(Failed) unless the response is as expected."""
-    problem = judge(response, expected, time.time())
+    problem = evaluate(response, expected, time.time())
     problem = problem or _leads_nowhere(response)
     if problem:
         raise Failed(f"{subject}: {problem}" if subject else problem)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .._errors import ArgumentError
-from .check import Finding, Inconclusive, Settings, Skipped, Trial
+from .check import CheckContext, Inconclusive, Passed, Settings, Skipped
 
 NAME = "suite"
 TITLE = "Team's Own Tests"
@@ -31,7 +31,7 @@ SPEC: dict[str, Any] = {
 SOURCES = ("path", "command", "junit")
 
 
-def run(trial: Trial, settings: Settings) -> Finding:
+def run(trial: CheckContext, settings: Settings) -> Passed:
     named = source(settings)
     if not named:
         raise Skipped("no suite is named (checks.suite.path, command or junit)")

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from .._errors import HttpError
 from .._http.client import Clock
 from . import suite
-from .check import Failed, Finding, Inconclusive, Ruling, Settings, Trial
+from .check import CheckContext, Failed, Inconclusive, NotPassed, Passed, Settings
 from .checks import api, concurrency, errors, health, main_page, response_times, session, upload
 
 
@@ -25,7 +25,7 @@ class Check(Protocol):
     SPEC: dict[str, Any]
 
     @staticmethod
-    def run(trial: Trial, settings: Settings) -> Finding: ...
+    def run(trial: CheckContext, settings: Settings) -> Passed: ...
 
 
 CHECKS: dict[str, Any] = {
@@ -64,7 +64,7 @@ class Result:
     measured: Mapping[str, Any] = field(default_factory=dict)
 
 
-def run(trial: Trial, settings: Settings, clock: Clock = time.monotonic) -> list[Result]:
+def run(trial: CheckContext, settings: Settings, clock: Clock = time.monotonic) -> list[Result]:
     """Run all checks, concurrently if they do not disturb each other."""
 
     def one(name: str) -> Result:
@@ -77,11 +77,13 @@ def run(trial: Trial, settings: Settings, clock: Clock = time.monotonic) -> list
     return [results[name] for name in CHECKS]
 
 
-def _run_one(name: str, check: Check, trial: Trial, settings: Settings, clock: Clock) -> Result:
+def _run_one(
+    name: str, check: Check, trial: CheckContext, settings: Settings, clock: Clock
+) -> Result:
     if not settings["enabled"]:
         return Result(name, check.TITLE, "skipped", f"switched off (checks.{name}.enabled)")
 
-    def ruled() -> Finding:
+    def ruled() -> Passed:
         try:
             return check.run(trial, settings)
         except HttpError as error:
@@ -93,7 +95,7 @@ def _run_one(name: str, check: Check, trial: Trial, settings: Settings, clock: C
 
 
 def result_of(
-    name: str, title: str, check: Callable[[], Finding], clock: Clock = time.monotonic
+    name: str, title: str, check: Callable[[], Passed], clock: Clock = time.monotonic
 ) -> Result:
     """Run a check and return its result."""
     started = clock()
@@ -104,7 +106,7 @@ def result_of(
 
     try:
         finding = check()
-    except Ruling as ruling:
+    except NotPassed as ruling:
         return result(ruling.outcome, ruling, measured=ruling.measured)
     return result("passed", finding.detail, warnings=finding.warnings, measured=finding.measured)
 

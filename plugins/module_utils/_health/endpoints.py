@@ -11,7 +11,7 @@ import re
 from .._errors import ArgumentError
 from .._http import params as http_params
 from .._http.client import Request, Tls, Url
-from .._http.expect import Wanted
+from .._http.expect import Expected
 from .poll import Endpoint, Policy
 
 _LEAST = {"attempts": 1, "successes": 1, "concurrency": 1, "interval": 0}
@@ -71,11 +71,11 @@ def _endpoint(given: http_params.Params, params: http_params.Params, tls: Tls) -
         tls=tls,
         redirects=params["follow_redirects"],
     )
-    return Endpoint(given["name"] or request.url.path, request, _wanted(given, params))
+    return Endpoint(given["name"] or request.url.path, request, _expected(given, params))
 
 
-def _wanted(given: http_params.Params, params: http_params.Params) -> Wanted:
-    return Wanted(
+def _expected(given: http_params.Params, params: http_params.Params) -> Expected:
+    return Expected(
         status=given["status"],
         contains=given["contains"],
         matches=given["matches"],

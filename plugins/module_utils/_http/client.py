@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 
 from .._errors import ArgumentError, HttpError
 from .connection import DEFAULT_TLS, Clock, Deadline, Stream, Tls, connect
-from .response import Answer, Headers, read_answer
+from .response import Headers, RawResponse, read_response
 from .url import Url
 
 __all__ = [
@@ -85,7 +85,7 @@ class Response:
     """A complete response, its URL, and its total time."""
 
     url: Url
-    answer: Answer
+    answer: RawResponse
     elapsed_ms: float
     certificate_end: float | None = None
 
@@ -133,7 +133,7 @@ class Exchange:
             end = self._stream.certificate_end()
             self._stream.send(self._request.head())
             self._stream.send(self._request.body or b"")
-            answer = read_answer(self._stream, self._request.method)
+            answer = read_response(self._stream, self._request.method)
         finally:
             self._stream.close()
         elapsed = (self._clock() - self._started) * 1000

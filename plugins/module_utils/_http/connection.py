@@ -209,7 +209,7 @@ def _dial(family: int, address: Any, name: str, deadline: Deadline) -> Stream:
     stream = Stream(sock, deadline)
     stream.late = "no connection within {limit}"
     try:
-        stream.within(_knock, sock, address)
+        stream.within(_connect, sock, address)
         if family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     except HttpError as error:
@@ -219,7 +219,7 @@ def _dial(family: int, address: Any, name: str, deadline: Deadline) -> Stream:
     return stream
 
 
-def _knock(sock: socket.socket, address: Any) -> None:
+def _connect(sock: socket.socket, address: Any) -> None:
     """Connect. A UNIX socket with a full queue fails immediately where TCP waits, so retry."""
     end = time.monotonic() + (sock.gettimeout() or 0)
     while True:

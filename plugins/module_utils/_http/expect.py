@@ -17,7 +17,7 @@ DAY = 86400
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Expected:
     """The properties of a healthy response."""
 
     status: Sequence[int] = (200,)
@@ -29,16 +29,16 @@ class Wanted:
     min_certificate_days: float | None = None
 
 
-def judge(response: Response, expected: Wanted, now: float) -> str | None:
+def evaluate(response: Response, expected: Expected, now: float) -> str | None:
     """Return how a response differs from the expected one, or V(None)."""
     if response.status not in expected.status:
         codes = " or ".join(map(str, expected.status))
         return f"{response.status}{_whither(response)}, wanted {codes}"
     return (
-        _judge_headers(response, expected)
-        or _judge_body(response, expected)
-        or _judge_time(response, expected)
-        or _judge_certificate(response, expected, now)
+        _evaluate_headers(response, expected)
+        or _evaluate_body(response, expected)
+        or _evaluate_time(response, expected)
+        or _evaluate_certificate(response, expected, now)
     )
 
 
@@ -47,7 +47,7 @@ def _whither(response: Response) -> str:
     return f" to {location.partition('?')[0][:80]!r}" if location else ""
 
 
-def _judge_headers(response: Response, expected: Wanted) -> str | None:
+def _evaluate_headers(response: Response, expected: Expected) -> str | None:
     for name, value in expected.response_headers.items():
         found = response.headers.get(name)
         if found is None:
@@ -57,7 +57,7 @@ def _judge_headers(response: Response, expected: Wanted) -> str | None:
     return None
 
 
-def _judge_body(response: Response, expected: Wanted) -> str | None:
+def _evaluate_body(response: Response, expected: Expected) -> str | None:
     body = "the first MiB of the body" if response.truncated else "body"
     if expected.contains is not None and expected.contains not in response.text():
         return f"{body} does not contain {expected.contains!r}"
@@ -73,13 +73,13 @@ def _judge_body(response: Response, expected: Wanted) -> str | None:
         return "body is no JSON"
 
 
-def _judge_time(response: Response, expected: Wanted) -> str | None:
+def _evaluate_time(response: Response, expected: Expected) -> str | None:
     if expected.max_ms is None or response.elapsed_ms <= expected.max_ms:
         return None
     return f"took {response.elapsed_ms:.0f} ms, wanted at most {expected.max_ms:g} ms"
 
 
-def _judge_certificate(response: Response, expected: Wanted, now: float) -> str | None:
+def _evaluate_certificate(response: Response, expected: Expected, now: float) -> str | None:
     if expected.min_certificate_days is None or response.certificate_end is None:
         return None
     days = (response.certificate_end - now) / DAY

@@ -26,7 +26,7 @@ def parse(body: bytes | str) -> Any:
         raise ValueError("nested too deeply") from None
 
 
-def dig(document: Any, path: str) -> Any:
+def lookup(document: Any, path: str) -> Any:
     """Follow a dotted path; a number is an index of a list. LookupError if it does not exist."""
     for part in filter(None, path.split(".")):
         if isinstance(document, list) and part.isdecimal() and part.isascii():
@@ -39,10 +39,10 @@ def dig(document: Any, path: str) -> Any:
 
 
 def mismatch(document: Any, expected: Mapping[str, Any]) -> str | None:
-    """Return where C(document) differs from C(wanted), a mapping of dotted path to value or kind."""
+    """Return where C(document) differs from C(expected), a mapping of dotted path to value or kind."""
     for path, value in expected.items():
         try:
-            found = dig(document, str(path))
+            found = lookup(document, str(path))
         except LookupError:
             return f"JSON has no {path}"
         if isinstance(value, str) and value in KINDS:

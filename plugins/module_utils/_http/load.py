@@ -26,14 +26,14 @@ from typing import Any
 
 from .._errors import HttpError
 from .connection import Clock, explain
-from .response import Answer, read_answer
+from .response import RawResponse, read_response
 
 # The maximum of concurrent requests of an open loop. Later ones wait, and their wait counts.
-MOST_OPEN = 200
+MAX_OPEN = 200
 
 
 @dataclass(frozen=True)
-class Question:
+class LoadTarget:
     """The bytes of a request and its destination."""
 
     family: int
@@ -55,14 +55,14 @@ class Schedule:
     due: Callable[[int, float], float]
 
 
-def closed(users: int, seconds: float, most: int) -> Schedule:
+def closed_loop(users: int, seconds: float, most: int) -> Schedule:
     return Schedule(most, users, seconds, lambda _number, now: now)
 
 
-def opened(rate: float, seconds: float, most: int) -> Schedule:
+def open_loop(rate: float, seconds: float, most: int) -> Schedule:
     """Return an open loop. Every request that was due in time is sent, even late."""
     total = max(1, min(most, int(rate * seconds)))
-    return Schedule(total, MOST_OPEN, float("inf"), lambda number, _now: number / rate)
+    return Schedule(total, MAX_OPEN, float("inf"), lambda number, _now: number / rate)
 
 
 @dataclass
@@ -92,7 +92,7 @@ class Tally:
 
     def answered(self, raw: bytes, took: float) -> None:
         try:
-            answer = read_answer(_Whole(raw))
+            answer = read_response(_Whole(raw))
         except HttpError as error:
             self.failures[str(error)] += 1
             return
@@ -105,13 +105,13 @@ class Tally:
             self.cache[cache] += 1
 
 
-def cache_of(answer: Answer) -> str | None:
+def cache_of(answer: RawResponse) -> str | None:
     """Return the cache status that the response reports, if any."""
     return answer.headers.get("X-Cache")
 
 
 class _Whole:
-    """A complete response in memory, for C(read_answer)."""
+    """A complete response in memory, for C(read_response)."""
 
     def __init__(self, raw: bytes) -> None:
         self.late = ""
@@ -126,7 +126,7 @@ class _Whole:
 class _Exchange:
     """A request in flight."""
 
-    def __init__(self, question: Question, due: float) -> None:
+    def __init__(self, question: LoadTarget, due: float) -> None:
         self.due = due
         self.raw = bytearray()
         self._rest = question.request
@@ -139,7 +139,7 @@ class _Exchange:
             self.sock.close()
             raise
 
-    def _knock(self, question: Question) -> None:
+    def _knock(self, question: LoadTarget) -> None:
         try:
             self.sock.connect(question.address)
         except BlockingIOError:
@@ -170,10 +170,10 @@ class _Exchange:
         return not data
 
 
-class _Drive:
+class _LoadRun:
     """One loop, from its first request to its last response."""
 
-    def __init__(self, question: Question, schedule: Schedule, clock: Clock) -> None:
+    def __init__(self, question: LoadTarget, schedule: Schedule, clock: Clock) -> None:
         self.question = question
         self.schedule = schedule
         self.clock = clock
@@ -255,6 +255,6 @@ class _Drive:
         exchange.sock.close()
 
 
-def drive(question: Question, schedule: Schedule, clock: Clock = time.monotonic) -> Tally:
+def run_load(question: LoadTarget, schedule: Schedule, clock: Clock = time.monotonic) -> Tally:
     """Send requests as scheduled, and wait for those in flight at the end."""
-    return _Drive(question, schedule, clock).run()
+    return _LoadRun(question, schedule, clock).run()

@@ -48,7 +48,7 @@ class Headers:
 
 
 @dataclass(frozen=True)
-class Answer:
+class RawResponse:
     """Status, headers and the beginning of the decoded body; C(size) counts all received bytes."""
 
     status: int
@@ -70,7 +70,7 @@ class _Reader:
         return bool(data)
 
     def begins_with(self, expected: bytes) -> bool:
-        """Return whether the next bytes are C(wanted). Return at the first byte that differs."""
+        """Return whether the next bytes are C(expected). Return at the first byte that differs."""
         while expected.startswith(bytes(self._buffer[: len(expected)])):
             if len(self._buffer) >= len(expected):
                 return True
@@ -111,7 +111,7 @@ class _Reader:
         return data
 
 
-def read_answer(source: Source, method: str = "GET") -> Answer:
+def read_response(source: Source, method: str = "GET") -> RawResponse:
     """Read the final response to a request with C(method)."""
     reader = _Reader(source)
     while True:
@@ -128,7 +128,7 @@ def read_answer(source: Source, method: str = "GET") -> Answer:
             body.add(data)
             source.late_details["size"] = body.size
         body.finish()
-    return Answer(status, headers, bytes(body.kept), body.size, body.truncated)
+    return RawResponse(status, headers, bytes(body.kept), body.size, body.truncated)
 
 
 def _read_status(reader: _Reader) -> int:

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from .._errors import Doubt, Problem
+from .._errors import PreflightError, PreflightWarning
 from .._services import postgres
 from . import sql
 from .rules import Catalog, Column, Table
@@ -98,8 +98,8 @@ def read(
     """Read the properties of tables, and of the tables of indexes.
 
     @param small_rows: up to how many rows are counted exactly, because statistics can be old
-    @raises Problem: if the database does not respond
-    @raises Doubt: if it cannot be queried from here
+    @raises PreflightError: if the database does not respond
+    @raises PreflightWarning: if it cannot be queried from here
     """
     names, owned = list(tables), list(indexes)
 
@@ -170,7 +170,7 @@ def heads(url: str, timeout: float) -> list[str]:
 
     try:
         return postgres.session(url, timeout, query)
-    except (Problem, Doubt):
+    except (PreflightError, PreflightWarning):
         return []
 
 
@@ -182,7 +182,7 @@ def invalid_indexes(url: str, timeout: float) -> list[Index]:
 
     try:
         return postgres.session(url, timeout, query)
-    except (Problem, Doubt):
+    except (PreflightError, PreflightWarning):
         return []
 
 
@@ -198,5 +198,5 @@ def holders(url: str, timeout: float, table: str) -> list[str]:
 
     try:
         return postgres.session(url, timeout, query)
-    except (Problem, Doubt):
+    except (PreflightError, PreflightWarning):
         return []

@@ -17,7 +17,7 @@ import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from .._errors import Problem
+from .._errors import PreflightError
 from .._front import config
 
 # Debian reserves lower ids for system users (Debian policy 9.2.2). Other distributions do the same.
@@ -52,12 +52,12 @@ def judge_python(found: Mapping[str, Any], minimum: str, path: str) -> None:
         return [int(part) for part in re.findall(r"\d+", version)[:2]]
 
     if number(found["python_version"]) < number(minimum):
-        raise Problem(
+        raise PreflightError(
             f"{path} is {found['python_version']}, and {minimum} or newer is wanted; name a newer "
             "interpreter of the host."
         )
     if found["lacks"]:
-        raise Problem(
+        raise PreflightError(
             f"{path} lacks {' and '.join(found['lacks'])} of the standard library; install the whole Python "
             "(on Debian the package python3, not only python3-minimal, and python3-distutils with 3.9)."
         )
@@ -66,7 +66,7 @@ def judge_python(found: Mapping[str, Any], minimum: str, path: str) -> None:
 def judge_user(name: str, uid: int | None) -> None:
     """Refuse a user of the system, for example C(bin) or C(backup), as the app's user."""
     if uid is not None and uid < SYSTEM_UIDS:
-        raise Problem(
+        raise PreflightError(
             f"{name} is a user of the system itself (uid {uid}) on this host; give the app another name, or "
             "name another user in flask_app_user."
         )
@@ -81,7 +81,7 @@ def user_id(name: str) -> int | None:
 
 def judge_disk(path: str, free_mb: int, wanted_mb: int) -> None:
     if free_mb < wanted_mb:
-        raise Problem(
+        raise PreflightError(
             f"{path} has {free_mb} MB free, {wanted_mb} are wanted; free some, or lower it."
         )
 
@@ -89,7 +89,7 @@ def judge_disk(path: str, free_mb: int, wanted_mb: int) -> None:
 def judge_clock(skew: float, allowed: float) -> None:
     if abs(skew) > allowed:
         direction = "ahead of" if skew > 0 else "behind"
-        raise Problem(
+        raise PreflightError(
             f"this host's is {abs(skew):.0f} s {direction} the controller's, {allowed:g} s are allowed: "
             "sessions, certificates and histories would be wrong; set it right, e.g. timedatectl set-ntp "
             "true."
@@ -104,7 +104,9 @@ def judge_port(port: int, holders: Iterable[str], owners: Iterable[str]) -> None
     """
     names = {holder: holder.partition(" ")[0] for holder in holders}
     if names and not set(names.values()) & set(owners):
-        raise Problem(f"{port} is taken by {', '.join(names)}; stop it, or choose another port.")
+        raise PreflightError(
+            f"{port} is taken by {', '.join(names)}; stop it, or choose another port."
+        )
 
 
 def judge_listens(
@@ -121,11 +123,11 @@ def judge_listens(
     """
     verdict = config.judge(servers, requested, own, default_site)
     if verdict.problem:
-        raise Problem(verdict.problem)
+        raise PreflightError(verdict.problem)
     clash = config.clash(running, requested)
     if clash:
         theirs, ours = clash
-        raise Problem(
+        raise PreflightError(
             f"nginx listens on {theirs.text} and cannot also bind {ours.text} at a reload; choose another port, or "
             "stop nginx on this host before the run (systemctl stop nginx), which interrupts its users."
         )
@@ -133,7 +135,7 @@ def judge_listens(
 
 def port_number(value: Any) -> int:
     if not re.fullmatch(r"\d{1,5}", str(value)) or not 0 < int(value) < 65536:
-        raise Problem(f"{value!r} is no port; wanted 1 to 65535.")
+        raise PreflightError(f"{value!r} is no port; wanted 1 to 65535.")
     return int(value)
 
 
@@ -145,7 +147,7 @@ def describe_python(path: str) -> dict[str, Any]:
         )
         found: dict[str, Any] = json.loads(done.stdout)
     except (OSError, subprocess.SubprocessError, ValueError) as error:
-        raise Problem(
+        raise PreflightError(
             f"{path} does not run ({error}); install Python 3.9 or newer on the host, or name where it is."
         ) from error
     return found

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from .._errors import Doubt, Problem
+from .._errors import PreflightError, PreflightWarning
 
 
 @dataclass
@@ -26,7 +26,7 @@ class Report:
         """Record an error of the block under the variable that can fix it."""
         try:
             yield
-        except Problem as problem:
+        except PreflightError as problem:
             self.problems.append(f"{variable}: {problem}")
-        except Doubt as doubt:
+        except PreflightWarning as doubt:
             self.warnings.append(f"{variable}: {doubt}")

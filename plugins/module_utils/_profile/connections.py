@@ -53,11 +53,11 @@ def addresses(
 def _place(url: str) -> Address | None:
     """Return host and port, or V(None) for a file, a UNIX socket or an invalid URL."""
     try:
-        if postgres.speaks(url):
+        if postgres.is_postgres_url(url):
             target = postgres.Target.parse(url)
             return None if target.local else (target.host, target.port)
         parts, query = service_address.split(url)
-    except _errors.Problem:
+    except _errors.PreflightError:
         return None
     kind = parts.scheme.partition("+")[0]
     known = {**service_address.DATABASE_PORTS, "redis": REDIS_PORT, "rediss": REDIS_PORT}

@@ -29,11 +29,11 @@ PERCENTILES = (50, 90, 95, 99)
 QUANTILES = 40
 BUSY_CLIENT = 0.8
 LEAST = {"concurrency": 1, "seconds": 0.1, "rate": 0.1}
-MOST_CONCURRENCY = http_load.MOST_OPEN
+MAX_CONCURRENCY = http_load.MAX_OPEN
 # The minimum share of an endpoint's time for which a wait is shown.
 SHOWN_SHARE = 0.1
 # The minimum number of worker samples for reliable shares.
-LEAST_LOOKS = 30
+MIN_LOOKS = 30
 SLOWEST = 3
 # Precedes the line with the routes, because an app can print anything when it is imported.
 MARK = "evenkeel routes: "
@@ -76,8 +76,8 @@ class Plan:
 
     def schedule(self, loop: str, most: int) -> http_load.Schedule:
         if loop == "closed":
-            return http_load.closed(self.concurrency, self.seconds, most)
-        return http_load.opened(self.rate, self.seconds, most)
+            return http_load.closed_loop(self.concurrency, self.seconds, most)
+        return http_load.open_loop(self.rate, self.seconds, most)
 
 
 def read_plan(params: Params) -> Plan:
@@ -85,9 +85,9 @@ def read_plan(params: Params) -> Plan:
     for name, least in LEAST.items():
         if not params[name] >= least:
             raise ArgumentError(f"{name} must be at least {least}, not {params[name]}.")
-    if params["concurrency"] > MOST_CONCURRENCY:
+    if params["concurrency"] > MAX_CONCURRENCY:
         raise ArgumentError(
-            f"concurrency must be at most {MOST_CONCURRENCY}, not {params['concurrency']}."
+            f"concurrency must be at most {MAX_CONCURRENCY}, not {params['concurrency']}."
         )
     return Plan(*(params[name] for name in Plan.__dataclass_fields__))
 
@@ -205,7 +205,7 @@ def address(request: client.Request) -> tuple[int, Any]:
 
 
 def measure(
-    endpoints: Sequence[Endpoint], plan: Plan, watch: workers.Watch
+    endpoints: Sequence[Endpoint], plan: Plan, watch: workers.WorkerSampler
 ) -> Iterator[dict[str, Any]]:
     """Measure each endpoint in turn. An endpoint that does not respond well is not loaded."""
     budget = Budget(plan.max_requests, len(endpoints) * LOOPS_EACH)
@@ -236,22 +236,22 @@ def _loops(
     place: tuple[int, Any],
     plan: Plan,
     budget: Budget,
-    watch: workers.Watch,
+    watch: workers.WorkerSampler,
 ) -> Iterator[dict[str, Any]]:
     for cache, headers in CACHES.items():
         asked = replace(request, headers={**request.headers, **headers})
-        question = http_load.Question(*place, asked.head(), request.timeout)
+        question = http_load.LoadTarget(*place, asked.head(), request.timeout)
         # Fills the cache before the warm loop is measured.
-        budget.spend(http_load.drive(question, http_load.closed(1, plan.seconds, 1)).asked)
+        budget.spend(http_load.run_load(question, http_load.closed_loop(1, plan.seconds, 1)).asked)
         for loop in LOOPS:
             schedule = plan.schedule(loop, budget.share())
             with watch.during() as load:
-                tally = http_load.drive(question, schedule)
+                tally = http_load.run_load(question, schedule)
             budget.spend(tally.asked, 1)
             yield {"cache": cache, "loop": loop, **describe_loop(tally, load)}
 
 
-def describe_loop(tally: http_load.Tally, load: workers.Load) -> dict[str, Any]:
+def describe_loop(tally: http_load.Tally, load: workers.WorkerActivity) -> dict[str, Any]:
     """Return the figures of one loop."""
     fine = tally.latencies_ms
     cpu_ms = load.cpu_seconds * 1000 / tally.answers if tally.answers else None
@@ -313,7 +313,7 @@ def where(loops: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
     """Return the time of an endpoint by kind of wait, as shares."""
     # Under load each worker is busy most of the time, which gives the most samples.
     for loop in (loops["closed"], loops["open"]):
-        if loop["looks"] >= LEAST_LOOKS:
+        if loop["looks"] >= MIN_LOOKS:
             return dict(loop["waits"])
     return _guessed(loops["open"])
 

@@ -45,7 +45,7 @@ CALLS: Mapping[str, Mapping[int, str]] = {
     },
 }  # fmt: skip
 # No worker polls more. A misread pointer must not cause a read of gigabytes.
-MOST_DESCRIPTORS = 4096
+MAX_DESCRIPTORS = 4096
 FUTEX_COMMAND = 127
 FUTEX_WAITS = (0, 9)
 
@@ -79,10 +79,10 @@ def descriptors(made: Call, memory: Memory, polled: Callable[[int], Iterable[int
         return [first]
     if made.kind == "epoll":
         return list(polled(first))
-    if made.kind == "poll" and 0 < second <= MOST_DESCRIPTORS:
+    if made.kind == "poll" and 0 < second <= MAX_DESCRIPTORS:
         entries = struct.iter_unpack("=ii", memory(first, 8 * second))
         return [fd for fd, _events in entries if fd >= 0]
-    if made.kind == "select" and 0 < first <= MOST_DESCRIPTORS and second:
+    if made.kind == "select" and 0 < first <= MAX_DESCRIPTORS and second:
         bits = memory(second, (first + 7) // 8)
         return [fd for fd in range(first) if bits[fd // 8] >> fd % 8 & 1]
     return []
@@ -97,19 +97,19 @@ def is_parked(made: Call) -> bool:
     return operation in FUTEX_WAITS and not timeout
 
 
-def is_nap(made: Call) -> bool:
+def is_timed_sleep(made: Call) -> bool:
     """Return whether a poll or a select has no descriptors: older Python versions sleep this way."""
     counted = {"select": 0, "poll": 1}
     return made.kind in counted and not made.arguments[counted[made.kind]]
 
 
-def of(kinds: Iterable[str]) -> str:
+def wait_kind(kinds: Iterable[str]) -> str:
     """Return which of the kinds of its descriptors a worker waits for."""
     found = set(kinds)
     return next((kind for kind in ORDER if kind in found), UNKNOWN)
 
 
-def look(process: str, thread: str, kind_of: Callable[[str], str]) -> str:
+def sample(process: str, thread: str, kind_of: Callable[[str], str]) -> str:
     """Return the state of a thread.
 
     @param process: its folder in C(/proc)
@@ -122,7 +122,7 @@ def look(process: str, thread: str, kind_of: Callable[[str], str]) -> str:
         return IDLE if has_peers and is_parked(made) else LOCK
     if made.kind in (CPU, SLEEP, DISK):
         return made.kind
-    if is_nap(made):
+    if is_timed_sleep(made):
         return SLEEP
 
     def memory(address: int, size: int) -> bytes:
@@ -138,4 +138,4 @@ def look(process: str, thread: str, kind_of: Callable[[str], str]) -> str:
         return [int(line.split()[1]) for line in info.splitlines() if line.startswith("tfd:")]
 
     found = descriptors(made, memory, polled)
-    return of(kind_of(os.readlink(f"{process}/fd/{fd}")) for fd in found)
+    return wait_kind(kind_of(os.readlink(f"{process}/fd/{fd}")) for fd in found)

@@ -25,7 +25,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass
-class Load:
+class WorkerActivity:
     """The activity of the workers during one loop."""
 
     states: Counter[str] = field(default_factory=Counter)
@@ -42,7 +42,7 @@ class Load:
         return {kind: round(count / self.looks, 3) for kind, count in busy}
 
 
-class Watch:
+class WorkerSampler:
     """A sampler of the workers of one slot, which gunicorn can replace meanwhile."""
 
     def __init__(self, main: int, connections: Connections, proc: str = procfs.PROC) -> None:
@@ -73,7 +73,7 @@ class Watch:
 
     def _look_at(self, process: str, thread: str) -> None:
         try:
-            state = syscalls.look(
+            state = syscalls.sample(
                 process, thread, lambda link: self._connections.kind(self._main, link)
             )
         except PermissionError:
@@ -93,10 +93,10 @@ class Watch:
                     self.most[kind] = now if now is None else max(most or 0, now)
 
     @contextlib.contextmanager
-    def during(self) -> Iterator[Load]:
+    def during(self) -> Iterator[WorkerActivity]:
         """Sample while the block runs. The result is complete when it has ended."""
         self._states, before = Counter(), self.cpu_seconds()
-        load, over = Load(), threading.Event()
+        load, over = WorkerActivity(), threading.Event()
 
         def watch() -> None:
             looks = 0

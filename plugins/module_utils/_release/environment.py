@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 # A shorter value is not a secret, and masking it would make messages unreadable. In characters.
-SHORTEST_SECRET = 4
+MIN_SECRET = 4
 
 
 def take(module: Any) -> tuple[dict[str, str], set[str]]:
@@ -20,6 +20,6 @@ def take(module: Any) -> tuple[dict[str, str], set[str]]:
     """
     environment = {name: str(value) for name, value in module.params["environment"].items()}
     module.params["environment"] = sorted(environment)
-    secrets = {value for value in module.no_log_values if len(value) >= SHORTEST_SECRET}
+    secrets = {value for value in module.no_log_values if len(value) >= MIN_SECRET}
     module.no_log_values = set()
     return environment, secrets

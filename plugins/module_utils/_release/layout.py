@@ -21,7 +21,7 @@ APP_SPEC: dict[str, Any] = {
 }
 
 
-def other(slot: str | None) -> str:
+def other_slot(slot: str | None) -> str:
     return SLOTS[1] if slot == SLOTS[0] else SLOTS[0]
 
 

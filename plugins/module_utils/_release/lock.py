@@ -79,13 +79,13 @@ class HeldError(LockError):
         )
 
 
-def take(
+def next_lock(
     app: str, found: Lock | None, requested: Lock, gone: str = "", force: bool = False
 ) -> Lock:
     """Return the lock to write: a new one, or the run's own, extended.
 
     @param found: the lock on the host
-    @param wanted: the lock from now on; C(since) is now
+    @param requested: the lock from now on; C(since) is now
     @param gone: a run that is known to have ended without releasing its lock
     @param force: take the lock from any other run
     @raises HeldError: if another run has it
@@ -99,7 +99,7 @@ def take(
     raise HeldError(app, found)
 
 
-def own(run: str, who: str, controller: str, seconds: float) -> Lock:
+def new_lock(run: str, who: str, controller: str, seconds: float) -> Lock:
     """Return a run's lock from now on."""
     now = time.time()
     return Lock(run, who, controller, now, now + seconds)
@@ -110,7 +110,7 @@ def path(app: str, directory: str = "/run") -> str:
     return os.path.join(directory, f"evenkeel-{app}.lock")
 
 
-def hold(
+def acquire(
     path: str,
     app: str,
     requested: Lock,
@@ -118,20 +118,22 @@ def hold(
     force: bool = False,
     check_mode: bool = False,
 ) -> tuple[Lock | None, Lock | None]:
-    """Acquire a lock as C(take) decides; return the lock before and after."""
-    return _change(path, lambda found: take(app, found, requested, gone, force), check_mode, force)
+    """Acquire a lock as C(next_lock) decides; return the lock before and after."""
+    return _change(
+        path, lambda found: next_lock(app, found, requested, gone, force), check_mode, force
+    )
 
 
-def ask(
+def acquire_for(
     path: str, params: Mapping[str, Any], seconds: float, check_mode: bool
 ) -> tuple[Lock | None, Lock | None]:
     """Acquire a lock for the run of a module's options (RUN_SPEC or TAKE_SPEC, and the app's name)."""
-    requested = own(params["run"], params["who"], params["controller"], seconds)
+    requested = new_lock(params["run"], params["who"], params["controller"], seconds)
     gone, force = params.get("gone", ""), params.get("force", False)
-    return hold(path, params["name"], requested, gone, force, check_mode)
+    return acquire(path, params["name"], requested, gone, force, check_mode)
 
 
-def give_back(path: str, run: str, check_mode: bool = False) -> tuple[Lock | None, Lock | None]:
+def unlock(path: str, run: str, check_mode: bool = False) -> tuple[Lock | None, Lock | None]:
     """Release a run's own lock, and no other; return the lock before and after."""
     return _change(path, lambda found: None if found and found.run == run else found, check_mode)
 

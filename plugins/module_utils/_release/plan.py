@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Plan the steps that take a host from one state to another.
 
-Pure: a C(Host) value describes a host, and a plan is a list of steps. C(slots.py) observes hosts
+Pure: a C(HostState) value describes a host, and a plan is a list of steps. C(slots.py) observes hosts
 and executes steps.
 """
 
@@ -14,11 +14,11 @@ from dataclasses import dataclass, field, replace
 
 from .._errors import ReleaseError
 from .history import Switch
-from .layout import SLOTS, other
+from .layout import SLOTS, other_slot
 
 
 @dataclass(frozen=True)
-class Host:
+class HostState:
     """The observed state of a host; the only input of a plan."""
 
     releases: tuple[str, ...] = ()
@@ -47,7 +47,7 @@ class Host:
     @property
     def idle(self) -> str:
         """Return the slot that no user's request reaches."""
-        return other(self.live)
+        return other_slot(self.live)
 
     def replaced_by(self, release: str | None) -> str | None:
         """Return the release that was live before C(release), also after a switch without a record."""
@@ -127,7 +127,7 @@ class Step:
     detail: str | None = None
 
 
-def _require_staged(host: Host, release: str) -> None:
+def _require_staged(host: HostState, release: str) -> None:
     if release not in host.releases:
         known = ", ".join(host.releases) or "none"
         raise ReleaseError(
@@ -136,7 +136,7 @@ def _require_staged(host: Host, release: str) -> None:
         )
 
 
-def plan_candidate(host: Host, release: str) -> list[Step]:
+def plan_candidate(host: HostState, release: str) -> list[Step]:
     """Plan to run C(release) in the slot that no user reaches."""
     _require_staged(host, release)
     if host.live_release == release and host.live in host.running:
@@ -152,7 +152,7 @@ def plan_candidate(host: Host, release: str) -> list[Step]:
     return [*steps, Step("point_candidate", slot)]
 
 
-def plan_live(host: Host, release: str, action: str) -> list[Step]:
+def plan_live(host: HostState, release: str, action: str) -> list[Step]:
     """Plan to move the users to the slot that runs C(release)."""
     if host.live_release == release and host.live in host.running:
         return []
@@ -169,7 +169,7 @@ def plan_live(host: Host, release: str, action: str) -> list[Step]:
     return [*steps, Step("point_candidate", None)] if host.candidate else steps
 
 
-def plan_withdrawn(host: Host, release: str) -> list[Step]:
+def plan_withdrawn(host: HostState, release: str) -> list[Step]:
     """Plan that C(release) neither serves users nor runs as the candidate."""
     steps: list[Step] = []
     bad = next((slot for slot in SLOTS if host.release_in(slot) == release), None)
@@ -191,13 +191,13 @@ def plan_withdrawn(host: Host, release: str) -> list[Step]:
     return steps
 
 
-def plan_retired(host: Host) -> list[Step]:
+def plan_retired(host: HostState) -> list[Step]:
     """Plan to stop the slot that is not live, after its last response."""
     steps = [Step("point_candidate", None)] if host.candidate else []
     return steps if host.is_stopped(host.idle) else [*steps, Step("stop", host.idle)]
 
 
-def plan_pruned(host: Host, keep: int) -> list[Step]:
+def plan_pruned(host: HostState, keep: int) -> list[Step]:
     """Plan to remove all but the C(keep) newest releases, never one that a slot or a rollback needs.
 
     C(host.releases) is ordered from the newest to the oldest.
@@ -207,7 +207,9 @@ def plan_pruned(host: Host, keep: int) -> list[Step]:
     return [Step("remove", release) for release in host.releases if release not in remaining]
 
 
-def plan_settled(host: Host, keep: int, is_as_left: bool, guards: Sequence[str] = ()) -> list[Step]:
+def plan_settled(
+    host: HostState, keep: int, is_as_left: bool, guards: Sequence[str] = ()
+) -> list[Step]:
     """Plan the end of a run: only the live slot runs, and the state of the host is stored.
 
     @param guards: the guards that the slot to be stopped holds, and the live one lacks
@@ -215,22 +217,22 @@ def plan_settled(host: Host, keep: int, is_as_left: bool, guards: Sequence[str] 
     steps = plan_retired(host)
     if guards and Step("stop", host.idle) in steps and host.live:
         steps.append(Step("recycle", host.live, ", ".join(guards)))
-    steps += plan_pruned(foresee(host, steps), keep)
+    steps += plan_pruned(simulate(host, steps), keep)
     switch = host.unrecorded
     if switch:
         return [*steps, Step("record", switch.release, switch.action)]
     return steps if is_as_left else [*steps, Step("remember")]
 
 
-def foresee_before(host: Host, state: str, release: str | None) -> Host:
+def assume_earlier_states(host: HostState, state: str, release: str | None) -> HostState:
     """Return the host after the earlier states of a rollout, which check mode did not execute."""
     if release is None or state not in ("candidate", "live"):
         return host
     staged = replace(host, releases=tuple(dict.fromkeys((release, *host.releases))))
-    return staged if state == "candidate" else foresee(staged, plan_candidate(staged, release))
+    return staged if state == "candidate" else simulate(staged, plan_candidate(staged, release))
 
 
-def summarise(host: Host) -> dict[str, str | None]:
+def summarise(host: HostState) -> dict[str, str | None]:
     """Return the state of a host for diffs and for C(release_info)."""
     return {
         "live": host.live_release,
@@ -240,7 +242,7 @@ def summarise(host: Host) -> dict[str, str | None]:
     }
 
 
-def foresee(host: Host, steps: Iterable[Step]) -> Host:
+def simulate(host: HostState, steps: Iterable[Step]) -> HostState:
     """Return the host as it would be after C(steps), for check mode and diffs."""
     slots = dict(host.slots)
     running, restless = set(host.running), set(host.restless)

@@ -24,7 +24,7 @@ from . import drift, static
 from . import guards as release_guards
 from .history import Switch
 from .layout import SLOTS, Layout
-from .plan import Host, Step
+from .plan import HostState, Step
 
 POLL_SECONDS = 0.05
 # The maximum time in which a new worker loads the app and acquires its predecessor's guards.
@@ -47,10 +47,10 @@ REASON_BYTES = 64 * 1024
 UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 
 
-def observe(layout: Layout) -> Host:
+def observe(layout: Layout) -> HostState:
     """Read links, units and history. No earlier state is assumed."""
     states = {slot: _state(layout, slot) for slot in SLOTS}
-    return Host(
+    return HostState(
         releases=_releases(layout),
         slots={slot: _base(_readlink(layout.slot(slot))) for slot in SLOTS},
         running=frozenset(slot for slot in SLOTS if states[slot] in ("active", "reloading")),
@@ -162,7 +162,7 @@ def open_connections(table: str, path: str) -> int:
     return sum(1 for state, _inode in procfs.unix_sockets(table, path) if state in OPEN_STATES)
 
 
-def ask(path: str, url: str, timeout: float) -> tuple[int, str | None]:
+def query(path: str, url: str, timeout: float) -> tuple[int, str | None]:
     """Send a request to the gunicorn behind the UNIX socket C(path); return status and release.
 
     @param timeout: seconds for the whole request, also if the app responds slowly
@@ -177,10 +177,10 @@ def ask(path: str, url: str, timeout: float) -> tuple[int, str | None]:
     return answer.status, release and untrusted.printable(release)
 
 
-def try_ask(path: str, url: str, timeout: float) -> tuple[int | None, str | None]:
-    """As C(ask), but return V(None) twice if there is no response."""
+def try_query(path: str, url: str, timeout: float) -> tuple[int | None, str | None]:
+    """As C(query), but return V(None) twice if there is no response."""
     try:
-        return ask(path, url, timeout)
+        return query(path, url, timeout)
     except OSError:
         return None, None
 
@@ -207,7 +207,7 @@ class Slots:
     def __init__(
         self,
         layout: Layout,
-        host: Host,
+        host: HostState,
         *,
         health_path: str = "/",
         start_timeout: float = 60.0,
@@ -266,7 +266,9 @@ class Slots:
             if state.get("ActiveState") == "failed" or state.get("NRestarts", "0") != "0":
                 self._give_up(slot, f"it dies at start ({state.get('Result')})")
             try:
-                _status, answered = ask(self.layout.socket(slot), self.health_path, min(left, 2.0))
+                _status, answered = query(
+                    self.layout.socket(slot), self.health_path, min(left, 2.0)
+                )
                 if answered == release:
                     return
                 why = f"release {answered} answers instead of {release}"
@@ -402,7 +404,7 @@ class Slots:
             return
         self._link(self.layout.socket(step.subject), self.layout.live)
         expected = _base(_readlink(self.layout.slot(step.subject)))
-        _status, answered = ask(self.layout.live, self.health_path, self.start_timeout)
+        _status, answered = query(self.layout.live, self.health_path, self.start_timeout)
         if answered != expected:
             raise ReleaseError(
                 f"{self.layout.live} was switched to {expected}, yet {answered or 'something else'} "

@@ -49,11 +49,11 @@ DESCRIBE = "import sys; path = sys.executable; print(sys.version, path if path.i
 MARK = "evenkeel: "
 OPTIMIZATIONS = "optimizations.json"
 # Maximum characters of the app's own output in a message.
-MOST_REASON = 2000
+MAX_REASON = 2000
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ReleaseSpec:
     """The specification of a release."""
 
     layout: release_layout.Layout
@@ -74,7 +74,7 @@ class Wanted:
     wheels_sha256: str = ""
 
 
-def keep_archive(layout: release_layout.Layout, archive: str, uploads: str | None) -> str:
+def store_archive(layout: release_layout.Layout, archive: str, uploads: str | None) -> str:
     """Store a new archive in the host's folder of archives, and return its path.
 
     @param archive: its path on the controller
@@ -123,7 +123,7 @@ def verify(archive: str, sha256: str) -> None:
     )
 
 
-def stage(spec: Wanted) -> None:
+def stage(spec: ReleaseSpec) -> None:
     """Unpack, create the venv, write the configuration, load the app; then rename into place."""
     layout = spec.layout
     folder = layout.path("releases", f".{spec.release_id}")
@@ -147,9 +147,9 @@ def stage(spec: Wanted) -> None:
         places = [os.path.join(folder, place) for place in drift.CODE]
         process.run([spec.python, "-I", "-m", "compileall", "-q", *places])
         # From here on a path in the release can lead to files that the app controls.
-        _share(spec, folder)
-        _own(folder, spec.user)
-        _prove(spec, folder)
+        _link_shared_paths(spec, folder)
+        _set_owner(folder, spec.user)
+        _load_app(spec, folder)
     except BaseException:
         shutil.rmtree(folder)
         raise
@@ -171,7 +171,7 @@ def venv_name(python: str, folder: str) -> str:
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
-def _write_configuration(spec: Wanted, folder: str) -> None:
+def _write_configuration(spec: ReleaseSpec, folder: str) -> None:
     record = {
         "archive": os.path.basename(spec.archive),
         "wheels": os.path.basename(spec.wheels),
@@ -195,7 +195,7 @@ def _write_configuration(spec: Wanted, folder: str) -> None:
     os.makedirs(os.path.join(folder, "app"), exist_ok=True)
 
 
-def _share(spec: Wanted, folder: str) -> None:
+def _link_shared_paths(spec: ReleaseSpec, folder: str) -> None:
     """Link the app's own writable paths into the shared folder, so that they survive every release.
 
     Flask looks for C(instance) next to the package, which is in C(lib) if the source has a src/ layout
@@ -232,7 +232,7 @@ def _share(spec: Wanted, folder: str) -> None:
         os.symlink(spec.layout.path("shared", path), link)
 
 
-def _own(folder: str, user: str) -> None:
+def _set_owner(folder: str, user: str) -> None:
     """Allow the app's user to read its release, and to change nothing in it."""
     try:
         group = grp.getgrnam(user).gr_gid
@@ -246,7 +246,7 @@ def _own(folder: str, user: str) -> None:
     os.chown(folder, 0, group)
 
 
-def _prove(spec: Wanted, folder: str) -> None:
+def _load_app(spec: ReleaseSpec, folder: str) -> None:
     """Load the app as gunicorn does, with its environment and user, and store its report."""
     python = os.path.join(folder, "venv", "bin", "python")
     load = os.path.join(folder, "config", "evenkeel_preload.py")
@@ -254,7 +254,7 @@ def _prove(spec: Wanted, folder: str) -> None:
     _status, output = run_in(folder, spec.user, spec.layout, [python, load], spec.start_timeout)
     found = report(output)
     if found is None:
-        reason = process.last_line(output)[:MOST_REASON]
+        reason = process.last_line(output)[:MAX_REASON]
         remedy = sandbox.remedy(output, spec.layout.name) or (
             "mend the app or its environment (flask_app_env, flask_app_secrets)."
         )

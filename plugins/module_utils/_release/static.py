@@ -36,7 +36,7 @@ PUBLISHED = "published"
 VERSION = re.compile(r"[0-9a-f]{16}")
 # nginx serves compressed copies of these; pictures, fonts and films are compressed already.
 COMPRESSIBLE = (".css", ".html", ".js", ".json", ".map", ".mjs", ".svg", ".txt", ".xml")
-WORTH_BYTES = 1024
+MIN_COMPRESSED_BYTES = 1024
 
 
 def publish(layout: Layout, folder: str, listed: Iterable[Mapping[str, Any]]) -> None:
@@ -122,7 +122,7 @@ def _write(place: str, content: bytes) -> None:
     """Write the compressed copy first and the file last, so that an existing file is complete."""
     folder = os.path.dirname(place)
     os.makedirs(folder, exist_ok=True)
-    if place.endswith(COMPRESSIBLE) and len(content) >= WORTH_BYTES:
+    if place.endswith(COMPRESSIBLE) and len(content) >= MIN_COMPRESSED_BYTES:
         _put(f"{place}.gz", gzip.compress(content, mtime=0))
     _put(place, content)
 

@@ -9,7 +9,7 @@ import socket
 import ssl
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
-from .._errors import Doubt, Problem
+from .._errors import PreflightError, PreflightWarning
 
 DATABASE_PORTS = {"mariadb": 3306, "mssql": 1433, "mysql": 3306, "oracle": 1521}
 
@@ -20,7 +20,7 @@ def split(url: str) -> tuple[SplitResult, dict[str, str]]:
         parts = urlsplit(url)
         _port = parts.port
     except ValueError:
-        raise Problem(
+        raise PreflightError(
             "is no URL; wanted scheme://user:password@host:port/name, with %2F for / and %40 for @ in a "
             "password."
         ) from None
@@ -42,18 +42,18 @@ def connect(host: str, port: int, timeout: float) -> socket.socket:
         sock.connect(host)
         return sock
     except (socket.gaierror, UnicodeError) as error:
-        raise Problem(
+        raise PreflightError(
             f"the name {host} is not known to this host ({error}); correct it, or add it to DNS or "
             "/etc/hosts."
         ) from error
     # In Python 3.9 this is not yet a TimeoutError.
     except socket.timeout as error:
-        raise Problem(
+        raise PreflightError(
             f"{where} does not answer within {timeout:g} s; check the address, and that no firewall drops "
             "the packets of this host."
         ) from error
     except OSError as error:
-        raise Problem(
+        raise PreflightError(
             f"{where} does not answer ({error.strerror}); check the address, that the service runs, and "
             "that it listens to this host."
         ) from error
@@ -67,9 +67,11 @@ def reach(url: str, timeout: float) -> None:
     if kind == "sqlite":
         return
     if not parts.hostname or not port:
-        raise Doubt(f"{kind} without host and port cannot be tried from here; nothing was proven.")
+        raise PreflightWarning(
+            f"{kind} without host and port cannot be tried from here; nothing was proven."
+        )
     connect(parts.hostname, port, timeout).close()
-    raise Doubt(
+    raise PreflightWarning(
         f"{address(parts.hostname, port)} answers; whether {kind} takes the login was not proven."
     )
 
@@ -96,11 +98,11 @@ def secure(
             context.load_cert_chain(*certificate)
         return context.wrap_socket(sock, server_hostname=host)
     except ssl.SSLCertVerificationError as error:
-        raise Problem(
+        raise PreflightError(
             f"the certificate of {host} is not trusted ({error.verify_message}); name the file of its "
             "authority in the URL, or add it to the system's."
         ) from error
     except ssl.SSLError as error:
-        raise Problem(
+        raise PreflightError(
             f"TLS with {host} fails ({error.reason or error}); does it speak TLS?"
         ) from error

@@ -26,7 +26,7 @@ from io import BufferedRWPair
 from typing import TypeVar
 from urllib.parse import unquote
 
-from .._errors import Doubt, Problem
+from .._errors import PreflightError, PreflightWarning
 from . import address as service_address
 
 Answer = TypeVar("Answer")
@@ -61,7 +61,7 @@ SELECT current_setting('max_connections'),
 """
 
 
-class Refused(Problem):
+class Refused(PreflightError):
     """The server refused the login, with the server's message."""
 
     def __init__(self, where: str, code: str, message: str) -> None:
@@ -71,7 +71,7 @@ class Refused(Problem):
         self.message = message
 
 
-class NoTls(Problem):
+class NoTls(PreflightError):
     """The server does not support TLS, or not with this client."""
 
 
@@ -102,11 +102,11 @@ class Target:
             options=options,
         )
         if target.sslmode not in ATTEMPTS:
-            raise Problem(
+            raise PreflightError(
                 f"sslmode={target.sslmode} does not exist; there are {', '.join(ATTEMPTS)}."
             )
         if target.sslmode.startswith("verify") and "sslrootcert" not in options:
-            raise Problem(
+            raise PreflightError(
                 f"sslmode={target.sslmode} needs sslrootcert=<file of the authority>, or "
                 "sslrootcert=system, in the URL."
             )
@@ -223,10 +223,10 @@ class Connection:
     def receive(self) -> tuple[bytes, bytes]:
         head = self.stream.read(5)
         if not head:
-            raise Problem(f"{self.target.where} hangs up; see the server's log.")
+            raise PreflightError(f"{self.target.where} hangs up; see the server's log.")
         length = struct.unpack("!i", head[1:])[0] - 4 if len(head) == 5 else -1
         if not 0 <= length < 1 << 20:
-            raise Problem(
+            raise PreflightError(
                 f"what answers at {self.target.where} does not speak the PostgreSQL protocol; check the "
                 "port."
             )
@@ -255,7 +255,7 @@ class Connection:
                 try:
                     self._authenticate(struct.unpack("!i", payload[:4])[0], payload[4:])
                 except (ValueError, struct.error) as error:
-                    raise Problem(
+                    raise PreflightError(
                         f"the server at {target.where} does not prove that it knows the password "
                         f"({error}); who is it?"
                     ) from error
@@ -282,7 +282,7 @@ class Connection:
         elif method == 12 and self.scram:
             self.scram.verify(payload)
         else:
-            raise Doubt(
+            raise PreflightWarning(
                 f"{self.target.where} answers, and wants a login (kind {method}) that this check does not "
                 "speak; the login was not proven."
             )
@@ -322,16 +322,16 @@ def error_fields(payload: bytes) -> tuple[str, str]:
     return fields.get(b"C", ""), " ".join(fields.get(b"M", "no reason given").split())
 
 
-def speaks(url: str) -> bool:
+def is_postgres_url(url: str) -> bool:
     """Return whether the URL is that of a PostgreSQL, with any driver."""
     return url.partition(":")[0].partition("+")[0] in ("postgres", "postgresql")
 
 
-def prove(url: str, timeout: float) -> Server:
+def check_connection(url: str, timeout: float) -> Server:
     """Log in with the credentials of a SQLAlchemy URL, and query the limits.
 
-    @raises Problem: if it fails
-    @raises Doubt: if it cannot be checked from here
+    @raises PreflightError: if it fails
+    @raises PreflightWarning: if it cannot be checked from here
     """
     return session(url, timeout, _server)
 
@@ -356,12 +356,12 @@ def session(
     """Log in with the credentials of a SQLAlchemy URL, and use the connection.
 
     @param settings: as in PGOPTIONS
-    @raises Problem: if it fails
-    @raises Doubt: if it cannot be checked from here
+    @raises PreflightError: if it fails
+    @raises PreflightWarning: if it cannot be checked from here
     """
     target = replace(Target.parse(url), settings=settings)
     if "," in target.host:
-        raise Doubt("names several servers; none was asked.")
+        raise PreflightWarning("names several servers; none was asked.")
     *others, last = ATTEMPTS["disable" if target.local else target.sslmode]
     for tls in others:
         try:
@@ -389,22 +389,22 @@ def _session(
                 return answer
     except Refused as error:
         if target.local and error.message.startswith("Peer authentication"):
-            raise Doubt(
+            raise PreflightWarning(
                 f"{target.where} lets in by the system user ({error.message}), and this check is not run as "
                 "the app's; the login was not proven."
             ) from error
         raise
     except socket.timeout as error:
-        raise Problem(
+        raise PreflightError(
             f"{target.where} takes the connection and says nothing for {timeout:g} s; check the "
             "port, and see the server's log."
         ) from error
     except OSError as error:
-        raise Problem(
+        raise PreflightError(
             f"the connection to {target.where} broke ({error}); see the server's log."
         ) from error
     except (ValueError, struct.error) as error:
-        raise Problem(
+        raise PreflightError(
             f"what answers at {target.where} does not keep to the PostgreSQL protocol; check the port."
         ) from error
 
@@ -413,7 +413,7 @@ def _server(connection: Connection) -> Server:
     try:
         numbers = [int(value or -1) for value in connection.row(LIMITS)]
     except Refused as error:
-        raise Doubt(
+        raise PreflightWarning(
             f"the login works, and the server does not tell its limits ({error.message}); whether the "
             "connections suffice was not proven."
         ) from error
@@ -440,5 +440,5 @@ def _secured(sock: socket.socket, target: Target) -> socket.socket:
             authorities=None if authorities == "system" else authorities,
             certificate=(own, target.options.get("sslkey")) if own else None,
         )
-    except Problem as error:
+    except PreflightError as error:
         raise NoTls(str(error)) from error

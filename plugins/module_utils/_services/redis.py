@@ -19,7 +19,7 @@ from io import BufferedRWPair
 from typing import Union
 from urllib.parse import SplitResult, unquote
 
-from .._errors import Doubt, Problem
+from .._errors import PreflightError, PreflightWarning
 from . import address as service_address
 
 Reply = Union[bytes, int, None]
@@ -67,20 +67,20 @@ class Connection:
         if kind == b"$" and re.fullmatch(rb"\d{1,8}", rest):
             return self.stream.read(int(rest) + 2)[:-2]
         if not line:
-            raise Problem(
+            raise PreflightError(
                 f"{self.where} hangs up; check the port, and whether it wants TLS (rediss://)."
             )
-        raise Problem(
+        raise PreflightError(
             f"what answers at {self.where} does not speak the Redis protocol; check the port."
         )
 
-    def _refused(self, command: str, message: str) -> Problem:
+    def _refused(self, command: str, message: str) -> PreflightError:
         # A server without the command AUTH repeats its arguments.
         message = message.partition(", with args")[0]
         word = message.partition(" ")[0]
         remedy = REMEDIES.get(word, "check the URL and the server's log").format(prefix=self.prefix)
         what = "the password" if word == "WRONGPASS" else command
-        return Problem(f"the server at {self.where} refused {what} ({message}); {remedy}.")
+        return PreflightError(f"the server at {self.where} refused {what} ({message}); {remedy}.")
 
 
 @dataclass(frozen=True)
@@ -98,26 +98,26 @@ class Server:
 def judge_memory(server: Server) -> None:
     """Warn of a server that fills the host's memory, or that drops sessions before cached responses.
 
-    @raises Doubt: with the settings to change
+    @raises PreflightWarning: with the settings to change
     """
     advice = "set maxmemory and maxmemory-policy volatile-ttl"
     if server.policy == "noeviction" and server.max_memory == 0:
-        raise Doubt(
+        raise PreflightWarning(
             "the server has maxmemory-policy noeviction without maxmemory; it grows until the host has no "
             f"memory; {advice}."
         )
     if server.policy and server.policy.startswith("allkeys-"):
-        raise Doubt(
+        raise PreflightWarning(
             f"the server has maxmemory-policy {server.policy}; when its memory is full it drops sessions of "
             f"people who are logged in; {advice}, which drops cached answers first."
         )
 
 
-def prove(url: str, prefix: str, timeout: float) -> Server:
+def check_connection(url: str, prefix: str, timeout: float) -> Server:
     """Log in, write, read back and delete; return the properties that the server reports.
 
     @param prefix: of the key that is written
-    @raises Problem: if any of it fails
+    @raises PreflightError: if any of it fails
     """
     parts, query = service_address.split(url)
     host = unquote(parts.path) if parts.scheme == "unix" else unquote(parts.hostname or "localhost")
@@ -129,15 +129,15 @@ def prove(url: str, prefix: str, timeout: float) -> Server:
             with sock, sock.makefile("rwb") as stream:
                 redis = Connection(stream, where, prefix)
                 _log_in(redis, parts, query)
-                _keep_and_forget(redis, f"{prefix}preflight:{secrets.token_hex(8)}")
+                _check_write(redis, f"{prefix}preflight:{secrets.token_hex(8)}")
                 return _describe(redis)
     except socket.timeout as error:
-        raise Problem(
+        raise PreflightError(
             f"{where} takes the connection and says nothing for {timeout:g} s; check the port, and see "
             "the server's log."
         ) from error
     except OSError as error:
-        raise Problem(
+        raise PreflightError(
             f"the connection to {where} broke ({error}); check the port, and whether the server wants TLS "
             "(rediss://)."
         ) from error
@@ -166,19 +166,21 @@ def _log_in(redis: Connection, parts: SplitResult, query: Mapping[str, str]) -> 
     redis.ask("PING")
 
 
-def _keep_and_forget(redis: Connection, key: str) -> None:
+def _check_write(redis: Connection, key: str) -> None:
     value = secrets.token_hex(8)
     redis.ask("SET", key, value, "EX", "10")
     found = redis.ask("GET", key)
     redis.ask("DEL", key)
     if found != value.encode():
-        raise Problem(f"what was written to {redis.where} does not come back; is its memory full?")
+        raise PreflightError(
+            f"what was written to {redis.where} does not come back; is its memory full?"
+        )
 
 
 def _describe(redis: Connection) -> Server:
     found: dict[str, str] = {}
     # An access list can forbid it, and the app does not need it.
-    with contextlib.suppress(Problem):
+    with contextlib.suppress(PreflightError):
         info = redis.ask("INFO")
         if isinstance(info, bytes):
             found = dict(re.findall(r"(?m)^(\w+):(\S*)", info.decode("utf-8", "replace")))

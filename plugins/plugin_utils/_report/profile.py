@@ -100,7 +100,7 @@ def measured_hosts(profiles: Mapping[str, Profile | None]) -> dict[str, dict[str
 def read(text: str) -> tuple[dict[str, dict[str, Any]], str]:
     """Return the stored profiles of an earlier run, and its time.
 
-    @raises NoProfile: if the text is not a profile of this collection
+    @raises InvalidProfile: if the text is not a profile of this collection
     """
     try:
         saved = json.loads(text)

@@ -15,7 +15,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 from xml.parsers import expat
 
-from ...module_utils._gate.check import Failed, Finding, Inconclusive
+from ...module_utils._gate.check import Failed, Inconclusive, Passed
 from ...module_utils._system import process
 
 SUITES = ("testsuites", "testsuite")
@@ -119,7 +119,7 @@ class _Reader:
 def parse(report: bytes) -> list[Case]:
     """Parse a JUnit report.
 
-    @raises Unreadable: if it is not a report, or has content that could harm the parser
+    @raises InvalidReport: if it is not a report, or has content that could harm the parser
     """
     reader = _Reader()
     parser = expat.ParserCreate()
@@ -137,7 +137,7 @@ def _number(text: str | None) -> int:
     return int(text) if text and text.isascii() and text.isdigit() and len(text) < 10 else 0
 
 
-def evaluate(cases: Sequence[Case], policy: Policy) -> Finding:
+def evaluate(cases: Sequence[Case], policy: Policy) -> Passed:
     """Evaluate the results of the tests.
 
     @raises Failed: if more tests failed than the policy allows
@@ -173,7 +173,7 @@ def evaluate(cases: Sequence[Case], policy: Policy) -> Finding:
         if group
     ]
     detail = ", ".join([f"{_tests(passed)} passed", *([_skipped(skipped)] if skipped else [])])
-    return Finding(detail, tuple(warnings), measured)
+    return Passed(detail, tuple(warnings), measured)
 
 
 def _details(failed: Sequence[Case], skipped: int) -> str:
@@ -212,7 +212,7 @@ class SuiteRun:
     report: bytes | None = None
 
 
-def evaluate_report(report: bytes | None, path: str, policy: Policy) -> Finding:
+def evaluate_report(report: bytes | None, path: str, policy: Policy) -> Passed:
     """Evaluate a report that another program made.
 
     @param report: the content of the file, or V(None) if there is none
@@ -225,7 +225,7 @@ def evaluate_report(report: bytes | None, path: str, policy: Policy) -> Finding:
         raise Inconclusive(f"{path} is no JUnit report: {error}") from None
 
 
-def evaluate_pytest(run: SuiteRun, policy: Policy, timeout: float) -> Finding:
+def evaluate_pytest(run: SuiteRun, policy: Policy, timeout: float) -> Passed:
     _require_end("pytest", run, timeout)
     if run.status == NO_TESTS:
         raise Inconclusive("the suite is empty: pytest found no test in it")
@@ -245,13 +245,13 @@ def evaluate_pytest(run: SuiteRun, policy: Policy, timeout: float) -> Finding:
     return finding
 
 
-def evaluate_command(program: str, run: SuiteRun, timeout: float) -> Finding:
+def evaluate_command(program: str, run: SuiteRun, timeout: float) -> Passed:
     """Evaluate a command by its exit status. The result leaves out its arguments, which can be secret."""
     _require_end(program, run, timeout)
     if run.status != 0:
         output = _one_line(process.last_line(run.output))
         raise Failed(f"{program} ended with status {run.status}: {output}")
-    return Finding(f"{program} ended with status 0")
+    return Passed(f"{program} ended with status 0")
 
 
 def _require_end(program: str, run: SuiteRun, timeout: float) -> None:

@@ -54,7 +54,7 @@ def python_with(requirements: Sequence[str], cache: str, folder: str) -> str:
     """
     files = [os.path.join(folder, name) for name in requirements if name.endswith(".txt")]
     try:
-        digests = [archive.file_digest(path) for path in build_requirements.included(files)]
+        digests = [archive.file_digest(path) for path in build_requirements.with_includes(files)]
     except OSError as error:
         raise Inconclusive(
             f"checks.suite.requirements: {error.filename} cannot be read: {error.strerror}"

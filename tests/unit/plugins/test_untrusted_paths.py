@@ -92,7 +92,7 @@ class Host:
 
         slots = release_slots.Slots(
             self.layout,
-            plan.Host(),
+            plan.HostState(),
             log_directory=str(self.log),
             clock=lambda: now[0],
             sleep=sleep,
@@ -101,7 +101,7 @@ class Host:
         return slots
 
     def watch(self):
-        return bake_watch.Watch(
+        return bake_watch.BakeMonitor(
             release="r1", against="r0", directory=str(self.log), health_path="/health",
             health=lambda: None, unit=lambda: {"ActiveState": "active"}, workers=dict, warm_workers=dict,
             max_slowdown=2,
@@ -112,7 +112,7 @@ class Host:
         return app_directories.make(str(path), below, owner)
 
     def wanted(self, shared):
-        return stage.Wanted(
+        return stage.ReleaseSpec(
             layout=self.layout, release_id="r2", version="", archive="", wheels="", digest="", python="",
             user=USER.pw_name, entry="", files={}, environment={}, shared=shared, start_timeout=1,
         )  # fmt: skip
@@ -131,7 +131,7 @@ class Host:
 
     def share(self):
         """Of two shared paths one lies in the other, which is a link to the app's folder by then."""
-        stage._share(self.wanted(("instance", "instance/uploads")), str(self.release))
+        stage._link_shared_paths(self.wanted(("instance", "instance/uploads")), str(self.release))
 
 
 # Path below the tree, how many of its last components the app can replace, and what root does there.
@@ -147,11 +147,11 @@ ACCESSES = {
     ),
     "lock": (
         "run/evenkeel-shop.lock", 1,
-        lambda host: lock.ask(lock.path("shop", str(host.top / "run")), RUN, 60, False),
+        lambda host: lock.acquire_for(lock.path("shop", str(host.top / "run")), RUN, 60, False),
     ),
     "lock: check mode": (
         "run/evenkeel-shop.lock", 1,
-        lambda host: lock.ask(lock.path("shop", str(host.top / "run")), RUN, 60, True),
+        lambda host: lock.acquire_for(lock.path("shop", str(host.top / "run")), RUN, 60, True),
     ),
     "site: directory below shared": (
         "srv/shop/shared/instance/uploads", 2, lambda host: host.make(host.shared, "instance/uploads"),

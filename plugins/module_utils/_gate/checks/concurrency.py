@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from ..._errors import HttpError
 from ..._http.client import Response, open_exchange
-from ..check import Failed, Finding, Settings, Trial
+from ..check import CheckContext, Failed, Passed, Settings
 
 TITLE = "Concurrent Connections"
 SPEC: dict[str, Any] = {
@@ -23,7 +23,7 @@ MOST = 200
 T = TypeVar("T")
 
 
-def run(trial: Trial, settings: Settings) -> Finding:
+def run(trial: CheckContext, settings: Settings) -> Passed:
     """Open all connections before the first request, so that the requests are concurrent."""
     site = trial.candidate
     paths = list(dict.fromkeys((settings["path"] or trial.main_path, trial.health_path)))
@@ -49,7 +49,7 @@ def run(trial: Trial, settings: Settings) -> Finding:
         reasons = "; ".join(dict.fromkeys(problems))
         raise Failed(f"{count - len(problems)} of {count} at once were served: {reasons}")
     slowest = max(answer.elapsed_ms for answer in answers if isinstance(answer, Response))
-    return Finding(f"{count} of {count} at once, the slowest in {slowest:.0f} ms")
+    return Passed(f"{count} of {count} at once, the slowest in {slowest:.0f} ms")
 
 
 def attempt(act: Callable[[], T]) -> T | HttpError:

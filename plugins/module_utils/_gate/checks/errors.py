@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from ..._errors import HttpError
-from ..._http.expect import Wanted
-from ..check import SAFE_METHODS, Failed, Finding, Settings, Trial, demand
+from ..._http.expect import Expected
+from ..check import SAFE_METHODS, CheckContext, Failed, Passed, Settings, expect
 from ..disclosure import leak
 
 TITLE = "Error Handling"
@@ -37,7 +37,7 @@ SPEC: dict[str, Any] = {
 }
 
 
-def run(trial: Trial, settings: Settings) -> Finding:
+def run(trial: CheckContext, settings: Settings) -> Passed:
     asked = {"unknown path": {"path": settings["not_found_path"], "status": settings["status"]}}
     asked.update(
         {
@@ -55,7 +55,7 @@ def run(trial: Trial, settings: Settings) -> Finding:
     problems = [
         f"{name}: {problem}"
         for name, one in asked.items()
-        for problem in [ask(trial, one)]
+        for problem in [check_request(trial, one)]
         if problem
     ]
     if has_debugger(trial, settings["not_found_path"]):
@@ -63,21 +63,21 @@ def run(trial: Trial, settings: Settings) -> Finding:
     if problems:
         raise Failed("; ".join(problems))
     warnings = [f"check mode: {name} left out, it might write" for name in left_out]
-    return Finding(f"{', '.join(asked)} answered in good order", tuple(warnings))
+    return Passed(f"{', '.join(asked)} answered in good order", tuple(warnings))
 
 
-def has_debugger(trial: Trial, path: str) -> bool:
+def has_debugger(trial: CheckContext, path: str) -> bool:
     """Return whether Werkzeug's debugger is active: it serves its script below any path."""
     answer = trial.candidate.ask(f"{path}?__debugger__=yes&cmd=resource&f=debugger.js")
     return answer.status == 200 and "javascript" in (answer.headers.get("Content-Type") or "")
 
 
-def ask(trial: Trial, one: Settings) -> str | None:
+def check_request(trial: CheckContext, one: Settings) -> str | None:
     headers = {"Content-Type": one["content_type"]} if "content_type" in one else {}
     body = one["body"].encode() if "body" in one else None
     try:
         answer = trial.candidate.ask(one["path"], one.get("method", "GET"), headers, body)
-        demand(answer, Wanted(status=one["status"]))
+        expect(answer, Expected(status=one["status"]))
     except (HttpError, Failed) as error:
         return str(error)
     shown = leak(answer)

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..._http.expect import Wanted
-from ..check import Failed, Finding, Settings, Trial, demand
+from ..._http.expect import Expected
+from ..check import CheckContext, Failed, Passed, Settings, expect
 
 TITLE = "Health Check Endpoint"
 SPEC: dict[str, Any] = {
@@ -19,13 +19,13 @@ SPEC: dict[str, Any] = {
 }
 
 
-def run(trial: Trial, settings: Settings) -> Finding:
+def run(trial: CheckContext, settings: Settings) -> Passed:
     path = settings["path"] or trial.health_path
-    expected = Wanted(status=settings["status"], json=settings["json"] or {})
+    expected = Expected(status=settings["status"], json=settings["json"] or {})
     times = max(settings["successes"], 1)
     for turn in range(1, times + 1):
         answer = trial.candidate.ask(path)
-        demand(answer, expected, f"answer {turn} of {times}")
+        expect(answer, expected, f"answer {turn} of {times}")
         answered = answer.headers.get("X-Release")
         if trial.release and answered and answered != trial.release:
             raise Failed(
@@ -38,4 +38,4 @@ def run(trial: Trial, settings: Settings) -> Finding:
         warnings.append(f"{path} answers like any path below it; it may say yes whatever happens")
     if answer.headers.get("Age"):
         warnings.append(f"{path} came from a cache, which tells nothing of the app's health")
-    return Finding(f"healthy {times} times in a row", tuple(warnings))
+    return Passed(f"healthy {times} times in a row", tuple(warnings))

@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 
 from ..._errors import ArgumentError, HttpError
 from ..._http.client import Response, Url
-from ..._http.expect import Wanted
-from ..check import Failed, Finding, Inconclusive, Settings, Site, Trial, demand
+from ..._http.expect import Expected
+from ..check import CheckContext, Failed, HttpTarget, Inconclusive, Passed, Settings, expect
 from ..disclosure import leak
 from ..html import Page
 
@@ -23,20 +23,20 @@ SPEC: dict[str, Any] = {
     "status": {"type": "list", "elements": "int", "default": [200]},
     "contains": {"type": "str"},
 }
-MOST_ASSETS = 50
+MAX_ASSETS = 50
 AT_ONCE = 4
 # Browsers refuse to apply these with another content type.
 KINDS = {"css": "text/css", "js": "javascript", "mjs": "javascript", "svg": "image/svg+xml"}
 # A response that fits into one packet gains nothing from compression. In bytes.
-LEAST_COMPRESSED = 1500
+MIN_COMPRESSED = 1500
 # This name cannot exist (RFC 2606).
 FOREIGN_HOST = "foreign.evenkeel.invalid"
 
 
-def run(trial: Trial, settings: Settings) -> Finding:
+def run(trial: CheckContext, settings: Settings) -> Passed:
     site = trial.candidate
     page = site.ask(settings["path"])
-    demand(page, Wanted(status=settings["status"], contains=settings["contains"]))
+    expect(page, Expected(status=settings["status"], contains=settings["contains"]))
     if not page.body.strip():
         raise Failed("the page is empty")
     shown = leak(page)
@@ -52,10 +52,10 @@ def run(trial: Trial, settings: Settings) -> Finding:
     if lost_compression(trial, settings["path"], page):
         raise Failed("the page is not compressed, and the live release's is")
     warnings += accepted_foreign_host(site, settings["path"])
-    return Finding(f"{page.status}, {len(urls)} assets load", warnings)
+    return Passed(f"{page.status}, {len(urls)} assets load", warnings)
 
 
-def accepted_foreign_host(site: Site, path: str) -> tuple[str, ...]:
+def accepted_foreign_host(site: HttpTarget, path: str) -> tuple[str, ...]:
     """Warn if the page accepts a host name that is not the app's; C(url_for) would put it into mails."""
     if site.unix_socket:
         # The request bypasses the front, which may reject it.
@@ -74,8 +74,8 @@ def accepted_foreign_host(site: Site, path: str) -> tuple[str, ...]:
     )
 
 
-def lost_compression(trial: Trial, path: str, page: Response) -> bool:
-    if not trial.live or is_compressed(page) or len(page.body) < LEAST_COMPRESSED:
+def lost_compression(trial: CheckContext, path: str, page: Response) -> bool:
+    if not trial.live or is_compressed(page) or len(page.body) < MIN_COMPRESSED:
         return False
     try:
         return is_compressed(trial.live.ask(path))
@@ -88,7 +88,7 @@ def is_compressed(page: Response) -> bool:
     return (page.headers.get("Content-Encoding") or "identity").lower() != "identity"
 
 
-def own_assets(site: Site, page: Response) -> tuple[list[Url], tuple[str, ...]]:
+def own_assets(site: HttpTarget, page: Response) -> tuple[list[Url], tuple[str, ...]]:
     """Return the assets that the candidate serves itself, and warnings on the others."""
     if "html" not in (page.headers.get("Content-Type") or "").lower():
         return [], ()
@@ -103,12 +103,12 @@ def own_assets(site: Site, page: Response) -> tuple[list[Url], tuple[str, ...]]:
             continue
         if url:
             found[url] = None
-    if len(found) > MOST_ASSETS:
-        warnings.append(f"{len(found)} assets, of which the first {MOST_ASSETS} were loaded")
-    return list(found)[:MOST_ASSETS], tuple(warnings)
+    if len(found) > MAX_ASSETS:
+        warnings.append(f"{len(found)} assets, of which the first {MAX_ASSETS} were loaded")
+    return list(found)[:MAX_ASSETS], tuple(warnings)
 
 
-def load(site: Site, url: Url) -> str | None:
+def load(site: HttpTarget, url: Url) -> str | None:
     try:
         answer = site.ask(url)
     except HttpError as error:

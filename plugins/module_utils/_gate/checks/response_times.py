@@ -11,7 +11,7 @@ from typing import Any
 from ... import _statistics
 from ..._errors import HttpError
 from ..._http.client import Deadline
-from ..check import Failed, Finding, Inconclusive, Settings, Site, Trial
+from ..check import CheckContext, Failed, HttpTarget, Inconclusive, Passed, Settings
 
 TITLE = "Response Times"
 SPEC: dict[str, Any] = {
@@ -24,7 +24,7 @@ SPEC: dict[str, Any] = {
 WARM_UP = 10
 # The maximum share of the time for responses that are not measured.
 WARM_UP_SHARE = 1 / 3
-LEAST = _statistics.LEAST_SAMPLES
+LEAST = _statistics.MIN_SAMPLES
 ENOUGH = 20
 MOST = 500
 
@@ -61,7 +61,7 @@ def quantiles(samples: list[float]) -> list[float]:
     return [round(_statistics.percentile(samples, percent), 2) for percent in range(0, 101, 5)]
 
 
-def run(trial: Trial, settings: Settings) -> Finding:
+def run(trial: CheckContext, settings: Settings) -> Passed:
     paths = settings["paths"] or list(dict.fromkeys((trial.main_path, trial.health_path)))
     timings = [measure(trial, path, settings) for path in paths]
     late = [one for one in timings if one.p95 > settings["max_ms"]]
@@ -79,14 +79,14 @@ def run(trial: Trial, settings: Settings) -> Finding:
         )
     warnings = tuple(one.warning for one in timings if one.warning)
     detail = ", ".join(f"{one.path} p95 {one.p95:.0f} ms" for one in timings)
-    return Finding(detail, warnings, measured)
+    return Passed(detail, warnings, measured)
 
 
 def describe(one: Timing) -> str:
     return f"{one.path}: {_statistics.slowdown(one.live, one.candidate):.2f} times the live release"
 
 
-def measure(trial: Trial, path: str, settings: Settings) -> Timing:
+def measure(trial: CheckContext, path: str, settings: Settings) -> Timing:
     timing = Timing(path)
     live = comparable(trial, path, timing)
     sides = [(trial.candidate, timing.candidate)] + ([(live, timing.live)] if live else [])
@@ -106,11 +106,11 @@ def measure(trial: Trial, path: str, settings: Settings) -> Timing:
     return timing
 
 
-def elapsed(site: Site, path: str) -> float:
+def elapsed(site: HttpTarget, path: str) -> float:
     return site.ask(path).elapsed_ms
 
 
-def comparable(trial: Trial, path: str, timing: Timing) -> Site | None:
+def comparable(trial: CheckContext, path: str, timing: Timing) -> HttpTarget | None:
     """Return the live release, if it responds to the path as the candidate does.
 
     A broken live release must not stop the release that fixes it.
@@ -131,8 +131,8 @@ def comparable(trial: Trial, path: str, timing: Timing) -> Site | None:
 
 
 def compare(
-    trial: Trial,
-    sides: list[tuple[Site, list[float]]],
+    trial: CheckContext,
+    sides: list[tuple[HttpTarget, list[float]]],
     timing: Timing,
     time: Deadline,
     tolerance: float,
@@ -152,6 +152,6 @@ def compare(
         if taken >= look or over:
             look = taken * 3 // 2
             alpha = _statistics.LAST_ALPHA if over else _statistics.ALPHA
-            timing.slower = _statistics.decide(
+            timing.slower = _statistics.is_slower(
                 timing.live, timing.candidate, trial.max_slowdown, tolerance, alpha
             )

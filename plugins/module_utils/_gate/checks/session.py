@@ -11,8 +11,8 @@ from urllib.parse import urlencode
 
 from ..._errors import HttpError
 from ..._http.client import Response
-from ..._http.expect import Wanted, judge
-from ..check import Failed, Finding, Settings, Site, Skipped, Trial, demand
+from ..._http.expect import Expected, evaluate
+from ..check import CheckContext, Failed, HttpTarget, Passed, Settings, Skipped, expect
 from ..cookies import Cookie, Jar
 from ..html import Page
 
@@ -44,7 +44,7 @@ SPEC: dict[str, Any] = {
 AT_ONCE = 4
 
 
-def run(trial: Trial, settings: Settings) -> Finding:
+def run(trial: CheckContext, settings: Settings) -> Passed:
     if not settings["login"] or not settings["check"]:
         raise Skipped("no login is named (checks.session.login and checks.session.check)")
     if not trial.may_write:
@@ -63,13 +63,13 @@ def run(trial: Trial, settings: Settings) -> Finding:
     detail = f"read {settings['reads']} times, a forged cookie is none"
     shared = tuple(shared_domains(cookies))
     if not trial.live or not settings["survives_switch"]:
-        return Finding(detail, shared)
+        return Passed(detail, shared)
     try:
         carried, live_cookies = log_in(trial.live, settings["login"], "at the live release")
     except (Failed, HttpError) as error:
         # The candidate may be the fix.
         unknown = f"whether a session survives the switch is not known: {error}"
-        return Finding(detail, (*shared, unknown))
+        return Passed(detail, (*shared, unknown))
     for cookie in cookies:
         compare_attributes(cookie, live_cookies, settings)
     lost = problem(site, settings["check"], carried)
@@ -78,10 +78,10 @@ def run(trial: Trial, settings: Settings) -> Finding:
             f"a session of the live release is none to the candidate ({lost}), so users would be "
             "logged out; where that is meant, set checks.session.survives_switch: false"
         )
-    return Finding(f"{detail}, survives the switch", shared)
+    return Passed(f"{detail}, survives the switch", shared)
 
 
-def log_in(site: Site, login: Settings, where: str = "") -> tuple[Jar, list[Cookie]]:
+def log_in(site: HttpTarget, login: Settings, where: str = "") -> tuple[Jar, list[Cookie]]:
     """Log in as a browser does, with the hidden fields (for example a CSRF token) of the login page."""
     subject = f"login {where}".strip()
     jar = Jar()
@@ -92,7 +92,7 @@ def log_in(site: Site, login: Settings, where: str = "") -> tuple[Jar, list[Cook
         form = {**Page(page.text()).hidden_beside(set(form)), **form}
     headers = {"Content-Type": "application/x-www-form-urlencoded", **jar.header()}
     answer = site.ask(login["path"], "POST", headers, urlencode(form).encode())
-    demand(answer, Wanted(status=login["status"]), subject)
+    expect(answer, Expected(status=login["status"]), subject)
     cookies = jar.take(answer.headers.all("Set-Cookie"))
     if not jar.header():
         raise Failed(f"{subject}: {answer.status}, but no cookie was set")
@@ -140,14 +140,14 @@ def kept_by(page: Response) -> str | None:
     return None
 
 
-def problem(site: Site, check: Settings, jar: Jar) -> str | None:
+def problem(site: HttpTarget, check: Settings, jar: Jar) -> str | None:
     answer = site.ask(check["path"], headers=jar.header())
     # As a browser does: an old id may be valid only for seconds after the page changed the session.
     jar.take(answer.headers.all("Set-Cookie"))
-    return judge(answer, Wanted(status=check["status"], contains=check["contains"]), 0)
+    return evaluate(answer, Expected(status=check["status"], contains=check["contains"]), 0)
 
 
-def read(site: Site, settings: Settings, jar: Jar) -> None:
+def read(site: HttpTarget, settings: Settings, jar: Jar) -> None:
     """Read the session C(reads) times, each over a new connection, so that any worker can respond."""
     reads = settings["reads"]
     with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:

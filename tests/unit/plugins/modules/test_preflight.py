@@ -10,7 +10,10 @@ import sys
 
 import pytest
 import yaml
-from ansible_collections.evenkeel.flask.plugins.module_utils._errors import Doubt, Problem
+from ansible_collections.evenkeel.flask.plugins.module_utils._errors import (
+    PreflightError,
+    PreflightWarning,
+)
 from ansible_collections.evenkeel.flask.plugins.module_utils._release import lock
 from ansible_collections.evenkeel.flask.plugins.module_utils._services import (
     postgres as services_postgres,
@@ -52,8 +55,8 @@ def _asked(monkeypatch):
         asked.append(args)
         return SERVER
 
-    monkeypatch.setattr(services_redis, "prove", redis)
-    monkeypatch.setattr(services_postgres, "prove", postgres)
+    monkeypatch.setattr(services_redis, "check_connection", redis)
+    monkeypatch.setattr(services_postgres, "check_connection", postgres)
     monkeypatch.setattr(services_postgres, "lock_timeout_ms", lambda *_args: 5000)
     return asked
 
@@ -82,10 +85,10 @@ def test_only_what_is_named_is_asked(asked):
 
 def test_all_problems_are_told_at_once_with_their_variables(monkeypatch):
     def refuse(*_args):
-        raise Problem("data does not answer.")
+        raise PreflightError("data does not answer.")
 
-    monkeypatch.setattr(services_redis, "prove", refuse)
-    monkeypatch.setattr(services_postgres, "prove", refuse)
+    monkeypatch.setattr(services_redis, "check_connection", refuse)
+    monkeypatch.setattr(services_postgres, "check_connection", refuse)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         said = check(
@@ -136,9 +139,9 @@ def test_a_pool_that_could_hold_too_much_is_a_warning(warned):
 
 def test_a_doubt_is_a_warning(monkeypatch, warned):
     def doubt(*_args):
-        raise Doubt("was not proven.")
+        raise PreflightWarning("was not proven.")
 
-    monkeypatch.setattr(services_postgres, "prove", doubt)
+    monkeypatch.setattr(services_postgres, "check_connection", doubt)
     said = check(database_url=DATABASE)
     assert not said.get("failed")
     assert warned == ["flask_app_database_url: was not proven."]
@@ -202,7 +205,9 @@ OWN = {name: FLEET[name] for name in ("workers", "threads", "pool_size", "max_ov
 @pytest.mark.parametrize("connections", [FLEET, {"fleet": [OWN] * 8}])
 def test_a_fleet_is_counted_by_its_size_or_host_by_host(connections, monkeypatch):
     monkeypatch.setattr(
-        services_postgres, "prove", lambda *_args: services_postgres.Server("15.18", 82, 3)
+        services_postgres,
+        "check_connection",
+        lambda *_args: services_postgres.Server("15.18", 82, 3),
     )
     said = check(database_url=DATABASE, connections=connections)
     assert said["problems"] == [

@@ -72,7 +72,7 @@ def test_what_was_packed_is_unpacked(folder, tmp_path):
     ],
 )
 def test_members_that_leave_the_release_are_refused(name, kind, target, why):
-    said = artifact_archive.refusal(name, kind, target)
+    said = artifact_archive.reject_reason(name, kind, target)
     assert said is None if why is None else why in said
 
 

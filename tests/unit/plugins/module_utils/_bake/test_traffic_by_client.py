@@ -43,7 +43,7 @@ def crowd(number, of=50, **more):
 
 
 def judged(before, after):
-    return bake.judge(before, after, 1.25)
+    return bake.evaluate(before, after, 1.25)
 
 
 WORDS = [
@@ -165,7 +165,7 @@ def by_client(population, addressed=True):
 def _little_is_much():
     """So that an example needs no hundred kilobytes to fill a disk."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bake, "MOST_LOGGED", 512)
+        patch.setattr(bake, "MAX_LOGGED", 512)
         yield
 
 
@@ -175,7 +175,7 @@ def plainly_judged(before, after):
         patch.setattr(bake, "LEFT_OUT", 0)
         patch.setattr(bake, "MIN_CLIENTS", 1)
         shared = bake.find_shared(before.whole.by_client)
-        return bake._judge(before, after, 1.25, shared)
+        return bake._evaluate(before, after, 1.25, shared)
 
 
 POPULATION = st.lists(LINES, max_size=8)
@@ -357,7 +357,7 @@ def watched(of, rate, was, seed):
 
     def ask(traffic, number, rate):
         traffic.add(
-            bake.Asked(
+            bake.RequestSample(
                 "/", 500 if rng.random() < rate else 200, 5.0, client=f"192.0.2.{rng.randrange(of)}"
             )
             for _turn in range(number)
@@ -367,6 +367,6 @@ def watched(of, rate, was, seed):
     ask(before, 9000, was)
     for _look in range(24):
         ask(after, 75, rate)
-        if bake.judge(before, after, 1e9):
+        if bake.evaluate(before, after, 1e9):
             return True
     return False

@@ -19,7 +19,7 @@ PLAN = profile.Plan(seconds=60, concurrency=4, rate=200, max_requests=60)
 
 
 def watch():
-    return workers.Watch(0, connections.Connections("", {}))
+    return workers.WorkerSampler(0, connections.Connections("", {}))
 
 
 def measure(server, *paths, plan=PLAN):
@@ -88,7 +88,7 @@ def test_a_loop_is_told_in_figures():
         [10.0, 30.0], Counter({200: 2, 503: 2}), Counter({"reset": 1}), Counter(HIT=3, MISS=1),
         4000, elapsed=2.0, own_cpu=0.5,
     )  # fmt: skip
-    load = workers.Load(Counter(database=3, cpu=1, idle=9), cpu_seconds=0.4)
+    load = workers.WorkerActivity(Counter(database=3, cpu=1, idle=9), cpu_seconds=0.4)
     told = profile.describe_loop(tally, load)
     assert (told["requests"], told["errors"], told["throughput"]) == (5, 3, 1.0)
     assert (told["wire_bytes"], told["hit_rate"], told["cpu_ms"]) == (1000, 0.75, 100.0)
@@ -98,7 +98,7 @@ def test_a_loop_is_told_in_figures():
 
 
 def test_nothing_is_told_of_what_was_not_seen():
-    told = profile.describe_loop(http_load.Tally(elapsed=1.0), workers.Load())
+    told = profile.describe_loop(http_load.Tally(elapsed=1.0), workers.WorkerActivity())
     assert (told["latency_ms"], told["quantiles_ms"], told["waits"]) == ({}, [], {})
     assert (told["wire_bytes"], told["hit_rate"], told["cpu_ms"]) == (None, None, None)
 

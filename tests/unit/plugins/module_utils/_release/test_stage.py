@@ -97,7 +97,7 @@ def _wanted(tmp_path, content, wheels, proof):
     layout = release_layout.Layout("shop", str(tmp_path / "srv"))
     for name in ("releases", "venvs"):
         os.makedirs(layout.path(name))
-    return stage.Wanted(
+    return stage.ReleaseSpec(
         layout=layout,
         release_id="1.0-a",
         version="1.0",
@@ -148,7 +148,7 @@ def test_a_path_below_a_shared_one_is_reached_through_its_link(wanted, tmp_path,
     folder = Path(wanted.layout.path("shared", "instance"))
     folder.mkdir(parents=True)
     (tmp_path / "r" / "app").mkdir(parents=True)
-    stage._share(replace(wanted, shared=shared), str(tmp_path / "r"))
+    stage._link_shared_paths(replace(wanted, shared=shared), str(tmp_path / "r"))
     assert os.readlink(tmp_path / "r" / "app" / "instance") == str(folder)
     assert list(folder.iterdir()) == []
 
@@ -168,7 +168,7 @@ def test_a_shared_path_that_is_elsewhere_is_refused(wanted, tmp_path, path, why)
     (app / "there").symlink_to("instance")
     (app / "shop.py").touch()
     with pytest.raises(ArchiveError, match=f"flask_app_shared_paths: .*{why}"):
-        stage._share(replace(wanted, shared=("instance", path)), str(tmp_path / "r"))
+        stage._link_shared_paths(replace(wanted, shared=("instance", path)), str(tmp_path / "r"))
     assert not Path(wanted.layout.path("shared")).exists()
 
 
@@ -408,7 +408,7 @@ class TestRefused:
 class TestKeepArchive:
     def test_a_new_one_is_kept_for_nobody_else_to_read(self, wanted, tmp_path):
         os.mkdir(wanted.layout.path("archives"))
-        kept = stage.keep_archive(wanted.layout, "/cache/shop.tar", str(tmp_path))
+        kept = stage.store_archive(wanted.layout, "/cache/shop.tar", str(tmp_path))
         assert kept == wanted.layout.path("archives", "shop.tar")
         assert Path(kept).read_bytes() == Path(wanted.archive).read_bytes()
         assert stat.S_IMODE(os.stat(kept).st_mode) == 0o600
@@ -423,20 +423,20 @@ class TestKeepArchive:
 
         monkeypatch.setattr(shutil, "copyfile", copyfile)
         with pytest.raises(OSError, match="No space left"):
-            stage.keep_archive(wanted.layout, "/cache/shop.tar", str(tmp_path))
+            stage.store_archive(wanted.layout, "/cache/shop.tar", str(tmp_path))
         assert list(archives.iterdir()) == []
 
     @pytest.mark.parametrize("uploads", [None, "/nowhere"])
     def test_one_that_is_kept_already_was_not_copied_again(self, wanted, uploads):
         os.mkdir(wanted.layout.path("archives"))
         kept = wanted.layout.path("archives", "shop.tar")
-        assert stage.keep_archive(wanted.layout, "/cache/shop.tar", uploads) == kept
+        assert stage.store_archive(wanted.layout, "/cache/shop.tar", uploads) == kept
         assert not os.path.exists(kept)
 
     def test_a_host_that_was_never_set_up_is_told(self, tmp_path):
         layout = release_layout.Layout("shop", str(tmp_path / "elsewhere"))
         with pytest.raises(ArchiveError, match=r"never set up for shop: run the playbook evenkeel"):
-            stage.keep_archive(layout, "/cache/shop.tar", None)
+            stage.store_archive(layout, "/cache/shop.tar", None)
 
 
 def test_what_it_looks_for_is_what_the_app_s_own_process_says():

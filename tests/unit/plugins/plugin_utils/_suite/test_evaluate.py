@@ -8,9 +8,9 @@ from __future__ import annotations
 import pytest
 from ansible_collections.evenkeel.flask.plugins.module_utils._gate.check import (
     Failed,
-    Finding,
     Inconclusive,
-    Ruling,
+    NotPassed,
+    Passed,
 )
 from ansible_collections.evenkeel.flask.plugins.plugin_utils._suite import evaluate
 from ansible_collections.evenkeel.flask.plugins.plugin_utils._suite.evaluate import (
@@ -38,7 +38,7 @@ def ruling(act, *args):
     """The outcome and the reason, as a result has them."""
     try:
         return "passed", act(*args).detail
-    except Ruling as how:
+    except NotPassed as how:
         return how.outcome, str(how)
 
 
@@ -259,7 +259,7 @@ def test_a_command_passes_by_its_exit_status_alone(run, outcome, reason):
 @pytest.mark.parametrize(
     ("text", "outcome", "reason"),
     [
-        (report(PASSING), Finding, ""),
+        (report(PASSING), Passed, ""),
         (None, Inconclusive, "r.xml is not there"),
         (b"", Inconclusive, "r.xml is no JUnit report: it is no XML"),
         (BOMB, Inconclusive, "r.xml is no JUnit report: it has a DOCTYPE"),
@@ -268,7 +268,7 @@ def test_a_command_passes_by_its_exit_status_alone(run, outcome, reason):
     ],
 )
 def test_a_report_made_elsewhere_is_judged_alike(text, outcome, reason):
-    if outcome is Finding:
+    if outcome is Passed:
         assert evaluate.evaluate_report(text, "r.xml", Policy()).detail == "1 test passed"
     else:
         with pytest.raises(outcome, match=reason):

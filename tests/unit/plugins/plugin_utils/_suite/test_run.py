@@ -21,7 +21,7 @@ from ansible_collections.evenkeel.flask.plugins.module_utils._artifact import ar
 from ansible_collections.evenkeel.flask.plugins.module_utils._gate.check import (
     Failed,
     Inconclusive,
-    Ruling,
+    NotPassed,
 )
 from ansible_collections.evenkeel.flask.plugins.module_utils._http.client import Url
 from ansible_collections.evenkeel.flask.plugins.plugin_utils._suite import evaluate
@@ -494,7 +494,7 @@ def test_a_fixture_of_the_tests_own_is_left_to_them(run_pytest):
     ],
 )  # fmt: skip
 def test_real_tests_that_do_not_pass_are_no_pass(run_pytest, text, reason):
-    with pytest.raises(Ruling) as how:
+    with pytest.raises(NotPassed) as how:
         run_pytest(text)
     assert reason in str(how.value)
 
