@@ -194,7 +194,7 @@ def main() -> None:
             catalog = pg_catalog.read(url, ASK_SECONDS, tables, indexes, params["small_rows"])
         except (PreflightError, PreflightWarning) as error:
             module.warn(f"flask_app_database_url: the sizes of tables are not known; {error}")
-    findings = rules.judge(reading.changes, catalog, params["against"])
+    findings = rules.evaluate(reading.changes, catalog, params["against"])
     policy = rules.Policy(
         rules=params["rules"],
         allow_blocking=params["allow_blocking"],

@@ -144,7 +144,7 @@ def main() -> None:
     if not module.check_mode:
         site.recover()
     for variable, listens in (("flask_app_port", live), ("nginx_candidate_port", candidate)):
-        verdict = config.judge(disk.config().servers, listens, path, params["default_site"])
+        verdict = config.evaluate(disk.config().servers, listens, path, params["default_site"])
         if verdict.problem:
             module.fail_json(msg=f"{variable}: {verdict.problem}")
         links += verdict.links

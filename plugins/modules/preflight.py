@@ -311,17 +311,17 @@ def look_at_host(params: Mapping[str, Any], report: preflight_report.Report) -> 
     with report.about("flask_app_python"):
         found = host.describe_python(params["python"])
         facts["target"] = {key: found[key] for key in host.TARGET}
-        host.judge_python(found, params["min_python"], params["python"])
+        host.check_python(found, params["min_python"], params["python"])
     if params["user"]:
         with report.about("flask_app_user"):
-            host.judge_user(params["user"], host.user_id(params["user"]))
+            host.check_user(params["user"], host.user_id(params["user"]))
     with report.about("rollout_min_free_mb"):
         facts["free_mb"] = host.free_mb(params["path"])
-        host.judge_disk(params["path"], facts["free_mb"], params["min_free_mb"])
+        host.check_disk(params["path"], facts["free_mb"], params["min_free_mb"])
     if params["controller_time"] is not None:
         with report.about("clock"):
             skew = facts["clock_skew_seconds"] = round(time.time() - params["controller_time"], 1)
-            host.judge_clock(skew, params["max_clock_skew"])
+            host.check_clock(skew, params["max_clock_skew"])
     look_at_ports(params, report)
 
 
@@ -333,7 +333,7 @@ def look_at_ports(params: Mapping[str, Any], report: preflight_report.Report) ->
     holders = procfs.holders(ports.values())
     for variable, port in ports.items():
         with report.about(variable):
-            host.judge_port(port, holders.get(port, []), params["port_owners"])
+            host.check_port(port, holders.get(port, []), params["port_owners"])
     own = f"/etc/nginx/conf.d/{params['name']}.conf"
     disk = config.Disk()
     listens = {
@@ -355,7 +355,7 @@ def look_at_ports(params: Mapping[str, Any], report: preflight_report.Report) ->
     ]
     for variable, requested in listens.items():
         with report.about(variable):
-            host.judge_listens(requested, servers, running, own, params["default_site"])
+            host.check_listens(requested, servers, running, own, params["default_site"])
 
 
 def prove_services(params: Mapping[str, Any], report: preflight_report.Report) -> None:
@@ -368,7 +368,7 @@ def prove_services(params: Mapping[str, Any], report: preflight_report.Report) -
             )
             facts["redis_version"] = redis.version
             facts["redis_maxmemory_policy"] = redis.policy
-            services_redis.judge_memory(redis)
+            services_redis.check_memory(redis)
     if not params["database_url"]:
         return
     with report.about("flask_app_database_url"):
@@ -379,7 +379,7 @@ def prove_services(params: Mapping[str, Any], report: preflight_report.Report) -
         facts["database_max_connections"] = server.max_connections
         if params["connections"]:
             with report.about("gunicorn_workers"):
-                budget.judge_budget(budgets(params["connections"]), *server.allowed())
+                budget.check_budget(budgets(params["connections"]), *server.allowed())
         if params["lock_timeout"] > 0:
             with report.about("flask_app_migrate_lock_timeout"):
                 facts["lock_timeout_applies"] = False

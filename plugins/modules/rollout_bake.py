@@ -247,7 +247,7 @@ def main() -> None:
         module.fail_json(msg=f"The bake went badly: {'; '.join(problems)}.", **result)
     module.exit_json(
         changed=False,
-        msg=f"{watched.after.whole.asked} requests of users, and all is well.",
+        msg=f"{watched.after.total.asked} requests of users, and all is well.",
         **result,
     )
 

@@ -103,7 +103,7 @@ def gunicorn(folder: str, name: str, rounds: int) -> Iterator[HttpTarget]:
 
 def answers(site: HttpTarget) -> bool:
     with contextlib.suppress(Exception):
-        return site.ask("/").status == 200
+        return site.fetch("/").status == 200
     return False
 
 
@@ -119,7 +119,7 @@ def ours(live: HttpTarget, candidate: HttpTarget) -> str:
 
 
 def timed(site: HttpTarget) -> list[float]:
-    return [site.ask("/").elapsed_ms for _turn in range(SAMPLES)]
+    return [site.fetch("/").elapsed_ms for _turn in range(SAMPLES)]
 
 
 def fixed_limit(limit: float) -> Callable[[HttpTarget, HttpTarget], str]:

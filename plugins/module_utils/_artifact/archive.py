@@ -146,7 +146,7 @@ def reject_reason(name: str, kind: str, target: str = "") -> str | None:
     return None
 
 
-def judge(members: Sequence[tuple[str, str, str]]) -> str | None:
+def check_members(members: Sequence[tuple[str, str, str]]) -> str | None:
     """Return why members must not be unpacked together, or V(None).
 
     A path is resolved as the kernel does: a part that is a link leads elsewhere than its text implies. The same is true
@@ -212,7 +212,9 @@ def unpack(archive: str, folder: str) -> None:
         # The format of C(write). A compressed archive can have any size when it is unpacked.
         with tarfile.open(archive, "r:") as tar:
             members = tar.getmembers()
-            why = judge([(member.name, _kind(member), member.linkname) for member in members])
+            why = check_members(
+                [(member.name, _kind(member), member.linkname) for member in members]
+            )
             why = why or _filtered(members, folder)
             if why:
                 raise ArchiveError(f"{archive} was refused: {why}.")

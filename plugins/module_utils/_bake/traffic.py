@@ -100,7 +100,7 @@ class Traffic:
     """The requests of a release in a period, by route and client."""
 
     served: dict[str, RouteStats] = field(default_factory=dict)
-    whole: RouteStats = field(default_factory=RouteStats)
+    total: RouteStats = field(default_factory=RouteStats)
     deaths: int = 0
     # The characters written to app.log.
     volume: int = 0
@@ -131,7 +131,7 @@ class Traffic:
                 continue
             # A client that the app itself rejects with 429 was served before.
             failed = one.status >= 500 or one.status == 429
-            self.whole.add(one.client, failed, None)
+            self.total.add(one.client, failed, None)
             served = self.served.get(one.route)
             if served is None or one.client not in served.by_client:
                 if self._routes[one.client] >= MAX_ROUTES:
@@ -177,7 +177,7 @@ class Traffic:
         """
         if client is not None:
             return client
-        has_addresses = any(one is not None for one in self.whole.by_client)
+        has_addresses = any(one is not None for one in self.total.by_client)
         return self._owners.get(request_id, UNKNOWN if has_addresses else None)
 
     def failed_in(self, kinds: Iterable[str]) -> RouteStats:
@@ -187,9 +187,9 @@ class Traffic:
         for client, _id in {(self.owner(*one), one[1]) for one in found}:
             errors[client] += 1
         served = RouteStats()
-        for client in {**self.whole.by_client, **errors}:
+        for client in {**self.total.by_client, **errors}:
             # A line can appear before that of its request.
-            known = self.whole.by_client.get(client, Tally()).asked
+            known = self.total.by_client.get(client, Tally()).asked
             asked = max(known, errors[client])
             served.by_client[client] = Tally(asked, errors[client])
             served.asked += asked
@@ -205,8 +205,8 @@ class Traffic:
         return volume / max(self.asked(without), 1)
 
     def asked(self, without: Collection[Client] = ()) -> int:
-        tallies = self.whole.by_client
-        return self.whole.asked - sum(tallies[one].asked for one in without if one in tallies)
+        tallies = self.total.by_client
+        return self.total.asked - sum(tallies[one].asked for one in without if one in tallies)
 
     def as_dict(self) -> dict[str, float | int | None]:
         """Return the figures for a report; times are of the newest responses of each client and route."""
@@ -217,9 +217,9 @@ class Traffic:
             for ms in tally.ms[-MAX_TIMES:]
         ]
         return {
-            "requests": self.whole.asked,
-            "errors": self.whole.errors,
-            "clients": len(self.whole.by_client),
+            "requests": self.total.asked,
+            "errors": self.total.errors,
+            "clients": len(self.total.by_client),
             "p50_ms": round(_statistics.percentile(times, 50), 1) if times else None,
             "p95_ms": round(_statistics.percentile(times, 95), 1) if times else None,
             "worker_deaths": self.deaths,
@@ -307,7 +307,7 @@ def evaluate(before: Traffic, after: Traffic, max_slowdown: float) -> list[str]:
     """
     problems = [
         _evaluate(before, after, max_slowdown, shared)
-        for shared in shared_without_any(before.whole.by_client)
+        for shared in shared_without_any(before.total.by_client)
     ]
     return problems[0] if all(problems) else []
 
@@ -318,7 +318,7 @@ def _evaluate(
     problems = []
     if after.deaths > before.deaths:
         problems.append(f"{after.deaths} workers died")
-    was, now = before.whole, after.whole
+    was, now = before.total, after.total
     for name in sorted(after.served):
         old, new = before.on(name), after.on(name)
         failed = _failed(new, old, (old, was), ERROR_RATE, shared)
@@ -349,29 +349,29 @@ def is_fair(before: Traffic, after: Traffic) -> bool:
     The busiest client is left out before the switch. Afterwards it counts as much as the next one.
     So one client cannot change whether a comparison is fair.
     """
-    return _is_fair(before, after, find_shared(before.whole.by_client))
+    return _is_fair(before, after, find_shared(before.total.by_client))
 
 
 def _is_fair(before: Traffic, after: Traffic, shared: frozenset[Client]) -> bool:
-    busiest, _next = before.whole.busiest(shared)
-    first, second = after.whole.busiest(shared)
-    most = after.whole.asked - (first - second)
-    return before.whole.asked - LEFT_OUT * busiest >= most
+    busiest, _next = before.total.busiest(shared)
+    first, second = after.total.busiest(shared)
+    most = after.total.asked - (first - second)
+    return before.total.asked - LEFT_OUT * busiest >= most
 
 
 def is_of_one_client(before: Traffic, after: Traffic) -> bool:
     """Return whether one client sent most requests since the switch, so that workers grew for it alone."""
-    shared = find_shared(before.whole.by_client)
-    return 2 * after.whole.busiest(shared)[0] > after.whole.asked
+    shared = find_shared(before.total.by_client)
+    return 2 * after.total.busiest(shared)[0] > after.total.asked
 
 
 def warning(before: Traffic, after: Traffic) -> str | None:
     """Warn that clients could not be distinguished, if one address sent most of the requests."""
-    asked = after.whole.asked
-    for client, tally in after.whole.by_client.items():
+    asked = after.total.asked
+    for client, tally in after.total.by_client.items():
         if client is None or asked < MIN_KNOWN or 2 * tally.asked <= asked:
             continue
-        if client in find_shared(before.whole.by_client):
+        if client in find_shared(before.total.by_client):
             effect = (
                 "each of them was counted by itself, so one visitor can have a release taken back"
             )
@@ -500,7 +500,7 @@ def _logs_too_much(before: Traffic, after: Traffic, shared: frozenset[Client]) -
         )
 
     own = {client: size for client, size in after.volume_by.items() if client not in shared}
-    known = after.whole.by_client
+    known = after.total.by_client
     loud = [one for one in own if one in known and own[one] > MAX_LOGGED * known[one].asked]
     if len(loud) >= MIN_CLIENTS and is_too_much():
         any_one = sorted(own, key=lambda one: -own[one]) if LEFT_OUT else []
@@ -517,7 +517,7 @@ def _logs_too_much(before: Traffic, after: Traffic, shared: frozenset[Client]) -
 def _rest(traffic: Traffic, shared: frozenset[Client], group: frozenset[Client]) -> float:
     """Return the characters per request of lines without a named client, without the busiest client."""
     others = sum(size for client, size in traffic.volume_by.items() if client not in group)
-    first, second = traffic.whole.busiest(shared)
+    first, second = traffic.total.busiest(shared)
     return (traffic.volume - others) / max(traffic.asked(shared - group) - (first - second), 1)
 
 

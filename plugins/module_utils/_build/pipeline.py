@@ -273,7 +273,7 @@ def _copy_source(source: str, folder: str, rules: build_source.Rules | None = No
     @raises ArchiveError: for a link that leads out of the source
     """
     warnings = build_source.copy(source, folder, rules)
-    why = artifact_archive.judge(list(_entries(folder)))
+    why = artifact_archive.check_members(list(_entries(folder)))
     if why:
         raise ArchiveError(
             f"flask_app_source: {why}. A release holds all it needs; correct the link, "

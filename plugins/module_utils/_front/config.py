@@ -309,7 +309,7 @@ class Verdict:
     links: tuple[str, ...] = ()
 
 
-def judge(
+def evaluate(
     servers: Sequence[Server],
     listens: Sequence[Listen],
     own: str,

@@ -93,7 +93,7 @@ class HttpTarget:
             timeout=min(self.timeout, max(self.deadline.left, 0.001)),
         )
 
-    def ask(
+    def fetch(
         self,
         where: str | Url,
         method: str = "GET",

@@ -14,13 +14,13 @@ from .._http.client import Request, Tls, Url
 from .._http.expect import Expected
 from .poll import Endpoint, Policy
 
-_LEAST = {"attempts": 1, "successes": 1, "concurrency": 1, "interval": 0}
+_MINIMUMS = {"attempts": 1, "successes": 1, "concurrency": 1, "interval": 0}
 _POSITIVE = ("timeout", "deadline", "min_certificate_days")
 
 
 def read(params: http_params.Params) -> tuple[list[Endpoint], Policy]:
     """Parse the parameters of C(health_check). ArgumentError names the first invalid one."""
-    for name, least in _LEAST.items():
+    for name, least in _MINIMUMS.items():
         if not params[name] >= least:
             raise ArgumentError(f"{name} must be at least {least}, not {params[name]}.")
     for name in _POSITIVE:

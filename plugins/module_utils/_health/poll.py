@@ -24,7 +24,7 @@ class Endpoint:
 
     name: str
     request: Request
-    wanted: expect.Expected
+    expected: expect.Expected
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def _try(
     return (
         response.status,
         round(response.elapsed_ms, 1),
-        expect.evaluate(response, endpoint.wanted, now()),
+        expect.evaluate(response, endpoint.expected, now()),
     )
 
 

@@ -127,7 +127,7 @@ class Exchange:
         self._started = started
         self._clock = clock
 
-    def ask(self) -> Response:
+    def fetch(self) -> Response:
         """Send the request, read the response, and close the connection."""
         try:
             end = self._stream.certificate_end()
@@ -153,7 +153,7 @@ def fetch(request: Request, clock: Clock = time.monotonic) -> Response:
     started = clock()
     deadline = Deadline(request.timeout, clock)
     for _hop in range(MAX_REDIRECTS + 1):
-        response = open_exchange(request, clock).ask()
+        response = open_exchange(request, clock).fetch()
         onward = _redirected(request, response)
         if onward is None:
             return replace(response, elapsed_ms=(clock() - started) * 1000)

@@ -159,7 +159,7 @@ class _Exchange:
     def events(self) -> int:
         return selectors.EVENT_READ | (selectors.EVENT_WRITE if self._rest else 0)
 
-    def go_on(self, events: int) -> bool:
+    def on_ready(self, events: int) -> bool:
         """Handle ready events, and return whether the peer has closed the connection."""
         if events & selectors.EVENT_WRITE:
             self.send()
@@ -205,14 +205,14 @@ class _LoadRun:
                 if due is not None and due <= now and len(self.under_way) < self.schedule.at_once:
                     self.begin(due)
                     continue
-                for key, events in self.selector.select(self.patience(due, now)):
-                    self.go_on(key.data, events)
+                for key, events in self.selector.select(self.next_timeout(due, now)):
+                    self.on_ready(key.data, events)
                 self.expire()
         self.tally.elapsed = self.now
         self.tally.own_cpu = time.thread_time() - busy
         return self.tally
 
-    def patience(self, due: float | None, now: float) -> float:
+    def next_timeout(self, due: float | None, now: float) -> float:
         """Return the seconds until the next timeout or due request."""
         moments = []
         if self.under_way:
@@ -231,9 +231,9 @@ class _LoadRun:
         self.under_way[exchange] = None
         self.selector.register(exchange.sock, exchange.events, exchange)
 
-    def go_on(self, exchange: _Exchange, events: int) -> None:
+    def on_ready(self, exchange: _Exchange, events: int) -> None:
         try:
-            if exchange.go_on(events):
+            if exchange.on_ready(events):
                 took = self.now - exchange.due
                 self.end(exchange)
                 self.tally.answered(bytes(exchange.raw), took)

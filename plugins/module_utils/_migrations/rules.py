@@ -149,7 +149,7 @@ def indexes(changes: Iterable[Change]) -> list[str]:
     return sorted({change.name for change in changes if change.verb == sql.DROP_INDEX})
 
 
-def judge(
+def evaluate(
     changes: Mapping[str, Sequence[Change]], catalog: Catalog, live: str = "the live release"
 ) -> list[Finding]:
     """Find the changes that can break or block in the migrations of a release.

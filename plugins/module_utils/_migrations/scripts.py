@@ -224,5 +224,5 @@ def destructive(name: str, text: str) -> list[str]:
     """Return the changes of a script that break an older release, from its source only, as lines."""
     script = alembic.read(name, text)
     catalog = rules.Catalog()
-    found = rules.judge({script.label: script.changes}, catalog)
+    found = rules.evaluate({script.label: script.changes}, catalog)
     return [rules.describe(one, catalog) for one in found if one.breaks]

@@ -54,7 +54,7 @@ def shares(figures: Iterable[Mapping[str, int]], slots: int) -> list[ConnectionB
     ]
 
 
-def judge_budget(budgets: Sequence[ConnectionBudget], allowed: int, because: str) -> None:
+def check_budget(budgets: Sequence[ConnectionBudget], allowed: int, because: str) -> None:
     """Compare the fleet's maximum with the server's limit, which has the reason C(because).
 
     @param budgets: of all hosts that use the server, including those outside of this run

@@ -47,7 +47,7 @@ print(json.dumps({
 """
 
 
-def judge_python(found: Mapping[str, Any], minimum: str, path: str) -> None:
+def check_python(found: Mapping[str, Any], minimum: str, path: str) -> None:
     def number(version: str) -> list[int]:
         return [int(part) for part in re.findall(r"\d+", version)[:2]]
 
@@ -63,7 +63,7 @@ def judge_python(found: Mapping[str, Any], minimum: str, path: str) -> None:
         )
 
 
-def judge_user(name: str, uid: int | None) -> None:
+def check_user(name: str, uid: int | None) -> None:
     """Refuse a user of the system, for example C(bin) or C(backup), as the app's user."""
     if uid is not None and uid < SYSTEM_UIDS:
         raise PreflightError(
@@ -79,14 +79,14 @@ def user_id(name: str) -> int | None:
         return None
 
 
-def judge_disk(path: str, free_mb: int, wanted_mb: int) -> None:
+def check_disk(path: str, free_mb: int, wanted_mb: int) -> None:
     if free_mb < wanted_mb:
         raise PreflightError(
             f"{path} has {free_mb} MB free, {wanted_mb} are wanted; free some, or lower it."
         )
 
 
-def judge_clock(skew: float, allowed: float) -> None:
+def check_clock(skew: float, allowed: float) -> None:
     if abs(skew) > allowed:
         direction = "ahead of" if skew > 0 else "behind"
         raise PreflightError(
@@ -96,7 +96,7 @@ def judge_clock(skew: float, allowed: float) -> None:
         )
 
 
-def judge_port(port: int, holders: Iterable[str], owners: Iterable[str]) -> None:
+def check_port(port: int, holders: Iterable[str], owners: Iterable[str]) -> None:
     """Refuse a port that another program uses.
 
     @param holders: the listening programs, as C(program (pid N))
@@ -109,7 +109,7 @@ def judge_port(port: int, holders: Iterable[str], owners: Iterable[str]) -> None
         )
 
 
-def judge_listens(
+def check_listens(
     requested: Sequence[config.Listen],
     servers: Sequence[config.Server],
     running: Sequence[config.Listen],
@@ -121,7 +121,7 @@ def judge_listens(
     @param running: the addresses on which nginx listens now
     @param own: the app's own file
     """
-    verdict = config.judge(servers, requested, own, default_site)
+    verdict = config.evaluate(servers, requested, own, default_site)
     if verdict.problem:
         raise PreflightError(verdict.problem)
     clash = config.clash(running, requested)

@@ -28,7 +28,7 @@ LOOPS_EACH = len(CACHES) * len(LOOPS)
 PERCENTILES = (50, 90, 95, 99)
 QUANTILES = 40
 BUSY_CLIENT = 0.8
-LEAST = {"concurrency": 1, "seconds": 0.1, "rate": 0.1}
+MINIMUMS = {"concurrency": 1, "seconds": 0.1, "rate": 0.1}
 MAX_CONCURRENCY = http_load.MAX_OPEN
 # The minimum share of an endpoint's time for which a wait is shown.
 SHOWN_SHARE = 0.1
@@ -82,7 +82,7 @@ class Plan:
 
 def read_plan(params: Params) -> Plan:
     """Parse the parameters of C(endpoint_profile). ArgumentError names the first invalid one."""
-    for name, least in LEAST.items():
+    for name, least in MINIMUMS.items():
         if not params[name] >= least:
             raise ArgumentError(f"{name} must be at least {least}, not {params[name]}.")
     if params["concurrency"] > MAX_CONCURRENCY:

@@ -25,7 +25,7 @@ class HostState:
     slots: Mapping[str, str | None] = field(default_factory=dict)
     running: frozenset[str] = frozenset()
     # Neither running nor stopped: systemd restarts a process that dies repeatedly.
-    restless: frozenset[str] = frozenset()
+    crash_looping: frozenset[str] = frozenset()
     live: str | None = None
     candidate: str | None = None
     history: tuple[Switch, ...] = ()
@@ -42,7 +42,7 @@ class HostState:
         return self.release_in(self.candidate) if self.candidate != self.live else None
 
     def is_stopped(self, slot: str) -> bool:
-        return slot not in self.running | self.restless
+        return slot not in self.running | self.crash_looping
 
     @property
     def idle(self) -> str:
@@ -245,7 +245,7 @@ def summarise(host: HostState) -> dict[str, str | None]:
 def simulate(host: HostState, steps: Iterable[Step]) -> HostState:
     """Return the host as it would be after C(steps), for check mode and diffs."""
     slots = dict(host.slots)
-    running, restless = set(host.running), set(host.restless)
+    running, crash_looping = set(host.running), set(host.crash_looping)
     releases = list(host.releases)
     live, candidate, history = host.live, host.candidate, host.history
     for step in steps:
@@ -255,7 +255,7 @@ def simulate(host: HostState, steps: Iterable[Step]) -> HostState:
             running.add(step.subject)
         elif step.verb == "stop" and step.subject:
             running.discard(step.subject)
-            restless.discard(step.subject)
+            crash_looping.discard(step.subject)
         elif step.verb == "point_live":
             live = step.subject
         elif step.verb == "point_candidate":
@@ -271,7 +271,7 @@ def simulate(host: HostState, steps: Iterable[Step]) -> HostState:
         releases=tuple(releases),
         slots=slots,
         running=frozenset(running),
-        restless=frozenset(restless),
+        crash_looping=frozenset(crash_looping),
         live=live,
         candidate=candidate,
         history=history,

@@ -30,7 +30,7 @@ POLL_SECONDS = 0.05
 # The maximum time in which a new worker loads the app and acquires its predecessor's guards.
 RECYCLE_SECONDS = 30.0
 # The states of a unit that died and will be restarted, or that changes its state.
-RESTLESS = ("activating", "deactivating")
+CRASH_LOOPING = ("activating", "deactivating")
 # A request is logged after its response.
 LINE_SECONDS = 5.0
 # Linux' states of a stream socket in /proc/net/unix: one that waits in a
@@ -54,7 +54,7 @@ def observe(layout: Layout) -> HostState:
         releases=_releases(layout),
         slots={slot: _base(_readlink(layout.slot(slot))) for slot in SLOTS},
         running=frozenset(slot for slot in SLOTS if states[slot] in ("active", "reloading")),
-        restless=frozenset(slot for slot in SLOTS if states[slot] in RESTLESS),
+        crash_looping=frozenset(slot for slot in SLOTS if states[slot] in CRASH_LOOPING),
         live=live_slot(layout),
         candidate=layout.slot_of_socket(_readlink(layout.candidate)),
         history=_history(layout),
@@ -249,9 +249,9 @@ class Slots:
                 # gunicorn notifies systemd that it is ready after it has loaded the app.
                 done = _systemctl("start", unit, timeout=self.start_timeout)
             except subprocess.TimeoutExpired:
-                self._give_up(slot, f"it is not ready within {self.start_timeout:g} s")
+                self._fail_start(slot, f"it is not ready within {self.start_timeout:g} s")
             if done.returncode != 0:
-                self._give_up(slot, f"{unit} does not start")
+                self._fail_start(slot, f"{unit} does not start")
         self._await_answer(slot, deadline)
         self._await_line(slot, logged)
 
@@ -261,10 +261,10 @@ class Slots:
         while True:
             left = deadline - self.clock()
             if left <= 0:
-                self._give_up(slot, f"{why} within {self.start_timeout:g} s")
+                self._fail_start(slot, f"{why} within {self.start_timeout:g} s")
             state = unit_state(self.layout, slot)
             if state.get("ActiveState") == "failed" or state.get("NRestarts", "0") != "0":
-                self._give_up(slot, f"it dies at start ({state.get('Result')})")
+                self._fail_start(slot, f"it dies at start ({state.get('Result')})")
             try:
                 _status, answered = query(
                     self.layout.socket(slot), self.health_path, min(left, 2.0)
@@ -310,9 +310,9 @@ class Slots:
                 why = str(error)
                 break
             self.sleep(POLL_SECONDS)
-        self._give_up(slot, why)
+        self._fail_start(slot, why)
 
-    def _give_up(self, slot: str, why: str) -> NoReturn:
+    def _fail_start(self, slot: str, why: str) -> NoReturn:
         release = _base(_readlink(self.layout.slot(slot)))
         reason = self._last_error(slot, release)
         self.stop(Step("stop", slot), drain=False)

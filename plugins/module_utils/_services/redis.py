@@ -95,7 +95,7 @@ class Server:
     policy: str | None = None
 
 
-def judge_memory(server: Server) -> None:
+def check_memory(server: Server) -> None:
     """Warn of a server that fills the host's memory, or that drops sessions before cached responses.
 
     @raises PreflightWarning: with the settings to change

@@ -55,7 +55,7 @@ def check_endpoint(trial: CheckContext, endpoint: Settings) -> str | None:
     headers.update({key: str(value) for key, value in (endpoint["headers"] or {}).items()})
     try:
         body = body_of(endpoint, headers)
-        answer = trial.candidate.ask(endpoint["path"], endpoint["method"], headers, body)
+        answer = trial.candidate.fetch(endpoint["path"], endpoint["method"], headers, body)
         expect(answer, Expected(status=endpoint["status"], json=endpoint["json"] or {}))
     except (HttpError, Failed) as error:
         return f"{name}: {error}"

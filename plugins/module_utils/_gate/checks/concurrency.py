@@ -19,7 +19,7 @@ SPEC: dict[str, Any] = {
     "path": {"type": "str"},
     "connections": {"type": "int", "default": 10},
 }
-MOST = 200
+MAX_CONNECTIONS = 200
 T = TypeVar("T")
 
 
@@ -27,8 +27,8 @@ def run(trial: CheckContext, settings: Settings) -> Passed:
     """Open all connections before the first request, so that the requests are concurrent."""
     site = trial.candidate
     paths = list(dict.fromkeys((settings["path"] or trial.main_path, trial.health_path)))
-    alone = {path: site.ask(path) for path in paths}
-    count = min(max(settings["connections"], 1), MOST)
+    alone = {path: site.fetch(path) for path in paths}
+    count = min(max(settings["connections"], 1), MAX_CONNECTIONS)
     asked = [paths[index % len(paths)] for index in range(count)]
     ids = [f"evenkeel-gate-{uuid.uuid4()}" for _one in asked]
     requests = [site.request(p, headers={"X-Request-ID": i}) for p, i in zip(asked, ids)]
@@ -37,12 +37,12 @@ def run(trial: CheckContext, settings: Settings) -> Passed:
             pool.map(lambda one: attempt(lambda: open_exchange(one, site.clock)), requests)
         )
         answers = list(
-            pool.map(lambda one: one if isinstance(one, HttpError) else attempt(one.ask), opened)
+            pool.map(lambda one: one if isinstance(one, HttpError) else attempt(one.fetch), opened)
         )
     problems = [
         problem
         for path, own, answer in zip(asked, ids, answers)
-        for problem in [judge(answer, path, alone, own, ids)]
+        for problem in [compare(answer, path, alone, own, ids)]
         if problem
     ]
     if problems:
@@ -59,7 +59,7 @@ def attempt(act: Callable[[], T]) -> T | HttpError:
         return error
 
 
-def judge(
+def compare(
     answer: Response | HttpError, path: str, alone: dict[str, Response], own: str, ids: list[str]
 ) -> str | None:
     """Compare a concurrent response with the response to the same request alone."""

@@ -68,7 +68,7 @@ def run(trial: CheckContext, settings: Settings) -> Passed:
 
 def has_debugger(trial: CheckContext, path: str) -> bool:
     """Return whether Werkzeug's debugger is active: it serves its script below any path."""
-    answer = trial.candidate.ask(f"{path}?__debugger__=yes&cmd=resource&f=debugger.js")
+    answer = trial.candidate.fetch(f"{path}?__debugger__=yes&cmd=resource&f=debugger.js")
     return answer.status == 200 and "javascript" in (answer.headers.get("Content-Type") or "")
 
 
@@ -76,7 +76,7 @@ def check_request(trial: CheckContext, one: Settings) -> str | None:
     headers = {"Content-Type": one["content_type"]} if "content_type" in one else {}
     body = one["body"].encode() if "body" in one else None
     try:
-        answer = trial.candidate.ask(one["path"], one.get("method", "GET"), headers, body)
+        answer = trial.candidate.fetch(one["path"], one.get("method", "GET"), headers, body)
         expect(answer, Expected(status=one["status"]))
     except (HttpError, Failed) as error:
         return str(error)

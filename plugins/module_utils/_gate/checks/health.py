@@ -24,7 +24,7 @@ def run(trial: CheckContext, settings: Settings) -> Passed:
     expected = Expected(status=settings["status"], json=settings["json"] or {})
     times = max(settings["successes"], 1)
     for turn in range(1, times + 1):
-        answer = trial.candidate.ask(path)
+        answer = trial.candidate.fetch(path)
         expect(answer, expected, f"answer {turn} of {times}")
         answered = answer.headers.get("X-Release")
         if trial.release and answered and answered != trial.release:
@@ -32,7 +32,7 @@ def run(trial: CheckContext, settings: Settings) -> Passed:
                 f"release {answered} answers instead of {trial.release}; another app has this port of nginx "
                 "(flask_app_port, nginx_candidate_port)"
             )
-    nonsense = trial.candidate.ask(path.rstrip("/") + "/evenkeel-no-such-page")
+    nonsense = trial.candidate.fetch(path.rstrip("/") + "/evenkeel-no-such-page")
     warnings = []
     if nonsense.status == answer.status and nonsense.body == answer.body:
         warnings.append(f"{path} answers like any path below it; it may say yes whatever happens")

@@ -35,7 +35,7 @@ FOREIGN_HOST = "foreign.evenkeel.invalid"
 
 def run(trial: CheckContext, settings: Settings) -> Passed:
     site = trial.candidate
-    page = site.ask(settings["path"])
+    page = site.fetch(settings["path"])
     expect(page, Expected(status=settings["status"], contains=settings["contains"]))
     if not page.body.strip():
         raise Failed("the page is empty")
@@ -62,7 +62,7 @@ def accepted_foreign_host(site: HttpTarget, path: str) -> tuple[str, ...]:
         return ()
     headers = {name: value for name, value in site.headers.items() if name.lower() != "host"}
     try:
-        answer = replace(site, headers=headers).ask(path, headers={"Host": FOREIGN_HOST})
+        answer = replace(site, headers=headers).fetch(path, headers={"Host": FOREIGN_HOST})
     except (HttpError, Inconclusive):
         return ()
     location = urlsplit(answer.headers.get("Location") or "").hostname
@@ -78,7 +78,7 @@ def lost_compression(trial: CheckContext, path: str, page: Response) -> bool:
     if not trial.live or is_compressed(page) or len(page.body) < MIN_COMPRESSED:
         return False
     try:
-        return is_compressed(trial.live.ask(path))
+        return is_compressed(trial.live.fetch(path))
     except HttpError:
         # The candidate may be the fix.
         return False
@@ -110,7 +110,7 @@ def own_assets(site: HttpTarget, page: Response) -> tuple[list[Url], tuple[str, 
 
 def load(site: HttpTarget, url: Url) -> str | None:
     try:
-        answer = site.ask(url)
+        answer = site.fetch(url)
     except HttpError as error:
         return f"{url.path}: {error}"
     if not 200 <= answer.status < 400:

@@ -24,9 +24,9 @@ SPEC: dict[str, Any] = {
 WARM_UP = 10
 # The maximum share of the time for responses that are not measured.
 WARM_UP_SHARE = 1 / 3
-LEAST = _statistics.MIN_SAMPLES
-ENOUGH = 20
-MOST = 500
+MIN_SAMPLES = _statistics.MIN_SAMPLES
+MIN_COMPARED = 20
+MAX_SAMPLES = 500
 
 
 @dataclass
@@ -93,21 +93,21 @@ def measure(trial: CheckContext, path: str, settings: Settings) -> Timing:
     time = Deadline(settings["seconds"], trial.candidate.clock)
     for _turn in range(WARM_UP):
         for site, _samples in sides:
-            site.ask(path)
+            site.fetch(path)
         if time.left < time.seconds * (1 - WARM_UP_SHARE):
             break
     if live:
         compare(trial, sides, timing, time, settings["tolerance_ms"])
     else:
-        while len(timing.candidate) < max(settings["samples"], LEAST) and not (
-            time.over and len(timing.candidate) >= LEAST
+        while len(timing.candidate) < max(settings["samples"], MIN_SAMPLES) and not (
+            time.over and len(timing.candidate) >= MIN_SAMPLES
         ):
             timing.candidate.append(elapsed(trial.candidate, path))
     return timing
 
 
 def elapsed(site: HttpTarget, path: str) -> float:
-    return site.ask(path).elapsed_ms
+    return site.fetch(path).elapsed_ms
 
 
 def comparable(trial: CheckContext, path: str, timing: Timing) -> HttpTarget | None:
@@ -115,13 +115,13 @@ def comparable(trial: CheckContext, path: str, timing: Timing) -> HttpTarget | N
 
     A broken live release must not stop the release that fixes it.
     """
-    answer = trial.candidate.ask(path)
+    answer = trial.candidate.fetch(path)
     if answer.status >= 400:
         raise Failed(f"{path}: {answer.status}, which is not worth timing")
     if not trial.live:
         return None
     try:
-        status: Any = trial.live.ask(path).status
+        status: Any = trial.live.fetch(path).status
     except HttpError as error:
         status = error
     if status == answer.status:
@@ -141,14 +141,14 @@ def compare(
 
     Each test of the samples can err, so tests become rarer as samples become more.
     """
-    look = LEAST
+    look = MIN_SAMPLES
     over = False
     while timing.slower is None and not over:
         first, second = sides if len(timing.live) % 2 else reversed(sides)
         for site, samples in (first, second):
             samples.append(elapsed(site, timing.path))
         taken = len(timing.live)
-        over = taken >= MOST or (time.over and taken >= ENOUGH)
+        over = taken >= MAX_SAMPLES or (time.over and taken >= MIN_COMPARED)
         if taken >= look or over:
             look = taken * 3 // 2
             alpha = _statistics.LAST_ALPHA if over else _statistics.ALPHA

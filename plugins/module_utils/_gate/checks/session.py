@@ -52,9 +52,9 @@ def run(trial: CheckContext, settings: Settings) -> Passed:
     site = trial.candidate
     jar, cookies = log_in(site, settings["login"])
     for cookie in cookies:
-        judge_attributes(cookie, settings)
+        check_attributes(cookie, settings)
     read(site, settings, jar)
-    kept = kept_by(site.ask(settings["check"]["path"], headers=jar.header()))
+    kept = kept_by(site.fetch(settings["check"]["path"], headers=jar.header()))
     if kept:
         raise Failed(f"{settings['check']['path']} may be kept by caches for others ({kept})")
     for visitor, name in ((Jar(), "no session"), (jar.forged(), "a forged cookie")):
@@ -85,13 +85,13 @@ def log_in(site: HttpTarget, login: Settings, where: str = "") -> tuple[Jar, lis
     """Log in as a browser does, with the hidden fields (for example a CSRF token) of the login page."""
     subject = f"login {where}".strip()
     jar = Jar()
-    page = site.ask(login["path"])
+    page = site.fetch(login["path"])
     jar.take(page.headers.all("Set-Cookie"))
     form = {name: str(value) for name, value in login["form"].items()}
     if page.status == 200:
         form = {**Page(page.text()).hidden_beside(set(form)), **form}
     headers = {"Content-Type": "application/x-www-form-urlencoded", **jar.header()}
-    answer = site.ask(login["path"], "POST", headers, urlencode(form).encode())
+    answer = site.fetch(login["path"], "POST", headers, urlencode(form).encode())
     expect(answer, Expected(status=login["status"]), subject)
     cookies = jar.take(answer.headers.all("Set-Cookie"))
     if not jar.header():
@@ -99,7 +99,7 @@ def log_in(site: HttpTarget, login: Settings, where: str = "") -> tuple[Jar, lis
     return jar, cookies
 
 
-def judge_attributes(cookie: Cookie, settings: Settings) -> None:
+def check_attributes(cookie: Cookie, settings: Settings) -> None:
     for name in ("secure", "httponly"):
         expected = settings[name]
         if expected is not None and expected != (name in cookie.attributes):
@@ -141,7 +141,7 @@ def kept_by(page: Response) -> str | None:
 
 
 def problem(site: HttpTarget, check: Settings, jar: Jar) -> str | None:
-    answer = site.ask(check["path"], headers=jar.header())
+    answer = site.fetch(check["path"], headers=jar.header())
     # As a browser does: an old id may be valid only for seconds after the page changed the session.
     jar.take(answer.headers.all("Set-Cookie"))
     return evaluate(answer, Expected(status=check["status"], contains=check["contains"]), 0)

@@ -42,7 +42,7 @@ def run(trial: CheckContext, settings: Settings) -> Passed:
         read_back(site, url, content)
         done.append("read back")
         if settings["delete"]:
-            status = site.ask(url, "DELETE").status
+            status = site.fetch(url, "DELETE").status
             if status >= 300:
                 warnings.append(f"{url.path} was left behind: DELETE answered {status}")
             else:
@@ -57,7 +57,7 @@ def run(trial: CheckContext, settings: Settings) -> Passed:
 
 def send(site: HttpTarget, settings: Settings, content: bytes) -> Response:
     headers, body = form(settings, content)
-    return site.ask(settings["path"], "POST", headers, body)
+    return site.fetch(settings["path"], "POST", headers, body)
 
 
 def form(settings: Settings, content: bytes) -> tuple[dict[str, str], bytes]:
@@ -93,7 +93,7 @@ def place(site: HttpTarget, settings: Settings, answer: Response) -> Url | None:
 
 
 def read_back(site: HttpTarget, url: Url, content: bytes) -> None:
-    answer = site.ask(url)
+    answer = site.fetch(url)
     expect(answer, Expected(), "reading back")
     if answer.body != content:
         raise Failed(f"reading back: {answer.answer.size} other bytes came than were uploaded")
@@ -109,7 +109,7 @@ def accept(site: HttpTarget, settings: Settings) -> bool:
     expect(answer, Expected(status=settings["status"]), f"a request of {nearly} bytes")
     url = place(site, settings, answer)
     if url:
-        site.ask(url, "DELETE")
+        site.fetch(url, "DELETE")
     return True
 
 
@@ -122,5 +122,5 @@ def refuse(site: HttpTarget, settings: Settings) -> None:
     if answer.status < 300 and settings["delete"]:
         url = place(site, settings, answer)
         if url:
-            site.ask(url, "DELETE")
+            site.fetch(url, "DELETE")
     expect(answer, Expected(status=(413,)), f"a file above {limit} bytes")

@@ -127,7 +127,7 @@ TREE = [("a", "dir", ""), ("a/b", "dir", ""), ("a/l", "link", "b"), ("a/f", "fil
     ],
 )
 def test_members_are_judged_together(members, why):
-    said = artifact_archive.judge([*TREE, *members])
+    said = artifact_archive.check_members([*TREE, *members])
     assert said is None if why is None else why in said
 
 

@@ -116,7 +116,7 @@ def test_what_machines_ask_tells_nothing_of_users_and_is_work_all_the_same():
         [RequestSample("/health", 500, 9.0, 17), RequestSample("/cart", 200, 5.0, 17)],
         leave_out="/health",
     )
-    assert (told.whole.asked, told.whole.errors, told.by_worker[17]) == (1, 0, 2)
+    assert (told.total.asked, told.total.errors, told.by_worker[17]) == (1, 0, 2)
 
 
 @pytest.mark.parametrize(

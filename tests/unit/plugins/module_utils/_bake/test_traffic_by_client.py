@@ -174,7 +174,7 @@ def plainly_judged(before, after):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bake, "LEFT_OUT", 0)
         patch.setattr(bake, "MIN_CLIENTS", 1)
-        shared = bake.find_shared(before.whole.by_client)
+        shared = bake.find_shared(before.total.by_client)
         return bake._evaluate(before, after, 1.25, shared)
 
 
@@ -323,7 +323,7 @@ def test_a_client_that_sends_most_requests_of_a_known_crowd_is_warned_of():
 def test_what_the_collection_s_own_limit_refuses_is_no_failure():
     before = traffic(BEFORE, crowd(1000))
     own = traffic(AFTER, crowd(100) + crowd(50, status=429, limited=True))
-    assert (judged(before, own), own.whole.asked) == ([], 100)
+    assert (judged(before, own), own.total.asked) == ([], 100)
     of_the_app = traffic(AFTER, crowd(100) + crowd(50, status=429))
     assert judged(before, of_the_app)
 

@@ -67,7 +67,7 @@ def test_all_is_well_until_the_time_is_over(world):
     watch = world.watch()
     assert watch.problems(10) == []
     assert world.seconds == 10
-    assert (watch.before.whole.asked, watch.after.whole.asked) == (30, 1)
+    assert (watch.before.total.asked, watch.after.total.asked) == (30, 1)
 
 
 def test_no_logs_are_no_problem(world):

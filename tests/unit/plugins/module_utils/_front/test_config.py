@@ -160,7 +160,7 @@ def test_debians_default_site_makes_room_only_as_it_was_installed(state, default
     site = "server { listen 80 default_server; listen [::]:80 default_server; server_name _; }"
     servers = parse({ROOT: MAIN, nginx_config.DEFAULT_SITE: site}).servers
     listens = [Listen("0.0.0.0", 80, 80)]
-    verdict = nginx_config.judge(servers, listens, OWN, default_site, lambda: state)
+    verdict = nginx_config.evaluate(servers, listens, OWN, default_site, lambda: state)
     if (default_site, state) == ("auto", "unmodified"):
         assert verdict == nginx_config.Verdict(links=(nginx_config.DEFAULT_SITE,))
     else:
@@ -168,7 +168,7 @@ def test_debians_default_site_makes_room_only_as_it_was_installed(state, default
         assert verdict.problem.endswith("remove it or choose another port.")
     elsewhere = [Listen("0.0.0.0", 8000, 8000)]
     assert (
-        nginx_config.judge(servers, elsewhere, OWN, default_site, lambda: state)
+        nginx_config.evaluate(servers, elsewhere, OWN, default_site, lambda: state)
         == nginx_config.Verdict()
     )
 

@@ -85,7 +85,7 @@ def test_a_worker_holds_no_more_than_its_threads_and_its_pool(budget, wanted, po
 def test_a_budget_that_is_too_big_is_told_with_the_arithmetic(allowed, fits):
     budget = ConnectionBudget(workers=5, threads=1, pool_size=20, max_overflow=40, hosts=8)
     with pytest.raises(PreflightError) as problem:
-        preflight_budget.judge_budget([budget], allowed, "max_connections")
+        preflight_budget.check_budget([budget], allowed, "max_connections")
     assert "5 workers x 1 connection x 8 hosts x 2 slots = 80" in str(problem.value)
     assert f"the database allows {allowed} (max_connections); {fits}" in str(problem.value)
 
@@ -95,9 +95,9 @@ def test_pools_that_could_hold_too_much_are_a_doubt():
     with pytest.raises(
         PreflightWarning, match=r"5 workers x \(20 \+ 40\) x 8 hosts x 2 slots = 4800"
     ) as doubt:
-        preflight_budget.judge_budget([budget], 170, "max_connections")
+        preflight_budget.check_budget([budget], 170, "max_connections")
     assert "flask_app_pool_size: 2 with flask_app_pool_max_overflow: 0" in str(doubt.value)
-    preflight_budget.judge_budget(
+    preflight_budget.check_budget(
         [replace(budget, pool_size=2, max_overflow=0)], 170, "max_connections"
     )
 
@@ -107,13 +107,13 @@ def test_each_host_counts_with_its_own_figures():
     own = {"workers": 5, "threads": 1, "pool_size": 5, "max_overflow": 0}
     budgets = preflight_budget.shares([own, {**own, "workers": 9}, own], 2)
     assert [budget.wanted for budget in budgets] == [20, 18]
-    preflight_budget.judge_budget(budgets, 190, "max_connections")
+    preflight_budget.check_budget(budgets, 190, "max_connections")
     with pytest.raises(
         PreflightError,
         match=r"5 workers x 1 connection x 2 hosts x 2 slots \+ 9 workers x 1 connection x 1 host x 2 slots = 38, "
         r"and the database allows 37 \(max_connections\); lower gunicorn_workers",
     ):
-        preflight_budget.judge_budget(budgets, 37, "max_connections")
+        preflight_budget.check_budget(budgets, 37, "max_connections")
 
 
 @given(st.lists(st.tuples(st.integers(1, 20), st.integers(1, 8)), min_size=1), st.integers(1, 3))
@@ -126,17 +126,17 @@ def test_no_host_of_a_fleet_is_forgotten(hosts, slots):
     budgets = preflight_budget.shares(figures, slots)
     assert sum(budget.wanted for budget in budgets) == wanted
     with pytest.raises(PreflightError, match=f"= {wanted}, and the database allows {wanted - 1} "):
-        preflight_budget.judge_budget(budgets, wanted - 1, "max_connections")
+        preflight_budget.check_budget(budgets, wanted - 1, "max_connections")
 
 
 def test_a_budget_that_fits_in_every_case_is_silent():
     budget = ConnectionBudget(workers=1, threads=1, pool_size=1, max_overflow=0, hosts=1)
-    preflight_budget.judge_budget([budget], 2, "max_connections")
+    preflight_budget.check_budget([budget], 2, "max_connections")
 
 
 @pytest.mark.parametrize("version", ["3.9.2", "3.10.0", "3.14.0rc1", "4.0"])
 def test_a_python_that_is_new_enough_will_do(version):
-    preflight.judge_python({"python_version": version, "lacks": []}, "3.9", "/usr/bin/python3")
+    preflight.check_python({"python_version": version, "lacks": []}, "3.9", "/usr/bin/python3")
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_a_python_that_is_new_enough_will_do(version):
 )
 def test_a_python_that_will_not_do_is_refused(found, said):
     with pytest.raises(PreflightError, match=said):
-        preflight.judge_python(found, "3.9", "/p")
+        preflight.check_python(found, "3.9", "/p")
 
 
 def test_an_interpreter_tells_what_wheels_it_takes():
@@ -182,22 +182,22 @@ def test_room_is_measured_where_the_directory_would_be(tmp_path):
 
 
 def test_too_little_room_is_told_with_both_figures():
-    preflight.judge_disk("/srv", 500, 500)
+    preflight.check_disk("/srv", 500, 500)
     with pytest.raises(
         PreflightError, match="/srv has 120 MB free, 500 are wanted; free some, or lower it"
     ):
-        preflight.judge_disk("/srv", 120, 500)
+        preflight.check_disk("/srv", 120, 500)
 
 
 @pytest.mark.parametrize(("skew", "said"), [(61, "61 s ahead of"), (-7200, "7200 s behind")])
 def test_a_clock_that_is_off_is_refused(skew, said):
     with pytest.raises(PreflightError, match=said):
-        preflight.judge_clock(skew, 60)
+        preflight.check_clock(skew, 60)
 
 
 @pytest.mark.parametrize("skew", [-60, 0, 59.9])
 def test_a_clock_that_is_nearly_right_will_do(skew):
-    preflight.judge_clock(skew, 60)
+    preflight.check_clock(skew, 60)
 
 
 @pytest.mark.parametrize("value", ["http", "", 0, 65536, -1, 80.5, None, "8000 "])
@@ -213,13 +213,13 @@ def test_a_port_is_a_port(value):
 
 @pytest.mark.parametrize("holders", [[], ["nginx (pid 7)"], ["nginx (pid 7)", "systemd (pid 1)"]])
 def test_a_port_may_be_free_or_its_owners(holders):
-    preflight.judge_port(8000, holders, ["nginx"])
+    preflight.check_port(8000, holders, ["nginx"])
 
 
 @pytest.mark.parametrize("holders", [["python3 (pid 123)"], ["nginx-proxy (pid 9)"]])
 def test_a_port_of_somebody_else_is_refused(holders):
     with pytest.raises(PreflightError) as problem:
-        preflight.judge_port(8000, holders, ["nginx"])
+        preflight.check_port(8000, holders, ["nginx"])
     assert str(problem.value) == f"8000 is taken by {holders[0]}; stop it, or choose another port."
 
 
@@ -259,7 +259,7 @@ def test_who_listens_is_named_by_program_and_pid(proc):
 def test_who_listens_unseen_is_still_in_the_way(proc):
     (holder,) = procfs.holders([8001], str(proc))[8001]
     with pytest.raises(PreflightError, match="taken by a program that only root may see"):
-        preflight.judge_port(8001, [holder], ["nginx"])
+        preflight.check_port(8001, [holder], ["nginx"])
 
 
 def test_our_own_socket_is_found_in_the_real_proc():
@@ -335,13 +335,13 @@ def test_a_database_without_an_address_is_a_doubt():
 
 @pytest.mark.parametrize("uid", [None, 100, 998, 1000])
 def test_a_user_of_its_own_is_the_apps(uid):
-    preflight.judge_user("shop", uid)
+    preflight.check_user("shop", uid)
 
 
 @pytest.mark.parametrize(("name", "uid"), [("root", 0), ("bin", 2), ("www-data", 33)])
 def test_a_user_of_the_system_itself_is_never_the_apps(name, uid):
     with pytest.raises(PreflightError, match=f"{name} is a user of the system itself"):
-        preflight.judge_user(name, uid)
+        preflight.check_user(name, uid)
 
 
 def test_users_are_known_by_their_number():
@@ -366,9 +366,9 @@ def test_a_port_of_another_file_of_nginx_is_refused_with_that_file():
     servers = [config.Server("/etc/nginx/conf.d/blog.conf", tuple(listens))]
     own = "/etc/nginx/conf.d/shop.conf"
     with pytest.raises(_errors.PreflightError) as problem:
-        preflight.judge_listens(listens, servers, [], own, "auto")
+        preflight.check_listens(listens, servers, [], own, "auto")
     assert str(problem.value) == "port 8000 belongs to /etc/nginx/conf.d/blog.conf; choose another."
-    preflight.judge_listens(listens, [config.Server(own, tuple(listens))], listens, own, "auto")
+    preflight.check_listens(listens, [config.Server(own, tuple(listens))], listens, own, "auto")
 
 
 def test_a_socket_of_nginx_that_a_reload_could_not_bind_is_refused_before():
@@ -378,4 +378,4 @@ def test_a_socket_of_nginx_that_a_reload_could_not_bind_is_refused_before():
         _errors.PreflightError,
         match=r"nginx listens on 127\.0\.0\.1:8061 and cannot also bind 0\.0\.0\.0:8061",
     ):
-        preflight.judge_listens(listens, [], running, "/own", "auto")
+        preflight.check_listens(listens, [], running, "/own", "auto")

@@ -196,12 +196,12 @@ class TestWithdrawn:
         assert words(plan_withdrawn(CANDIDATE_B, "b")) == ["point_candidate", "stop green"]
 
     def test_a_candidate_that_dies_and_is_started_again_and_again_is_stopped_too(self):
-        host = replace(CANDIDATE_B, running=frozenset({"blue"}), restless=frozenset({"green"}))
+        host = replace(CANDIDATE_B, running=frozenset({"blue"}), crash_looping=frozenset({"green"}))
         assert words(plan_withdrawn(host, "b")) == ["point_candidate", "stop green"]
         assert words(plan_retired(host)) == ["point_candidate", "stop green"]
         steps = plan_candidate(host, "b")
         assert words(steps)[:2] == ["point_candidate", "stop green"]
-        assert simulate(host, steps).restless == frozenset()
+        assert simulate(host, steps).crash_looping == frozenset()
 
     def test_users_go_back_before_the_bad_release_stops(self):
         assert words(plan_withdrawn(LIVE_B, "b")) == [

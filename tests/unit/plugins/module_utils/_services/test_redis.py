@@ -127,10 +127,10 @@ def test_a_server_whose_memory_endangers_sessions_is_told(limit, policy, warning
         server = prove(url)
     assert (server.max_memory, server.policy) == (limit, policy)
     if warning is None:
-        services_redis.judge_memory(server)
+        services_redis.check_memory(server)
         return
     with pytest.raises(PreflightWarning, match=warning) as doubt:
-        services_redis.judge_memory(server)
+        services_redis.check_memory(server)
     assert "volatile-ttl" in str(doubt.value)
 
 

@@ -46,7 +46,7 @@ class FakeSite:
         self.deadline = Deadline(1000, clock)
         self.asked = 0
 
-    def ask(self, where):
+    def fetch(self, where):
         self.asked += 1
         if self.log is not None:
             self.log.append(self)
