@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Gather all that is wrong with the variables of a host. Documented in plugins/modules/check_variables.py."""
+"""Report all errors in the variables of a host. Documented in plugins/modules/check_variables.py."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from ..plugin_utils import _variables
 ROLES_FOLDER = os.path.normpath(os.path.join(os.path.dirname(__file__), "..", "..", "roles"))
 SSH = ("ssh", "paramiko", "paramiko_ssh", "smart")
 
-# What a release is built from; nothing is looked for while one of them is no path at all.
+# The inputs of a release. They are checked only if the type of each is valid.
 INPUTS = ("flask_app_source", "flask_app_requirements")
 
-# A role's argument spec cannot point to a module's, so these are joined here.
+# A role's argument spec cannot refer to a module's, so these are merged here.
 SUBOPTIONS = {"rollout_checks": CHECKS_SPEC}
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
-    """Runs on the controller alone; the host is not asked."""
+    """Runs only on the controller, without a connection to the host."""
 
     TRANSFERS_FILES = False
     _requires_connection = False
@@ -56,7 +56,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         problems += _variables.missing(dict.fromkeys([*required, *args["required"]]), variables)
         values, found = self._judge(options, variables)
         problems += found
-        find = _variables.finder(variables, self._loader.get_basedir())
+        find = _variables.path_resolver(variables, self._loader.get_basedir())
         paths: dict[str, str] = {}
         if "flask_app" in specs and all(name in values for name in INPUTS if name in variables):
             paths, found = _variables.inputs(values, find)
@@ -80,7 +80,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     def _judge(
         self, options: _variables.Options, variables: Mapping[str, Any]
     ) -> tuple[dict[str, Any], list[str]]:
-        """Return the values that are of the right type, and what is wrong with the others."""
+        """Return the values of the right type, and the errors in the others."""
         values: dict[str, Any] = {}
         problems: list[str] = []
         for name, option in options.items():
@@ -94,17 +94,17 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 problems += mistyped
                 if not mistyped:
                     values[name] = _variables.converted(option, value)
-                    _variables.judge(name, values[name])
+                    _variables.validate(name, values[name])
             except _variables.ValueProblem as problem:
                 problems.append(f"{name}: {problem}")
-            except Exception as error:  # Before ansible-core 2.19 a filter's own comes through.
-                # A default can only fail for want of another variable, which is told already.
+            except Exception as error:  # Before ansible-core 2.19 a filter's own exception arrives.
+                # A default fails only because another variable is missing, which is reported already.
                 if variables[name] != option.get("default"):
                     problems.append(f"{name}: {_untemplatable(error, option)}")
         return values, problems
 
     def _addresses(self, variables: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
-        """Where SSH finds each host of the play; asked once, as the variables of a host cost time."""
+        """Return the SSH address of each host of the play, on its first host only, as hostvars are slow."""
         hosts = variables.get("ansible_play_hosts_all", [])
         found = {}
         for host in hosts if variables.get("inventory_hostname") in hosts[:1] else []:
@@ -123,9 +123,9 @@ def public_roles() -> list[str]:
 
 
 def _untemplatable(error: Exception, option: Mapping[str, Any]) -> str:
-    """Ansible's own words, unless they may show a piece of a secret."""
-    said = " ".join(str(getattr(error, "message", error)).split())
-    undefined = re.search(r"'[\w.]+' is undefined", said)
+    """Return Ansible's own message, unless it could contain a part of a secret."""
+    message = " ".join(str(getattr(error, "message", error)).split())
+    undefined = re.search(r"'[\w.]+' is undefined", message)
     if undefined:
         return f"cannot be evaluated: {undefined.group()}."
-    return "cannot be evaluated." if option.get("no_log") else f"cannot be evaluated: {said}"
+    return "cannot be evaluated." if option.get("no_log") else f"cannot be evaluated: {message}"

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Save what was measured, beside what was measured before. Documented in plugins/modules/profile_report.py."""
+"""Store a profile, and compare it with an earlier one. Documented in plugins/modules/profile_report.py."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..plugin_utils._report import profile
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
-    """Runs on the controller alone; no host is asked."""
+    """Runs only on the controller, without a connection to a host."""
 
     TRANSFERS_FILES = False
     _requires_connection = False
@@ -35,9 +35,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 "compare": {"type": "str", "default": ""},
             }
         )
-        find = _variables.finder(task_vars or {}, self._loader.get_basedir())
+        find = _variables.path_resolver(task_vars or {}, self._loader.get_basedir())
         before, before_at = self._earlier(find(args["compare"])) if args["compare"] else ({}, "")
-        hosts = profile.kept(args["profiles"])
+        hosts = profile.measured_hosts(args["profiles"])
         now = _timing.iso(time.time())
         is_written = bool(hosts and args["dest"])
         folder = find(args["dest"])
@@ -46,7 +46,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             [os.path.join(folder, name) for name in profile.FILES] if is_written else []
         )
         if is_written and not self._task.check_mode:
-            run = profile.Run(args["app"], now, hosts, before, before_at)
+            run = profile.ProfileReport(args["app"], now, hosts, before, before_at)
             files = {name: make(run) for name, make in profile.FILES.items()}
             _files.write("profile_report_path", folder, files)
         return result
@@ -59,5 +59,5 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             raise AnsibleActionFail(
                 f"profile_compare: {path} cannot be read: {error.strerror}. Name a profile.json."
             ) from error
-        except (profile.NoProfile, UnicodeError) as error:
+        except (profile.InvalidProfile, UnicodeError) as error:
             raise AnsibleActionFail(f"profile_compare: {path} {error}.") from error

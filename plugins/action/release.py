@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Copy the archives that a host lacks, and tell the module which run this is. Documented in plugins/modules/release.py."""
+"""Upload missing archives, and pass the run's identity. Documented in plugins/modules/release.py."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from ..plugin_utils import _identity
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
-    """What the module says is the result."""
+    """Returns the result of the module."""
 
-    # The temporary directory is made where something is copied; this would make one in each task.
+    # An upload creates the temporary directory; with True each task would create one.
     TRANSFERS_FILES = False
     _supports_check_mode = True
 
@@ -26,14 +26,14 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         result: dict[str, Any] = super().run(tmp, task_vars)
         args = {**_identity.identity(task_vars or {}), **self._task.args}
         try:
-            said = self._attempt(args, task_vars)
-            # Once for each of the two archives: what another controller left under the same name is replaced.
+            output = self._attempt(args, task_vars)
+            # Once per archive: a file of the same name from another controller is replaced.
             for _archive in range(2):
-                if not said.get("replaced"):
+                if not output.get("replaced"):
                     break
                 self._remove_tmp_path(self._connection._shell.tmpdir)
-                said = self._attempt(args, task_vars)
-            result.update(printable_all(said))
+                output = self._attempt(args, task_vars)
+            result.update(printable_all(output))
         finally:
             self._remove_tmp_path(self._connection._shell.tmpdir)
         return result
@@ -41,14 +41,14 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     def _attempt(self, args: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
         if args.get("state") == "staged" and not self._task.check_mode:
             args["uploads"] = self._upload(args)
-        said: dict[str, Any] = self._execute_module(module_args=args, task_vars=task_vars)
-        return said
+        output: dict[str, Any] = self._execute_module(module_args=args, task_vars=task_vars)
+        return output
 
     def _upload(self, args: dict[str, Any]) -> str | None:
-        """Copy the archives that the host lacks, and return the folder on it that holds them."""
-        kept = os.path.join(args.get("root") or "/srv", str(args.get("name")), "archives")
+        """Upload the archives that the host lacks, and return the folder on it with them."""
+        stored = os.path.join(args.get("root") or "/srv", str(args.get("name")), "archives")
         named = [str(args[name]) for name in ("archive", "wheels") if args.get(name)]
-        places = [os.path.join(kept, os.path.basename(path)) for path in named]
+        places = [os.path.join(stored, os.path.basename(path)) for path in named]
         looked = self._low_level_execute_command(
             "; ".join(
                 f"test -e {shlex.quote(place)} && echo kept || echo lacking" for place in places

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Run the module on the host, then the team's own tests here. Documented in plugins/modules/rollout_gate.py."""
+"""Run the module on the host, then the team's tests here. Documented in plugins/modules/rollout_gate.py."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.vars import merge_hash
 
 from ..module_utils._gate import suite, verdict
-from ..module_utils._gate.check import Finding, Skipped
+from ..module_utils._gate.check import Passed, Skipped
 from ..module_utils._http import params as http_params
 from ..module_utils._printable import printable, printable_all
 from ..modules.rollout_gate import ARGUMENT_SPEC
@@ -25,12 +25,12 @@ from ..plugin_utils import _variables
 from ..plugin_utils._suite import evaluate
 from ..plugin_utils._suite import run as suite_run
 
-# Of what the team's tests say, which is shown with -vv; in characters.
+# The limit of the tests' output that -vv shows; in characters.
 MAX_OUTPUT = 1024 * 1024
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
-    """What the module says is the result, unless there are tests of the team's that it could not run."""
+    """Returns the result of the module, extended by that of the team's tests, which run here."""
 
     TRANSFERS_FILES = False
     _supports_check_mode = True
@@ -39,19 +39,19 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
         wrap_async = self._task.async_val and not self._connection.has_native_async
-        said = printable_all(self._execute_module(task_vars=task_vars, wrap_async=wrap_async))
-        result = merge_hash(result, said)
-        results = [verdict.Result(**row) for row in said.get("results", [])]
+        output = printable_all(self._execute_module(task_vars=task_vars, wrap_async=wrap_async))
+        result = merge_hash(result, output)
+        results = [verdict.Result(**row) for row in output.get("results", [])]
         others = [one for one in results if one.name != suite.NAME]
         if not any(one.name == suite.NAME and one.outcome == "inconclusive" for one in results):
             return result
         own = self._run_suite(others, task_vars or {})
-        told = printable_all(verdict.told([*others, own]))
-        told["elapsed"] = round(said.get("elapsed", 0) + own.elapsed_ms / 1000, 2)
+        gated = printable_all(verdict.as_dict([*others, own]))
+        gated["elapsed"] = round(output.get("elapsed", 0) + own.elapsed_ms / 1000, 2)
         for word in ("failed", "exception"):
             result.pop(word, None)
-        result.update(told)
-        if told["verdict"] != "passed":
+        result.update(gated)
+        if gated["verdict"] != "passed":
             result["failed"] = True
         return result
 
@@ -66,8 +66,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             *verdict.secret_headers(params["checks"], http_params.secrets),
         }
 
-        def judged() -> Finding:
-            if verdict.against(others):
+        def judged() -> Passed:
+            if verdict.blocking_results(others):
                 raise Skipped("the checks before it did not pass")
             return self._judged(params, variables, secrets)
 
@@ -77,13 +77,13 @@ class ActionModule(ActionBase):  # type: ignore[misc]
 
     def _judged(
         self, params: Mapping[str, Any], variables: Mapping[str, Any], secrets: set[str]
-    ) -> Finding:
+    ) -> Passed:
         settings = params["checks"][suite.NAME]
-        find = _variables.finder(variables, self._loader.get_basedir())
+        find = _variables.path_resolver(variables, self._loader.get_basedir())
         policy = evaluate.Policy(settings["min_pass_rate"], settings["allowed_failures"])
         if settings["junit"]:
             path = find(settings["junit"])
-            return evaluate.judge_report(suite_run.read(path), path, policy)
+            return evaluate.evaluate_report(suite_run.read(path), path, policy)
         host = str(variables.get("inventory_hostname", ""))
         with (
             suite_run.ending_cleanly(),
@@ -96,12 +96,12 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             if settings["command"]:
                 words = suite.argv(settings["command"])
                 run = suite_run.execute(words, find(""), environment, settings["timeout"], work)
-                self._tell(run.output, secrets)
-                return evaluate.judge_command(words[0], run, settings["timeout"])
+                self._show_output(run.output, secrets)
+                return evaluate.evaluate_command(words[0], run, settings["timeout"])
             path = find(settings["path"])
             run = suite_run.pytest(path, find(""), environment, settings, work)
-            self._tell(run.output, secrets)
-            return evaluate.judge_pytest(run, policy, settings["timeout"])
+            self._show_output(run.output, secrets)
+            return evaluate.evaluate_pytest(run, policy, settings["timeout"])
 
-    def _tell(self, output: str, secrets: set[str]) -> None:
+    def _show_output(self, output: str, secrets: set[str]) -> None:
         self._display.vv(printable(remove_values(output, secrets), MAX_OUTPUT))

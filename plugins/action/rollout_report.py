@@ -18,7 +18,7 @@ from ..plugin_utils._report import timeline as report_timeline
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
-    """Runs on the controller alone; no host is asked."""
+    """Runs only on the controller, without a connection to a host."""
 
     TRANSFERS_FILES = False
     _requires_connection = False
@@ -36,7 +36,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 "registered": {"type": "dict", "default": {}},
             }
         )
-        folder = _variables.finder(task_vars or {}, self._loader.get_basedir())(args["dest"])
+        folder = _variables.path_resolver(task_vars or {}, self._loader.get_basedir())(args["dest"])
         now = _timing.iso(time.time())
         trials = list(rollout.trials(args["verdicts"]))
         hostvars = (task_vars or {}).get("hostvars", {})
@@ -45,7 +45,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             for host in args["verdicts"]
         }
         timeline = report_timeline.rows(steps)
-        run = rollout.Run(args["app"], args["release"], now, trials, timeline)
+        run = rollout.RolloutReport(args["app"], args["release"], now, trials, timeline)
         result.update(changed=bool(trials), verdict=run.verdict)
         result["files"] = [os.path.join(folder, name) for name in rollout.FILES] if trials else []
         if trials and not self._task.check_mode:

@@ -1,25 +1,25 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A rollout as a person follows it: a line a task, and in full what must be read; in a terminal a table, too."""
+"""Show a rollout as one line per task, with failures in full, and in a terminal as a live table."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: progress
 type: stdout
-short_description: Show a rollout as a line for each task, and as a table that lives
+short_description: Show a rollout as one line per task, and as a live table
 version_added: "0.1.0"
 author: The evenkeel.flask authors (@evenkeel)
 description:
-  - When, what, and on which hosts, in one line for each task that did something. Verdicts of the gate, tables and failures
-    are shown in full, and nothing else is.
-  - The time is that since the run began, in minutes and seconds.
-  - In a terminal a table stands below the lines, drawn anew each second, with a row for each host, its step, how long it
-    has been at it, and what came of the release there. Large fleets are summed up, those hosts that are under way or
-    failed first. In files, in CI, in terminals that cannot draw (C(TERM=dumb)) and before ansible-core 2.19, whose workers
-    may write to the terminal, there are only the lines.
-  - For all the rest, and for C(-v), there is Ansible's own callback P(ansible.builtin.default#callback).
+  - Shows one line for each task that did something, with its time, name and hosts. Verdicts of the gate, tables and
+    failures are shown in full. All other output is left out.
+  - The time is the time since the start of the run, in minutes and seconds.
+  - In a terminal, a table below the lines is redrawn each second. It has a row for each host with its step, the time in
+    this step, and the state of the release there. A large fleet is summarized; hosts in progress and failed hosts come
+    first. Only the lines are shown in files, in CI and in terminals that cannot redraw (C(TERM=dumb)). The same is true
+    before ansible-core 2.19, whose workers can write to the terminal.
+  - For all other output, and for C(-v), use Ansible's own callback P(ansible.builtin.default#callback).
 requirements:
   - Set as stdout in configuration.
 """
@@ -51,8 +51,8 @@ NAMED_HOSTS = 4
 COLORS = {"unreachable": "bright red", "failed": "red", "changed": "yellow", "ok": "green"}
 
 
-def said(outcomes: Mapping[str, str]) -> str:
-    """Say which hosts had which outcome: few by name, many by number."""
+def summarize(outcomes: Mapping[str, str]) -> str:
+    """Summarize the outcomes of hosts: a few by name, many by number."""
     if len(outcomes) > NAMED_HOSTS:
         return ", ".join(f"{number} {word}" for word, number in Counter(outcomes.values()).items())
     return ", ".join(f"{host} {word}" for host, word in outcomes.items())
@@ -63,14 +63,14 @@ def color(outcomes: Mapping[str, str]) -> str:
 
 
 def reason(result: Mapping[str, Any]) -> str:
-    """Why a task failed: of a command the message says only that it did."""
+    """Return why a task failed, with stderr: the message on a command has only the fact of failure."""
     message = str(result.get("msg") or result.get("censored") or "no message")
     error = str(result.get("stderr") or result.get("module_stderr") or "").strip()
     return message if error in message else f"{message}\n{error}"
 
 
 def can_live() -> bool:
-    """Whether nobody but Ansible's display writes to a terminal that can draw lines anew."""
+    """Return whether the terminal can redraw lines and only Ansible's display writes to it."""
     version = tuple(map(int, __version__.split(".")[:2]))
     return (
         version >= (2, 19)
@@ -80,7 +80,7 @@ def can_live() -> bool:
 
 
 class CallbackModule(CallbackBase):  # type: ignore[misc]
-    """Gathers what the hosts say of a task, and shows it when the next one begins."""
+    """Collects the hosts' results of a task, and shows them when the next task begins."""
 
     CALLBACK_VERSION = 2.0
     CALLBACK_TYPE = "stdout"
@@ -92,7 +92,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         self.task = ""
         self.task_at = 0.0
         self.outcomes: dict[str, str] = {}
-        # Hosts by what was said of them: hosts that fail alike are told together.
+        # Hosts by message: hosts that fail alike are shown together.
         self.refusals: dict[str, list[str]] = {}
         self.hosts: dict[str, _terminal.Host] = {}
         self.screen: _terminal.Screen | None = None
@@ -126,19 +126,21 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         self._ended(result, "passed over")
 
     def _say(self, line: str, color: str | None = None) -> None:
-        """Show a line. Modules make their results printable; here it is made sure, for all modules."""
+        """Show a line. Modules make their results printable; this ensures it for all modules."""
         self._display.display(printable_line(line), color=color)
 
     def flush(self) -> None:
         if self.outcomes:
             task = pad(printable_line(self.task), 56)
-            self._say(f"{clock(self.task_at)}  {task}  {said(self.outcomes)}", color(self.outcomes))
+            self._say(
+                f"{clock(self.task_at)}  {task}  {summarize(self.outcomes)}", color(self.outcomes)
+            )
         for message, hosts in self.refusals.items():
             self._say(f"       {', '.join(hosts)}: {message}", "red")
         self.outcomes, self.refusals = {}, {}
 
     def show(self, text: Any) -> None:
-        """Show below the task what its line cannot say."""
+        """Show output of a task below its line."""
         self.flush()
         for line in text if isinstance(text, list) else str(text).split("\n"):
             self._say(f"       {line}")
@@ -177,7 +179,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         self._warn(result._result)
         host = result._host.get_name()
         self.outcomes[host] = word
-        # A loop's own message says only that one of its items failed.
+        # A loop's own message has only the fact that one of its items failed.
         parts = [
             part
             for part in result._result.get("results", ())
@@ -190,7 +192,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
                     hosts.append(host)
 
     def _warn(self, result: dict[str, Any]) -> None:
-        """Show the warnings of a result. Ansible formats them, so what it displays is made printable."""
+        """Show the warnings of a result. Ansible formats them, so its output is made printable."""
         display = self._display.display
 
         def show(message: Any, *args: Any, **kwargs: Any) -> None:
@@ -206,7 +208,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         for part in result._result.get("results", [result._result]):
             if part.get("diff") and part.get("changed"):
                 self.flush()
-                # Ansible colours it, so what is in it is made printable before.
+                # Ansible adds colours, so the content is made printable before.
                 for line in self._get_diff(printable_all(part["diff"])).splitlines():
                     self._display.display(f"       {line}")
 
@@ -234,5 +236,5 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
             for host in hosts
         }
         if outcomes:
-            line = f"{clock(time.monotonic() - self.begun)}  {said(outcomes)}"
+            line = f"{clock(time.monotonic() - self.begun)}  {summarize(outcomes)}"
             self._display.display(f"\n{printable_line(line)}", color=color(outcomes))

@@ -1,13 +1,13 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What every module says of check mode, diff mode and idempotence."""
+"""The attributes of all modules: check mode, diff mode and idempotence."""
 
 from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """The attributes' meanings; each module says its support."""
+    """The descriptions of the attributes; each module documents its support."""
 
     DOCUMENTATION = r"""
 options: {}

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which run a module works for, and so whose lock it is. Their actions fill these options in."""
+"""The options that identify a run and its lock. The action plugins set them."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ class ModuleDocFragment:
     DOCUMENTATION = r"""
 options:
   run:
-    description: The run. By default the C(ansible-playbook) that this task belongs to.
+    description: The identity of the run. By default the C(ansible-playbook) process of this task.
     type: str
   who:
-    description: Who started the run. By default the user of AWX, or of the controller.
+    description: The user that started the run. By default the user of AWX, or of the controller.
     type: str
   controller:
-    description: Where the run was started. By default the controller's host name.
+    description: The controller of the run. By default the controller's host name.
     type: str
 """
 
-    # What TAKE_SPEC has beyond it.
+    # The options that TAKE_SPEC adds.
     LOCK = r"""
 options:
   force:
-    description: Take the lock from whoever has it.
+    description: Take the lock from the run that holds it.
     type: bool
     default: false
   gone:

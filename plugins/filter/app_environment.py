@@ -1,18 +1,17 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What an app finds in its environment."""
+"""Build the environment of an app."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: app_environment
-short_description: Put an app's environment together
+short_description: Build the environment of an app
 version_added: "0.1.0"
 author: The evenkeel.flask authors (@evenkeel)
 description:
-  - Adds the variables that Flask apps are used to find their services in to those the user named.
-    What the user named wins.
+  - Adds the variables in which Flask apps expect the URLs of their services. Variables of the user have priority.
 positional: secrets
 options:
   _input:
@@ -20,7 +19,7 @@ options:
     type: dict
     required: true
   secrets:
-    description: More of them.
+    description: Further environment variables.
     type: dict
     default: {}
   database_url:
@@ -65,7 +64,7 @@ def app_environment(
 
 
 class FilterModule:
-    """Make the filter known to Ansible."""
+    """The filter, for Ansible."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         return {"app_environment": app_environment}

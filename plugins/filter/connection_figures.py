@@ -1,18 +1,18 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What each host of the fleet may ask of the database."""
+"""Collect the figures that limit each host's database connections."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: connection_figures
-short_description: Collect what decides how many connections each host of a fleet can hold
+short_description: Collect the figures that limit the database connections of each host
 version_added: "0.1.0"
 author: The evenkeel.flask authors (@evenkeel)
 description:
-  - Each host has its own variables, and the defaults of the roles where it has none.
-  - A host that is not in the play counts too, since its workers hold connections all the same.
+  - Each host has its own variables, and otherwise the defaults of the roles.
+  - Hosts outside of the play are included, because their workers also hold connections.
 positional: hosts
 options:
   _input:
@@ -82,7 +82,7 @@ def connection_figures(
 
 
 class FilterModule:
-    """Make the filter known to Ansible."""
+    """The filter, for Ansible."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         return {"connection_figures": connection_figures}

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who released what, and when."""
+"""Lay out the history of switches as a table."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ short_description: Lay out the last switches that M(evenkeel.flask.release_info)
 version_added: "0.1.0"
 author: The evenkeel.flask authors (@evenkeel)
 description:
-  - One line for each switch, the newest of each host first. A host that could not be asked has none.
+  - One line for each switch, the newest of each host first. An unreachable host has none.
 positional: most
 options:
   _input:
-    description: What was found, by host.
+    description: The returned values of M(evenkeel.flask.release_info) by host.
     type: dict
     required: true
   most:
-    description: How many switches of each host.
+    description: The maximum number of switches per host.
     type: int
     default: 10
 """
@@ -49,8 +49,8 @@ KEYS = ("time", "action", "release", "previous", "who", "controller", "commit", 
 def _row(host: str, switch: Mapping[str, Any]) -> tuple[str, ...]:
     took = switch.get("took")
     steps = took.items() if isinstance(took, Mapping) else ()
-    said = ", ".join(f"{step} {seconds:g} s" for step, seconds in steps if seconds)
-    return (host, *(str(switch.get(key) or "-") for key in KEYS), said or "-")
+    durations = ", ".join(f"{step} {seconds:g} s" for step, seconds in steps if seconds)
+    return (host, *(str(switch.get(key) or "-") for key in KEYS), durations or "-")
 
 
 def history_table(found: Mapping[str, Mapping[str, Any] | None], most: int = 10) -> list[str]:
@@ -63,7 +63,7 @@ def history_table(found: Mapping[str, Mapping[str, Any] | None], most: int = 10)
 
 
 class FilterModule:
-    """Make the filter known to Ansible."""
+    """The filter, for Ansible."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         return {"history_table": history_table}

@@ -1,19 +1,19 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What endpoints take at a glance, and what they took before."""
+"""Lay out profiles as a table, compared with earlier ones."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: profile_table
-short_description: Lay out what M(evenkeel.flask.endpoint_profile) measured on each host as a table
+short_description: Lay out the profile of each host by M(evenkeel.flask.endpoint_profile) as a table
 version_added: "0.1.0"
 author: The evenkeel.flask authors (@evenkeel)
 description:
-  - One line for each endpoint of a host, without the cache and with it. Latencies are those of the open loop; requests a
-    second, bytes, hits, CPU and waits those of the closed one.
-  - Where there was an earlier run, each figure is before, after, and how many times as much it is.
+  - One line for each endpoint of a host, without the cache and with it. Latencies are those of the open loop. Requests
+    per second, bytes, hits, CPU and waits are those of the closed loop.
+  - If there is an earlier run, each cell has the figure before, the figure after, and the factor.
 options:
   _input:
     description: The returned C(hosts) of M(evenkeel.flask.profile_report).
@@ -33,7 +33,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _value:
-  description: The lines of the table, and what is to be said of each host.
+  description: The lines of the table, and the notes on each host.
   type: list
   elements: str
 """
@@ -51,7 +51,7 @@ def profile_table(hosts: Hosts, before: Hosts | None = None) -> list[str]:
 
 
 class FilterModule:
-    """Make the filter known to Ansible."""
+    """The filter, for Ansible."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         return {"profile_table": profile_table}

@@ -1,17 +1,17 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which hosts were taken back from a release by a person."""
+"""List the hosts on which a person rolled a release back."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: rolled_back
-short_description: Tell on which hosts a person went back from a release
+short_description: List the hosts on which a person rolled back a release
 version_added: "0.1.0"
 author: The evenkeel.flask authors (@evenkeel)
 description:
-  - One line for each host that knows of a rollback from the release, or from another one with the same code.
+  - One line for each host whose history has a rollback from the release, or from another release with the same code.
 positional: release, digest
 options:
   _input:
@@ -29,7 +29,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Show who went back
+- name: Show the rollbacks
   ansible.builtin.debug:
     msg: "{{ {'app1': info.rolled_back} | evenkeel.flask.rolled_back('2.0.0-1a2b3c4d5e') }}"
 """
@@ -66,7 +66,7 @@ def rolled_back(
 
 
 class FilterModule:
-    """Make the filter known to Ansible."""
+    """The filter, for Ansible."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         return {"rolled_back": rolled_back}

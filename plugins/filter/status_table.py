@@ -1,25 +1,25 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The fleet at a glance."""
+"""Lay out the status of the fleet as a table."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: status_table
-short_description: Lay out what M(evenkeel.flask.release_info) found on each host as a table
+short_description: Lay out the status of each host by M(evenkeel.flask.release_info) as a table
 version_added: "0.1.0"
 author: The evenkeel.flask authors (@evenkeel)
 description:
-  - One line for each host. A host that could not be asked is in the table too.
-  - How the balancers have a host is a column where they were asked.
+  - One line for each host, including unreachable ones.
+  - If O(balancers) is set, a column has the state of each host in the balancers.
 options:
   _input:
-    description: What was found, by host. A host without an entry could not be asked.
+    description: The returned values of M(evenkeel.flask.release_info) by host. An unreachable host has no entry.
     type: dict
     required: true
   balancers:
-    description: What M(evenkeel.flask.balancer) said of each host, in a loop over the balancers.
+    description: The returned values of M(evenkeel.flask.balancer) by host, from a loop over the balancers.
     type: dict
     default: {}
 """
@@ -65,14 +65,14 @@ def _row(host: str, info: Mapping[str, Any] | None) -> tuple[str, ...]:
 
 
 def _seen(balanced: Mapping[str, Any] | None) -> str:
-    """How the balancers have a host, each by its name where they are not of one mind."""
-    said = {
+    """Return a host's state in the balancers, with their names if the states differ."""
+    states = {
         result["item"]: str(result.get("before", "?"))
         for result in (balanced or {}).get("results", ())
     }
-    if len(set(said.values())) == 1:
-        return next(iter(said.values()))
-    return ", ".join(f"{name}: {state}" for name, state in said.items()) or "?"
+    if len(set(states.values())) == 1:
+        return next(iter(states.values()))
+    return ", ".join(f"{name}: {state}" for name, state in states.items()) or "?"
 
 
 def status_table(found: Found, balancers: Found | None = None) -> list[str]:
@@ -84,7 +84,7 @@ def status_table(found: Found, balancers: Found | None = None) -> list[str]:
 
 
 class FilterModule:
-    """Make the filter known to Ansible."""
+    """The filter, for Ansible."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         return {"status_table": status_table}

@@ -1,21 +1,21 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a run leaves on a host that it stops at."""
+"""Describe the state of a host at which a run stopped."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: stop_message
-short_description: Say what stands on a host where a run stopped before the first switch
+short_description: Describe the state of a host at which a run stopped before the first switch
 version_added: "0.1.0"
 author: The evenkeel.flask authors (@evenkeel)
 description:
-  - Says only what was looked at after the stop, and what cannot have happened before the step.
+  - Describes only state that was read after the stop, and changes that are impossible before the step.
 positional: host, step
 options:
   _input:
-    description: What M(evenkeel.flask.release_info) found after the stop.
+    description: The returned values of M(evenkeel.flask.release_info) after the stop.
     type: dict
     required: true
   host:
@@ -23,26 +23,26 @@ options:
     type: str
     required: true
   step:
-    description: Where the run stopped.
+    description: The step at which the run stopped.
     type: str
     choices: [preflight, setup, stage, choose]
     required: true
   release:
-    description: The release that was to be made live, if it is known.
+    description: The release that the run should make live, if known.
     type: str
     default: ""
   migration:
-    description: What M(evenkeel.flask.release_exec) returned of the migration, or nothing.
+    description: The returned values of M(evenkeel.flask.release_exec) for the migration, if it ran.
     type: dict
     default: {}
   check_mode:
-    description: Whether the run was one in check mode.
+    description: Whether the run was in check mode.
     type: bool
     default: false
 """
 
 EXAMPLES = r"""
-- name: Say what stands
+- name: Show the state of the host
   ansible.builtin.debug:
     msg: "{{ found | evenkeel.flask.stop_message(inventory_hostname, 'stage', '2.0.0-1a2b3c4d5e') }}"
 """
@@ -72,29 +72,29 @@ def stop_message(
     migration: Mapping[str, Any] | None = None,
     check_mode: bool = False,
 ) -> str:
-    said = [f"{host}: {STEPS[step]}."]
+    sentences = [f"{host}: {STEPS[step]}."]
     if check_mode:
-        return f"{said[0]} This was a check; nothing was changed."
+        return f"{sentences[0]} This was a check; nothing was changed."
     if step == "stage":
-        said.append(_migration(migration or {}))
+        sentences.append(_migration(migration or {}))
     if "releases" not in found:
         reason = str(found.get("msg") or "it did not answer").rstrip(".")
-        return " ".join([*said, f"What stands on the host now is not known: {reason}."])
+        return " ".join([*sentences, f"What stands on the host now is not known: {reason}."])
     if step == "setup":
         stands = ", ".join(found.get("present") or []) or "nothing of the app"
-        said.append(f"These stand on it now: {stands}.")
+        sentences.append(f"These stand on it now: {stands}.")
     if step == "stage":
         is_staged = release and release in found["releases"]
         what = release or "The new release"
-        said.append(f"{what} is {'staged here' if is_staged else 'not staged here'}.")
+        sentences.append(f"{what} is {'staged here' if is_staged else 'not staged here'}.")
     live = found.get("live")
     if not live:
-        said.append("No release is live here.")
+        sentences.append("No release is live here.")
     elif found.get("healthy"):
-        said.append(f"{live} is live here, and answers.")
+        sentences.append(f"{live} is live here, and answers.")
     else:
-        said.append(f"{live} is live here, and does not answer as it should.")
-    return " ".join(said)
+        sentences.append(f"{live} is live here, and does not answer as it should.")
+    return " ".join(sentences)
 
 
 def _migration(migration: Mapping[str, Any]) -> str:
@@ -108,7 +108,7 @@ def _migration(migration: Mapping[str, Any]) -> str:
 
 
 class FilterModule:
-    """Make the filter known to Ansible."""
+    """The filter, for Ansible."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         return {"stop_message": stop_message}

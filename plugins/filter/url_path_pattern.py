@@ -1,19 +1,19 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A path as clients may write it."""
+"""Match all encodings of a path."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: url_path_pattern
-short_description: A regular expression for all ways to write a path in a request
+short_description: Return a regular expression for all encodings of a path
 version_added: "0.1.0"
 author: The evenkeel.flask authors (@evenkeel)
 description:
   - Any character of a path can be percent-encoded. An app decodes the path before it routes the request, so to the app
-    all these are one path.
-  - The expression matches these, in PCRE, and nothing else. Dot segments and repeated slashes are other paths to an app.
+    all encodings are one path.
+  - The expression matches only these encodings, in PCRE. Dot segments and repeated slashes are other paths to an app.
 options:
   _input:
     description: A path, percent-encoded or not.
@@ -51,7 +51,7 @@ def _ways(byte: int) -> str:
 
 
 class FilterModule:
-    """Make the filter known to Ansible."""
+    """The filter, for Ansible."""
 
     def filters(self) -> dict[str, Callable[..., str]]:
         return {"url_path_pattern": url_path_pattern}

@@ -7,7 +7,7 @@ EvenkeelError
     ArchiveError        an archive; _release/stage.py: ReplacedError
     ArgumentError       an argument of a user
     BalancerError       a load balancer
-    Doubt, Problem      preflight and services; _services/postgres.py: NoTls, Refused
+    PreflightError, PreflightWarning  services and preflight; _services/postgres.py: NoTls, Refused
     HttpError           a request; _http/connection.py: Disconnected
     LockError           the lock of a rollout; _release/lock.py: HeldError
     PathProblem         a shared path
@@ -22,37 +22,37 @@ from __future__ import annotations
 
 
 class EvenkeelError(Exception):
-    """The base of all errors whose message a user reads."""
+    """The base of all errors whose messages users read."""
 
 
 class ArchiveError(EvenkeelError):
-    """An archive cannot be trusted or read; the message says why."""
+    """An archive cannot be trusted or read. The message has the reason."""
 
 
 class ArgumentError(EvenkeelError):
-    """What was asked for makes no sense, whatever the server says; the message says why."""
+    """An argument of a user is invalid, independently of the server. The message has the reason."""
 
 
 class BalancerError(EvenkeelError):
-    """The balancer cannot be brought to what is wanted; the message says why and what to do."""
+    """The balancer does not reach the requested state. The message has the reason and the remedy."""
 
 
-class Doubt(EvenkeelError):
-    """What could not be proven, or may go wrong later; told, and no reason to stop."""
+class PreflightWarning(EvenkeelError):
+    """A check was not possible, or a risk exists. It is a warning, and does not stop the run."""
 
 
-class Problem(EvenkeelError):
-    """Why the host cannot take a release; the message says what to do next, and no secret."""
+class PreflightError(EvenkeelError):
+    """The host cannot take a release. The message has the remedy, and no secret."""
 
 
 class HttpError(EvenkeelError):
-    """No complete answer came; the message is the reason, fit for a report."""
+    """There was no complete response. The message is the reason, suitable for a report."""
 
 
 class LockError(EvenkeelError):
-    """The lock cannot be had.
+    """The lock is not available.
 
-    @param holder: who has it, as people read it
+    @param holder: the run that has it, as text for people
     """
 
     def __init__(self, message: str, holder: dict[str, str] | None = None) -> None:
@@ -61,16 +61,16 @@ class LockError(EvenkeelError):
 
 
 class PathProblem(EvenkeelError):
-    """A path that cannot be shared; the message says why and what to do."""
+    """A path cannot be shared. The message has the reason and the remedy."""
 
 
 class ReleaseError(EvenkeelError):
-    """A release cannot be brought into the wanted state; the message says why and what to do."""
+    """A release cannot reach the requested state. The message has the reason and the remedy."""
 
 
 class SiteError(EvenkeelError):
-    """Why nginx does not serve the app by this file; the message says what to do."""
+    """nginx does not serve the app with this file. The message has the remedy."""
 
 
 class UnitError(EvenkeelError):
-    """The slot's unit cannot be followed; the message says why and what to do."""
+    """The slot's unit cannot be evaluated. The message has the reason and the remedy."""

@@ -1,9 +1,9 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The base of the collection's modules: a result that is safe to show.
+"""The base of the collection's modules: results that are safe to show.
 
-A result quotes logs, answers and errors of apps and visitors. Ansible displays it as it is.
+A result quotes logs, responses and errors of apps and visitors. Ansible displays it unchanged.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ._printable import printable, printable_all
 
 
 class AnsibleModule(basic.AnsibleModule):  # type: ignore[misc]
-    """Ansible's own, whose results and warnings are printable."""
+    """Ansible's own module class, with printable results and warnings."""
 
     def exit_json(self, **kwargs: Any) -> NoReturn:
         super().exit_json(**self._presentable(kwargs))
@@ -28,9 +28,9 @@ class AnsibleModule(basic.AnsibleModule):  # type: ignore[misc]
         raise AssertionError("fail_json() returned")
 
     def _presentable(self, result: dict[str, Any]) -> dict[str, Any]:
-        """Mask what is secret before any text is changed or cut, as it is not recognised afterwards."""
+        """Mask secrets before any text is changed or cut, because they are not recognized afterwards."""
         masked = remove_values(result, self.no_log_values)
-        # As Ansible does: a secret that reads V(True) changes no flag.
+        # As Ansible does: a secret with the text V(True) changes no flag.
         flags = {
             name: value
             for name, value in result.items()

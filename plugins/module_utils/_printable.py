@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Make text of apps, hosts and visitors safe to show in a terminal. Pure.
 
-Every way out goes through here: the results of modules (C(_module.py)) and of action plugins,
-the tables, the callback, and the reports.
+All output goes through here: the results of modules (C(_module.py)) and of action plugins, the
+tables, the callback, and the reports.
 """
 
 from __future__ import annotations
@@ -20,17 +20,18 @@ TAB = "    "
 
 
 def printable(text: str, most: int = MAX_TEXT) -> str:
-    """Return the text without anything that a terminal obeys, except newlines.
+    """Return the text without control sequences for a terminal, except newlines.
 
-    Control characters, lone surrogates and what has no glyph become U+FFFD. What has no width and
-    what turns the direction of writing goes. Tabs and all sorts of blanks become blanks.
+    Control characters, lone surrogates and characters without a glyph become U+FFFD. Characters
+    without a width, and those that change the direction of writing, are removed. Tabs and all other
+    blanks become blanks.
 
-    @param most: the length of the result, in characters; of a longer text the beginning stays
+    @param most: the maximum length of the result, in characters; a longer text is cut at its end
     """
     if len(text) > most:
         mark = "\N{HORIZONTAL ELLIPSIS}"
         text = text[: max(most - len(mark), 0)] + mark[:most]
-    # The whole text is the usual case, and costs a tenth of looking at each character.
+    # Checking the whole text first handles the usual case, at a tenth of the cost.
     if all(line.isprintable() for line in text.split("\n")):
         return text
     shown = "".join(map(_shown, text.replace("\r\n", "\n")))
@@ -45,7 +46,7 @@ def printable_line(text: str, most: int = MAX_LINE) -> str:
 def printable_all(value: Any) -> Any:
     """Return a result with all its texts printable: those in lists and dictionaries, and keys.
 
-    What is printable already stays the same object, as Ansible keeps marks on texts of its own.
+    Text that is printable already stays the same object, because Ansible marks its own texts.
     """
     if isinstance(value, str):
         return printable(value)
@@ -70,7 +71,7 @@ def _shown(character: str) -> str:
 
 
 def columns(text: str) -> int:
-    """Return the columns that a printable text takes in a terminal."""
+    """Return the number of columns of a printable text in a terminal."""
     return len(text) if text.isascii() else sum(map(_width, text))
 
 
@@ -80,18 +81,18 @@ def _width(character: str) -> int:
     return 2 if unicodedata.east_asian_width(character) in ("W", "F") else 1
 
 
-def pad(text: str, wanted: int) -> str:
-    return text + " " * (wanted - columns(text))
+def pad(text: str, width: int) -> str:
+    return text + " " * (width - columns(text))
 
 
 def cut(text: str, most: int) -> str:
-    """Return a printable text in so many columns at most, with an ellipsis where it was cut."""
+    """Return a printable text with at most C(most) columns, with an ellipsis if it was cut."""
     if columns(text) <= most:
         return text
-    room, kept = most - 1, ""
+    room, shown = most - 1, ""
     for character in text:
         room -= _width(character)
         if room < 0:
             break
-        kept += character
-    return (kept + "\N{HORIZONTAL ELLIPSIS}")[: max(most, 0)]
+        shown += character
+    return (shown + "\N{HORIZONTAL ELLIPSIS}")[: max(most, 0)]

@@ -1,25 +1,25 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Is the candidate slower than it may be? Ranks decide, so that no outlier does."""
+"""Compare response times by ranks, which are robust against outliers. Pure."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 
-# How often a look at the samples may err when the candidate is exactly at the
-# limit; away from it, which is where a mistake would hurt, it errs far less.
-# There are several early looks and one last. Simulated with lognormal noise of 0.15
-# to 0.5 and 40 to 120 pairs: no candidate as fast as the live release was refused in
-# 1,800, nor one 10 % slower; a fifth of these levels leaves twice as many undecided.
+# The false-positive rate of a test at exactly the limit. Away from the limit, where an error has
+# consequences, the rate is much lower. There are several early tests and one last.
+# Simulated with lognormal noise of 0.15 to 0.5 and 40 to 120 pairs: no candidate as fast as the
+# live release was refused in 1,800, nor one 10 % slower. A fifth of these levels leaves twice as
+# many inconclusive.
 ALPHA = 0.005
 LAST_ALPHA = 0.05
-LEAST_SAMPLES = 10
+MIN_SAMPLES = 10
 
 
 def percentile(samples: Sequence[float], percent: float) -> float:
-    """The smallest sample that C(percent) of the samples do not exceed."""
+    """Return the smallest sample that C(percent) of the samples do not exceed."""
     ordered = sorted(samples)
     return ordered[max(math.ceil(len(ordered) * percent / 100) - 1, 0)]
 
@@ -32,11 +32,11 @@ def median(samples: Sequence[float]) -> float:
     return (ordered[middle - 1] + ordered[middle]) / 2
 
 
-def p_greater(left: Sequence[float], right: Sequence[float]) -> float:
-    """How likely the ranks of C(left) are so high if it is not greater than C(right).
+def mann_whitney_p(left: Sequence[float], right: Sequence[float]) -> float:
+    """Return the one-sided Mann-Whitney p-value for "left is greater than right".
 
-    Mann-Whitney U, one-sided, by the normal approximation with a correction
-    for ties and for continuity; good from ten samples on each side.
+    By the normal approximation with a correction for ties and for continuity; valid from
+    ten samples on each side.
     """
     n, m = len(left), len(right)
     ordered = sorted([(value, 0) for value in left] + [(value, 1) for value in right])
@@ -62,25 +62,25 @@ def p_greater(left: Sequence[float], right: Sequence[float]) -> float:
 
 
 def slowdown(live: Sequence[float], candidate: Sequence[float]) -> float:
-    """How many times slower the candidate is: Hodges-Lehmann, on ratios."""
+    """Return the factor by which the candidate is slower: Hodges-Lehmann, on ratios."""
     return median([new / old for new in candidate for old in live])
 
 
-def decide(
+def is_slower(
     live: Sequence[float],
     candidate: Sequence[float],
     max_slowdown: float,
     tolerance: float = 0.0,
     alpha: float = ALPHA,
 ) -> bool | None:
-    """Whether the candidate is slower than it may be; V(None) while that is not clear.
+    """Return whether the candidate is slower than allowed; V(None) while that is not clear.
 
-    @param max_slowdown: how many times slower it may be
+    @param max_slowdown: the allowed factor
     @param tolerance: a shift that is always allowed, in the samples' unit
     """
-    if min(len(live), len(candidate)) < LEAST_SAMPLES:
+    if min(len(live), len(candidate)) < MIN_SAMPLES:
         return None
     limit = [max(value * max_slowdown, value + tolerance) for value in live]
-    if p_greater(candidate, limit) < alpha:
+    if mann_whitney_p(candidate, limit) < alpha:
         return True
-    return False if p_greater(limit, candidate) < alpha else None
+    return False if mann_whitney_p(limit, candidate) < alpha else None

@@ -2,21 +2,21 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Make the directories that an app writes to."""
+"""Create the directories that an app writes to."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: app_directories
-short_description: Make the directories that an app writes to, and follow nothing that it put there
+short_description: Create the directories that an app writes to, without following links of the app
 version_added: "0.1.0"
 author:
   - The evenkeel.flask authors (@evenkeel)
 description:
-  - Root makes O(path) and gives it to the app's user. What is below is made with the rights of that user, since the app can
-    replace it. So a link that a compromised app left there gives it nothing.
-  - A link that root made in a directory of root is followed, such as O(path) itself to a data disk. Any other link, and any
-    file where a directory is expected, fails the task with its name.
+  - Root creates O(path) for the app's user. All paths below are created with the rights of that user, because the app
+    can replace them. So a link from a compromised app gives it no access to other files.
+  - A link that root created in a directory of root is followed, for example from O(path) itself to a data disk. Any
+    other link, and any file in place of a directory, fails the task with its name.
 extends_documentation_fragment:
   - evenkeel.flask.attributes
 attributes:
@@ -28,7 +28,7 @@ attributes:
     support: full
 options:
   path:
-    description: The directory that the app owns, with mode 0750. Directories above it that do not exist are made for root.
+    description: The app's directory, with mode 0750. Missing parent directories are created for root.
     type: path
     required: true
   user:
@@ -37,15 +37,15 @@ options:
     required: true
   below:
     description:
-      - Paths in O(path). One whose last part has an extension, such as V(app.db), names a file, which the app makes itself;
-        only the directories above it are made. With a slash at its end it names a directory.
+      - Paths in O(path). If the last part has an extension, such as V(app.db), it names a file. The app creates the
+        file itself, and only the directories above it are created. With a slash at its end a path names a directory.
     type: list
     elements: str
     default: []
 """
 
 EXAMPLES = r"""
-- name: Make the directories that survive every release
+- name: Create the directories that survive every release
   evenkeel.flask.app_directories:
     path: /srv/shop/shared
     user: shop
@@ -54,7 +54,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 changes:
-  description: What was done, or would be in check mode.
+  description: The changes, or the predicted changes in check mode.
   returned: success
   type: list
   elements: str
@@ -82,7 +82,7 @@ def make(params: dict[str, Any], check_mode: bool) -> app_directories.Outcome:
     if owner is not None:
         return app_directories.make(path, params["below"], owner, check_mode)
     if check_mode:
-        # An earlier task would have made the user, and so nothing is there yet.
+        # An earlier task would have created the user, so nothing exists yet.
         return app_directories.Outcome([f"create {path}"])
     raise _errors.PathProblem(
         f"user: this host has no user {user} with a group of that name; run the playbook "

@@ -2,22 +2,22 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Take a server out of a load balancer, and put it back."""
+"""Drain a server in a load balancer, and return it to service."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: balancer
-short_description: Take a server out of a load balancer without cutting a request, and put it back
+short_description: Drain a server in a load balancer without interrupting requests, and return it to service
 version_added: "0.1.0"
 author:
   - The evenkeel.flask authors (@evenkeel)
 description:
-  - Runs on the balancer's own host, or wherever its API can be asked from; see C(delegate_to).
-  - The last server of a pool that serves is never taken out. That is no failure, but a warning.
-  - What a person took out is not put back. HAProxy's state C(maint) and nginx's C(down) are taken for a person's doing,
-    HAProxy's C(drain) and a C(down) with this module's comment for that of a run, which may have been cut off.
-    A target that is not registered with AWS says nothing of who did it, and is registered.
+  - Runs on the balancer's own host, or on any host with access to its API; see C(delegate_to).
+  - The last serving server of a pool is never drained. This is a warning, not a failure.
+  - A server that a person removed is not returned to service. HAProxy's state C(maint) and nginx's C(down) count as a
+    person's action. HAProxy's C(drain), and a C(down) with this module's comment, count as a run's, which may have been
+    interrupted. AWS does not record who deregistered a target, so such a target is registered.
 extends_documentation_fragment:
   - evenkeel.flask.attributes
 attributes:
@@ -30,13 +30,13 @@ attributes:
 options:
   server:
     description:
-      - What the balancer calls the host.
-      - With O(haproxy) the name of the server, with O(nginx) its address with or without the port, with O(target_group) the
-        id of the target, which is an instance or an IP address.
+      - The host's name in the balancer.
+      - With O(haproxy) the name of the server, with O(nginx) its address with or without the port, with O(target_group)
+        the id of the target, which is an instance or an IP address.
     type: str
     required: true
   state:
-    description: Whether the server gets users.
+    description: Whether the server receives users' requests.
     type: str
     choices: [serving, drained]
     required: true
@@ -50,26 +50,26 @@ options:
         required: true
       socket:
         description: >-
-          Where the runtime API listens, with C(level admin), which is the path of a UNIX socket, or an address and a port as
-          C(127.0.0.1:9999).
+          The address of the runtime API, with C(level admin). It is the path of a UNIX socket, or an address and a port
+          as in C(127.0.0.1:9999).
         type: str
         default: /run/haproxy/admin.sock
   nginx:
     description:
-      - nginx, by marking the server's line in a file as C(down). The file is tested with C(nginx -t), and put back as it was
-        if the test fails; then nginx is reloaded.
-      - nginx does not know which of its servers are well, so each is asked for a connection.
+      - For nginx the server's line in a file is marked as C(down). The file is tested with C(nginx -t), and restored if
+        the test fails. Then nginx is reloaded.
+      - nginx does not know which of its servers are healthy, so the module opens a connection to each.
     type: dict
     suboptions:
       file:
-        description: The file that has the upstream, with one server to a line.
+        description: The file with the upstream, one server per line.
         type: path
         required: true
       upstream:
-        description: The upstream's name, which a file with a single one need not be told.
+        description: The name of the upstream. Not required for a file with a single one.
         type: str
   target_group:
-    description: A target group of an AWS load balancer. Needs C(boto3), and credentials where C(boto3) looks for them.
+    description: A target group of an AWS load balancer. Requires C(boto3), and credentials where C(boto3) finds them.
     type: dict
     suboptions:
       arn:
@@ -77,24 +77,25 @@ options:
         type: str
         required: true
       port:
-        description: The port that the target is registered with.
+        description: The port with which the target is registered.
         type: int
         required: true
   drain_timeout:
     description:
-      - Seconds to wait until no request is under way any more. Then the task ends well, and the requests go on.
-      - With O(nginx) there is nothing to wait for, as its workers don't say what they are at.
+      - The maximum wait in seconds for requests in flight. After it the task succeeds, and the requests continue.
+      - Ignored with O(nginx), whose workers do not report their requests.
     type: float
     default: 30
   healthy_timeout:
     description: >-
-      Seconds within which a server that is put back must get users. The balancer's own health check comes before that.
+      The maximum time in seconds until a returned server receives requests. The balancer's own health check precedes
+      that.
     type: float
     default: 300
 """
 
 EXAMPLES = r"""
-- name: Send no more users to the host
+- name: Drain the host
   evenkeel.flask.balancer:
     server: "{{ inventory_hostname }}"
     state: drained
@@ -102,7 +103,7 @@ EXAMPLES = r"""
       backend: shop
   delegate_to: lb1
 
-- name: Send users to the instance again
+- name: Return the instance to service
   evenkeel.flask.balancer:
     server: "{{ instance_id }}"
     state: serving
@@ -115,18 +116,18 @@ EXAMPLES = r"""
 RETURN = r"""
 before:
   description: >-
-    How the balancer had the server, which is V(serving), V(drained), V(maintenance) for what a person took out, or V(down)
-    for what does not answer the balancer.
+    The server's state before, which is V(serving), V(drained), V(maintenance) if a person removed it, or V(down) if it
+    does not respond to the balancer.
   returned: success
   type: str
   sample: serving
 after:
-  description: How it has it now.
+  description: The server's state now.
   returned: success
   type: str
   sample: drained
 busy:
-  description: How many requests, or connections, are still under way.
+  description: The number of requests, or connections, that are still in flight.
   returned: success
   type: int
   sample: 0

@@ -7,22 +7,22 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: check_variables
-short_description: Refuse mistyped, missing and impossible variables of the collection's roles
+short_description: Refuse mistyped, missing and invalid variables of the collection's roles
 version_added: "0.1.0"
 author:
   - The evenkeel.flask authors (@evenkeel)
 description:
-  - Checks the variables of a host against the argument specs of the roles, and tells all that is
-    wrong at once. Argument specs alone let a mistyped name pass, and stop at the first wrong value.
-  - Runs on the controller; the host is not asked.
-  - Every unknown name that begins with C(flask_app_), C(gunicorn_), C(redis_client_) or C(rollout_)
-    is refused. Of those that begin with C(logging_), C(nginx_) or C(profile_), which other people's roles use
-    too, only near misses of a name of this collection are.
-  - Looks for C(flask_app_source) and C(flask_app_requirements) on the controller. Relative paths start at the
+  - Checks the variables of a host against the argument specs of the roles, and reports all errors together. Argument
+    specs alone accept a mistyped name, and stop at the first wrong value.
+  - Runs on the controller, without a connection to the host.
+  - Refuses every unknown name that begins with C(flask_app_), C(gunicorn_), C(redis_client_) or C(rollout_). Roles of
+    other authors also use C(logging_), C(nginx_) and C(profile_). Of these, only near misses of a name of this
+    collection are refused.
+  - Checks that C(flask_app_source) and C(flask_app_requirements) exist on the controller. Relative paths start at the
     directory of the inventory, or of the playbook if there is no inventory file.
-  - Refuses a host that has the address of another one of the play.
+  - Refuses a host with the address of another host of the play.
 notes:
-  - Names that begin with C(_) are the roles' own and are not looked at.
+  - Names that begin with C(_) belong to the roles and are not checked.
   - Values of variables that are secret by their argument spec are never shown.
 extends_documentation_fragment:
   - evenkeel.flask.attributes
@@ -37,11 +37,11 @@ attributes:
     support: full
 options:
   roles:
-    description: The roles whose variables are checked. All of the collection by default.
+    description: The roles whose variables are checked. All roles of the collection by default.
     type: list
     elements: str
   required:
-    description: More variables that must be set.
+    description: Further variables that must be set.
     type: list
     elements: str
     default: []
@@ -59,13 +59,13 @@ EXAMPLES = r"""
 
 RETURN = r"""
 problems:
-  description: What is wrong, each with the variable's name and the remedy. The message has one on each line.
+  description: The errors, each with the variable's name and the remedy. The message has one per line.
   returned: always
   type: list
   elements: str
   sample: ["gunicorn_worker: no such variable; did you mean gunicorn_workers?"]
 paths:
-  description: Absolute paths of C(flask_app_source) and C(flask_app_requirements), where these are paths.
+  description: Absolute paths of C(flask_app_source) and C(flask_app_requirements), if these are paths.
   returned: always
   type: dict
   sample: {flask_app_source: /home/me/shop}

@@ -13,18 +13,19 @@ version_added: "0.1.0"
 author:
   - The evenkeel.flask authors (@evenkeel)
 description:
-  - Asks each endpoint on the host itself, with the cache left out and with it, in a closed loop (so many users, each
-    waits for its answer) and in an open one (so many requests a second, whatever happens), and looks at the workers
-    meanwhile.
-  - In the open loop an answer's time begins when its request was due, so that the wait which one slow answer
-    imposes on the next ones is counted, as wrk2 does.
-  - Each request has a connection of its own.
-  - What a worker waits for is read from C(/proc) a hundred times a second. It is not stopped for that, and the app needs nothing.
-  - An endpoint whose first answer is an error, or none, is not measured.
+  - Sends requests to each endpoint on the host itself, without the cache and with it, and samples the workers
+    meanwhile. In the closed loop, each of O(concurrency) users waits for the response before the next request. In the
+    open loop, requests are sent at O(rate).
+  - In the open loop a latency begins when the request was due. So the wait that one slow response imposes on the next
+    ones is counted, as in wrk2.
+  - Each request has its own connection.
+  - The waits of workers are read from C(/proc) 100 times per second. Workers are not stopped, and the app needs no
+    change.
+  - An endpoint is not measured if its first response is an error, or missing.
 notes:
-  - The load is felt by whoever uses the host, and its database, at that time.
-  - A GET that changes something changes it thousands of times. Name the endpoints where there are such.
-  - What is measured, and how far it can be trusted, is told in C(docs/profiling.md).
+  - The load affects all users of the host, and of its database, at that time.
+  - A GET with side effects has them thousands of times. Name the endpoints if the app has such routes.
+  - C(docs/profiling.md) describes what is measured, and its limits.
 extends_documentation_fragment:
   - evenkeel.flask.attributes
   - evenkeel.flask.app
@@ -32,7 +33,7 @@ attributes:
   check_mode:
     support: partial
     details:
-      - Nothing is measured, as a load would be felt; O(endpoints) and bounds are checked.
+      - Nothing is measured, because the load would affect users; O(endpoints) and bounds are checked.
   diff_mode:
     support: N/A
     details:
@@ -41,7 +42,7 @@ attributes:
     support: full
 options:
   base_url:
-    description: What the endpoints' paths are relative to. Plain HTTP only.
+    description: The base of the endpoints' paths. Plain HTTP only.
     type: str
     default: http://127.0.0.1:8000
   unix_socket:
@@ -49,9 +50,9 @@ options:
     type: path
   endpoints:
     description:
-      - What is measured, as paths, or as dictionaries with C(path), C(headers) and C(name), which is the path without
-        its query by default.
-      - By default all routes of the app's URL map that answer GET and have no argument, see RV(endpoints).
+      - The endpoints, as paths, or as dictionaries with C(path), C(headers) and C(name). The default name is the path
+        without its query.
+      - By default all routes of the app's URL map that accept GET and have no argument, see RV(endpoints).
     type: list
     elements: raw
     default: []
@@ -60,32 +61,32 @@ options:
     type: dict
     default: {}
   seconds:
-    description: Seconds for each loop. There are four of them for each endpoint.
+    description: The duration of each loop in seconds. Each endpoint has four loops.
     type: float
     default: 3
   concurrency:
-    description: How many users ask at once in a closed loop; 200 at most.
+    description: The number of concurrent users in a closed loop, at most 200.
     type: int
     default: 10
   rate:
-    description: How many requests a second are sent in an open loop.
+    description: The requests per second in an open loop.
     type: float
     default: 50
   max_requests:
     description:
-      - How many requests are sent in all. Each loop may have an equal share of what those before it left, and ends when it
-        has had it.
+      - The maximum number of requests in total. Each loop can use an equal share of what the earlier ones left, and
+        then ends.
     type: int
     default: 20000
   timeout:
-    description: Seconds that an answer may take.
+    description: The timeout of a response in seconds.
     type: float
     default: 10
   pool_size:
-    description: How many connections to the database a worker's pool may open, to compare with what it has.
+    description: The size of a worker's connection pool, for comparison with its open connections.
     type: int
   user:
-    description: The app's user, which the routes are read as. Defaults to O(name).
+    description: The app's user, as which the routes are read. Defaults to O(name).
     type: str
 """
 
@@ -95,7 +96,7 @@ EXAMPLES = r"""
     name: shop
   register: measured
 
-- name: Measure two pages, and gently
+- name: Measure two pages with a low load
   evenkeel.flask.endpoint_profile:
     name: shop
     base_url: http://127.0.0.1:8000
@@ -112,42 +113,42 @@ EXAMPLES = r"""
 
 RETURN = r"""
 measured:
-  description: Whether anything was; false in check mode.
+  description: Whether an endpoint was measured; false in check mode.
   returned: always
   type: bool
   sample: true
 release:
-  description: The release that is live.
+  description: The live release.
   returned: success
   type: str
   sample: 2.0.0-1a2b3c4d5e
 slot:
-  description: The slot that it is in.
+  description: The live slot.
   returned: success
   type: str
   sample: blue
 settings:
-  description: How much was asked.
+  description: The amount of requests.
   returned: success
   type: dict
   sample: {seconds: 3.0, concurrency: 10, rate: 50.0, max_requests: 20000}
 endpoints:
-  description: What each endpoint is like.
+  description: The result of each endpoint.
   returned: success
   type: list
   elements: dict
   contains:
     name:
-      description: What it is called.
+      description: The name of the endpoint.
       type: str
     status:
-      description: The status of its first answer, V(null) if none came, or an error.
+      description: The status of the first response, V(null) after an error or without a response.
       type: int
     body_bytes:
-      description: The size of its body, unpacked. V(null) beyond one MiB.
+      description: The decoded size of the body in bytes, V(null) above 1 MiB.
       type: int
     error:
-      description: Why it was not measured.
+      description: The reason why it was not measured.
       type: str
     loops:
       description: The four loops, cold before warm, and closed before open.
@@ -161,51 +162,52 @@ endpoints:
           description: V(closed) or V(open).
           type: str
         requests:
-          description: How many were sent.
+          description: The number of requests.
           type: int
         elapsed:
-          description: Seconds from the first request to the last answer.
+          description: Seconds from the first request to the last response.
           type: float
         throughput:
-          description: Answers below 400, a second.
+          description: Responses below 400 per second.
           type: float
         errors:
-          description: Answers from 400 on, and requests without a whole answer.
+          description: Responses of 400 or higher, and requests without a complete response.
           type: int
         statuses:
-          description: How many answers had which status.
+          description: The number of responses by status.
           type: dict
         failures:
-          description: Why how many requests had no whole answer.
+          description: The number of requests without a complete response, by reason.
           type: dict
         latency_ms:
-          description: Of the answers below 400, C(p50), C(p90), C(p95), C(p99) and C(max), by the nearest rank.
+          description: >-
+            Latencies of the responses below 400, as C(p50), C(p90), C(p95), C(p99) and C(max), by the nearest rank.
           type: dict
         quantiles_ms:
           description: The same in 41 steps, from the fastest to the slowest.
           type: list
           elements: float
         wire_bytes:
-          description: Bytes of an answer as it came, head and packed body, on average.
+          description: The average bytes of a response as received, with headers and compressed body.
           type: int
         hit_rate:
-          description: Share of the answers whose header C(X-Cache) says V(HIT); V(null) if none has it.
+          description: The share of responses with V(HIT) in the header C(X-Cache); V(null) if none has the header.
           type: float
         cpu_ms:
-          description: CPU that the workers used for a request.
+          description: The CPU time of the workers per request, in milliseconds.
           type: float
         waits:
           description:
-            - Where the time went in which workers had a request, as shares of one. V(cpu) is running, or ready and
-              without a core; V(database), V(redis), V(other server), V(client), V(disk), V(lock) and V(sleep) are
-              what was waited for; V(unknown) cannot be seen from outside.
-            - Empty where workers may not be looked at.
+            - Shares of the time in which workers had a request. V(cpu) is running, or ready without a core.
+              V(database), V(redis), V(other server), V(client), V(disk), V(lock) and V(sleep) are waits. V(unknown)
+              cannot be detected from outside.
+            - Empty if tracing of workers is not allowed.
           type: dict
         looks:
-          description: On how many looks at a worker that had a request V(waits) rests.
+          description: The number of samples with a request on which V(waits) is based.
           type: int
         client_cpu_share:
-          description: How much of the time this module was busy itself.
+          description: The share of the time in which this module itself used the CPU.
           type: float
   sample:
     - name: /
@@ -230,13 +232,13 @@ endpoints:
           looks: 1422
           client_cpu_share: 0.12
 slowest:
-  description: The endpoints by their p95 in the open loop without the cache, the slowest first, and what for.
+  description: The endpoints by their p95 in the open loop without the cache, the slowest first, and their waits.
   returned: success
   type: list
   elements: dict
   sample: [{name: /, p95_ms: 18.0, waits_for: "database 66%, cpu 31%"}]
 workers:
-  description: What each worker holds when all is measured.
+  description: The resources of each worker at the end.
   returned: success
   type: list
   elements: dict
@@ -245,49 +247,49 @@ workers:
       description: Its process id.
       type: int
     pss_mb:
-      description: Its memory, where shared pages are counted by their share (C(Pss)).
+      description: Its memory in MB; a shared page counts by its share (C(Pss)).
       type: float
     memory_mb:
-      description: The memory that is its own alone (C(RssAnon) and C(VmSwap)).
+      description: Its own memory in MB (C(RssAnon) and C(VmSwap)).
       type: float
     open_files:
-      description: Open files, without users' connections.
+      description: Open files, without connections of clients.
       type: int
     database_connections:
-      description: Connections to the database, V(null) if the app's environment names no address of one.
+      description: Connections to the database, V(null) if the app's environment has no address of one.
       type: int
     redis_connections:
-      description: Connections to Redis, likewise.
+      description: Connections to Redis, V(null) if the app's environment has no address of it.
       type: int
     cpu_seconds:
-      description: CPU that it used since it was first seen.
+      description: CPU seconds since the worker was first sampled.
       type: float
   sample:
     - {pid: 4711, pss_mb: 31.2, memory_mb: 24.9, open_files: 9, database_connections: 1, redis_connections: 1, cpu_seconds: 2.4}
 main_pss_mb:
-  description: Memory of gunicorn's main process, likewise.
+  description: Memory in MB of gunicorn's main process, as in C(pss_mb).
   returned: success
   type: float
   sample: 12.1
 pool:
   description:
-    - The most connections to the database that one worker had open at once, O(pool_size), and their ratio. How many of them
-      the app used at that moment is not seen.
+    - The maximum of concurrent database connections of one worker, O(pool_size), and their ratio. The number of
+      connections in use at that moment cannot be detected.
   returned: success
   type: dict
   sample: {most: 1, size: 60, use: 0.0167}
 began:
-  description: When it began, in seconds since 1970 by the host's clock.
+  description: The start, in seconds since 1970 by the host's clock.
   returned: success
   type: float
   sample: 1795600000.0
 elapsed:
-  description: Seconds that it took.
+  description: The duration in seconds.
   returned: success
   type: float
   sample: 12.5
 msg:
-  description: One line with the slowest endpoints, what they wait for, and what was not measured.
+  description: One line with the slowest endpoints, their waits, and the endpoints that were not measured.
   returned: always
   type: str
   sample: "1 of 1 endpoints were measured. Slowest: / p95 18 ms (database 66%, cpu 31%)."
@@ -304,7 +306,7 @@ from ..module_utils._profile import connections, measure, syscalls, workers
 from ..module_utils._release import layout as release_layout
 from ..module_utils._release import slots, stage
 
-# An app that takes longer to load would not have been staged.
+# An app that takes longer to load would not have been staged. Seconds.
 LOAD_SECONDS = 300.0
 ARGUMENT_SPEC: dict[str, Any] = {
     **release_layout.APP_SPEC,
@@ -334,11 +336,11 @@ def routes(layout: release_layout.Layout, slot: str, user: str) -> list[str]:
     return measure.read_routes(*stage.run_in(folder, user, layout, command, LOAD_SECONDS))
 
 
-def watch(layout: release_layout.Layout, slot: str) -> workers.Watch:
+def watch(layout: release_layout.Layout, slot: str) -> workers.WorkerSampler:
     with open(os.path.join(layout.slot(slot), "env"), encoding="utf-8") as stream:
         servers = connections.addresses(connections.environment(stream.read()))
     main_pid = int(slots.unit_state(layout, slot).get("MainPID", "0"))
-    return workers.Watch(main_pid, connections.Connections(layout.socket(slot), servers))
+    return workers.WorkerSampler(main_pid, connections.Connections(layout.socket(slot), servers))
 
 
 def profile(params: dict[str, Any], layout: release_layout.Layout) -> dict[str, Any]:
@@ -370,7 +372,7 @@ def profile(params: dict[str, Any], layout: release_layout.Layout) -> dict[str, 
         },
         "msg": measure.message(measured),
         "warnings": [*measure.warnings(measured), *filter(None, [watched.warning])],
-        **timing.told(),
+        **timing.as_dict(),
     }
 
 

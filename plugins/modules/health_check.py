@@ -2,31 +2,30 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Check many endpoints at once."""
+"""Check the health of many endpoints at once."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: health_check
-short_description: Check that endpoints are healthy, many at once
+short_description: Check the health of many endpoints at once
 version_added: "0.1.0"
 author:
   - The evenkeel.flask authors (@evenkeel)
 description:
-  - Asks every endpoint, judges what comes, and fails the task when one is not healthy, with the
-    same results as on success.
-  - A request has one time limit for all of it, from the name lookup to the last byte; a body that drips
-    does not stretch it.
-  - An answer that is cut anywhere, in its head, its body or its compression, is not healthy whatever its status says.
-  - Bodies and headers are never shown, and of a URL's query only that there is one. The first MiB of a body is
-    looked at; the rest is read and counted.
-  - Proxies named in the environment are not used.
+  - Sends requests to every endpoint, and compares the responses with the expected ones. The task fails if an endpoint
+    is not healthy, with the same results as on success.
+  - One time limit covers the whole request, from the name lookup to the last byte. A slow body does not extend it.
+  - A truncated response, in its head, its body or its compression, is not healthy, regardless of its status.
+  - Bodies and headers are never shown, and a URL's query is hidden. The first MiB of a body is checked. The rest is
+    read and counted.
+  - Proxies of the environment are not used.
 notes:
   - Values of request headers are masked in all output, except those of headers that are known to be harmless, such as
-    C(Accept), C(Content-Type), C(Host), C(Origin), C(User-Agent) and C(X-Forwarded-Proto). Where a body carries a secret,
+    C(Accept), C(Content-Type), C(Host), C(Origin), C(User-Agent) and C(X-Forwarded-Proto). If a body contains a secret,
     set C(no_log) on the task.
-  - A regular expression in O(endpoints[].matches) that explodes may outlive the time limits; they bound the
-    network only.
+  - A regular expression in O(endpoints[].matches) with catastrophic backtracking can exceed the time limits. They bound
+    only the network.
 extends_documentation_fragment:
   - evenkeel.flask.attributes
 attributes:
@@ -40,26 +39,26 @@ attributes:
     support: full
 options:
   base_url:
-    description: What the endpoints' paths are relative to.
+    description: The base of the endpoints' paths.
     type: str
     default: http://127.0.0.1:8000
   unix_socket:
     description: Connect to this UNIX socket instead of to the URL's host.
     type: path
   endpoints:
-    description: What is asked, and what is wanted.
+    description: The requests, and the expected responses.
     type: list
     elements: dict
     required: true
     suboptions:
       path:
-        description: Path below O(base_url). Either this or O(endpoints[].url) is needed.
+        description: Path below O(base_url). Either this or O(endpoints[].url) is required.
         type: str
       url:
         description: Whole URL.
         type: str
       name:
-        description: What the endpoint is called in results; its path if left out.
+        description: The endpoint's name in results; its path if left out.
         type: str
       method:
         description: HTTP method.
@@ -88,19 +87,19 @@ options:
         type: str
       json:
         description:
-          - Dotted path to wanted value. V(<list>), V(<object>), V(<string>), V(<number>) and V(<bool>) want
-            any value of that kind.
+          - Dotted path to expected value. V(<list>), V(<object>), V(<string>), V(<number>) and V(<bool>) match any
+            value of that kind.
         type: dict
         default: {}
       response_headers:
-        description: Name to wanted value.
+        description: Name to expected value.
         type: dict
         default: {}
       max_ms:
-        description: Milliseconds that the answer may take.
+        description: The maximum response time in milliseconds.
         type: float
   attempts:
-    description: How often each endpoint is asked at most. Must be at least O(successes).
+    description: The maximum number of requests to each endpoint. Must be at least O(successes).
     type: int
     default: 1
   interval:
@@ -109,26 +108,28 @@ options:
     default: 1.0
   successes:
     description:
-      - Healthy answers in a row that are needed. An endpoint that is healthy now and then, but never so often in a
-        row, is not healthy.
+      - The required number of successive healthy responses. An endpoint that is healthy less often in a row is not
+        healthy.
     type: int
     default: 1
   timeout:
-    description: Seconds for one whole request, from resolving to the last byte.
+    description: The timeout of one whole request in seconds, from the name lookup to the last byte.
     type: float
     default: 5
   deadline:
-    description: Seconds for the whole task.
+    description: The time limit of the whole task in seconds.
     type: float
   concurrency:
-    description: How many endpoints are asked at once.
+    description: The number of endpoints that are checked concurrently.
     type: int
     default: 8
   follow_redirects:
     description:
-      - Where redirects are followed to. V(safe) is the same origin, and a redirect elsewhere is not healthy.
-      - V(all) takes only C(Accept), C(Accept-Charset), C(Accept-Encoding), C(Accept-Language) and C(User-Agent) along when
-        it goes elsewhere, and no body. It leaves O(unix_socket) behind, and never goes from https to http.
+      - Which redirects are followed. V(safe) follows those to the same origin; a redirect to another origin is not
+        healthy.
+      - V(all) also follows redirects to other origins. It sends them only C(Accept), C(Accept-Charset),
+        C(Accept-Encoding), C(Accept-Language) and C(User-Agent), and no body. It does not use O(unix_socket) for them,
+        and never goes from https to http.
       - A request follows at most ten redirects, within its O(timeout).
     type: str
     choices: ["none", safe, all]
@@ -138,10 +139,10 @@ options:
     type: bool
     default: true
   ca_path:
-    description: File of the authorities to trust instead of the system's.
+    description: File of the CA certificates to trust instead of the system's.
     type: path
   min_certificate_days:
-    description: Days for which a certificate must still be valid. Needs O(validate_certs).
+    description: Days for which a certificate must still be valid. Requires O(validate_certs).
     type: float
 """
 
@@ -157,7 +158,7 @@ EXAMPLES = r"""
     attempts: 30
     successes: 3
 
-- name: Check a certificate before it is too late
+- name: Check a certificate before it expires
   evenkeel.flask.health_check:
     base_url: https://shop.example.com
     endpoints:
@@ -170,7 +171,7 @@ EXAMPLES = r"""
     min_certificate_days: 14
     deadline: 10
 
-- name: Ask gunicorn itself
+- name: Check gunicorn without nginx
   evenkeel.flask.health_check:
     unix_socket: /srv/shop/live.sock
     endpoints:
@@ -183,22 +184,22 @@ EXAMPLES = r"""
 
 RETURN = r"""
 healthy:
-  description: Whether all endpoints are.
+  description: Whether all endpoints are healthy.
   returned: always
   type: bool
   sample: true
 passed:
-  description: How many endpoints are healthy.
+  description: The number of healthy endpoints.
   returned: always
   type: int
   sample: 2
 failed_endpoints:
-  description: How many endpoints are not healthy. The word C(failed) is Ansible's own.
+  description: The number of unhealthy endpoints. The word C(failed) is Ansible's own.
   returned: always
   type: int
   sample: 0
 results:
-  description: What came of each endpoint.
+  description: The result of each endpoint.
   returned: always
   type: list
   elements: dict
@@ -207,27 +208,27 @@ results:
       description: Its name.
       type: str
     url:
-      description: What was asked, without its query.
+      description: The requested URL, without its query.
       type: str
     healthy:
-      description: Whether it is.
+      description: Whether it is healthy.
       type: bool
     status:
-      description: The last answer's status, V(null) if none came.
+      description: The status of the last response, V(null) if there was none.
       type: int
     reason:
-      description: What was wanted and what came.
+      description: The expected and the actual response.
       type: str
     elapsed_ms:
-      description: Milliseconds that the last answer took, V(null) if none came.
+      description: The time of the last response in milliseconds, V(null) if there was none.
       type: float
     attempts:
-      description: How often it was asked.
+      description: The number of requests.
       type: int
   sample:
     - {name: /health, url: "http://127.0.0.1:8000/health", healthy: true, status: 200, reason: healthy, elapsed_ms: 3.1, attempts: 1}
 msg:
-  description: One line that names the endpoints that are not healthy, and why.
+  description: One line that names the unhealthy endpoints, and the reasons.
   returned: always
   type: str
   sample: "1 of 2 endpoints are not healthy: /health: 503, wanted 200."
@@ -287,7 +288,7 @@ def main() -> None:
     deadline = client.Deadline(params["deadline"]) if params["deadline"] else None
     results = poll.check_all(endpoints, policy, client.fetch, params["concurrency"], deadline)
     failed = sum(not result.healthy for result in results)
-    told: dict[str, Any] = {
+    outcome: dict[str, Any] = {
         "healthy": not failed,
         "passed": len(results) - failed,
         "failed_endpoints": failed,
@@ -295,8 +296,8 @@ def main() -> None:
         "msg": poll.message(results),
     }
     if failed:
-        module.fail_json(**told)
-    module.exit_json(changed=False, **told)
+        module.fail_json(**outcome)
+    module.exit_json(changed=False, **outcome)
 
 
 if __name__ == "__main__":

@@ -2,24 +2,24 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Tell which migrations a release brings."""
+"""Report the new migrations of a release."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: migration_info
-short_description: Tell which migrations a release brings, and what they would take away
+short_description: Report the new migrations of a release, and their risks
 version_added: "0.1.0"
 author:
   - The evenkeel.flask authors (@evenkeel)
 description:
-  - Compares the Alembic scripts of two releases on a host, and sorts what the new ones do. What is known to disturb no
-    release passes, and all else is refused or told.
-  - With O(command) each new script prints its SQL, by Alembic's offline mode in the new release, as the app's user. It has
-    no network then, and can write nothing. Where this fails its source is read instead, and it is listed in RV(partly).
-  - The sizes of tables, and what is known of their columns, are read from PostgreSQL by the release's own C(DATABASE_URL).
-    Of another database no sizes are read, and what only waits for locks is a warning.
-  - An app without Alembic, or a release that is not there, has none.
+  - Compares the Alembic scripts of two releases on a host, and classifies the statements of the new ones. Statements
+    that are known to disturb no release pass. All others are refused or reported.
+  - With O(command) each new script prints its SQL, by Alembic's offline mode in the new release, as the app's user. It
+    has no network then, and cannot write. If this fails, its source is read instead, and RV(partly) lists it.
+  - The sizes of tables, and the properties of their columns, are read from PostgreSQL by the release's own
+    C(DATABASE_URL). For another database no sizes are read, and statements that only wait for locks are warnings.
+  - An app without Alembic, or a missing release, has no migrations.
 extends_documentation_fragment:
   - evenkeel.flask.attributes
   - evenkeel.flask.app
@@ -34,15 +34,16 @@ attributes:
     support: full
 options:
   release:
-    description: The release whose migrations are told.
+    description: The release with the new migrations.
     type: str
     required: true
   against:
-    description: The release that goes on serving while the database is migrated.
+    description: The release that serves users during the migration.
     type: str
     required: true
   command:
-    description: The command that migrates, as C(flask db upgrade). Without it the scripts are only read.
+    description: >-
+      The command that migrates, for example C(flask db upgrade). Without it only the source of scripts is read.
     type: str
     default: ""
   user:
@@ -50,11 +51,11 @@ options:
     type: str
   rules:
     description:
-      - What to do about a rule's findings, by rule. V(refuse) refuses small tables too, V(warn) only tells, V(ignore) is
-        silent.
-      - The rules are C(access), C(blocking), C(check), C(column-not-null), C(column-volatile-default), C(data), C(drop),
-        C(drop-default), C(drop-unique), C(foreign-key), C(index), C(rename), C(set-not-null), C(type), C(unique),
-        C(unknown) and C(validated).
+      - The action for a rule's findings, by rule. V(refuse) refuses small tables also, V(warn) only warns, V(ignore)
+        does nothing.
+      - The rules are C(access), C(blocking), C(check), C(column-not-null), C(column-volatile-default), C(data),
+        C(drop), C(drop-default), C(drop-unique), C(foreign-key), C(index), C(rename), C(set-not-null), C(type),
+        C(unique), C(unknown) and C(validated).
     type: dict
     default: {}
   allow_blocking:
@@ -66,17 +67,17 @@ options:
     type: bool
     default: false
   small_rows:
-    description: Up to how many rows effects on locks are only a warning.
+    description: The maximum number of rows for which locks are only a warning.
     type: int
     default: 10000
   timeout:
-    description: Seconds that the offline mode may take.
+    description: The timeout of the offline mode in seconds.
     type: float
     default: 60
 """
 
 EXAMPLES = r"""
-- name: See what the new release would do to the database
+- name: Report the effects of the new release on the database
   evenkeel.flask.migration_info:
     name: shop
     release: 2.0.0-1a2b3c4d5e
@@ -91,36 +92,36 @@ new:
   elements: str
   sample: [0002_reviews.py]
 destructive:
-  description: What of them may break O(against), each with its table.
+  description: Their statements that can break O(against), each with its table.
   returned: success
   type: list
   elements: str
   sample: ["0002_reviews: drops column products.price, and 1.0.0-0f1e2d3c4b may need it."]
 locks:
-  description: What of them keeps users waiting, each with its table and size.
+  description: Their statements that block users, each with its table and size.
   returned: success
   type: list
   elements: str
   sample: ["0003_sort: CREATE INDEX on orders (40 million rows, 9.1 GB) blocks writes."]
 refused:
-  description: What of both is not allowed by O(rules), O(allow_blocking) and O(allow_destructive), with the remedy.
+  description: Those of both that O(rules), O(allow_blocking) and O(allow_destructive) do not allow, with the remedy.
   returned: success
   type: list
   elements: str
   sample: []
 printed:
-  description: The scripts that have printed their SQL; of all others the source was read.
+  description: The scripts that have printed their SQL. Of all others the source was read.
   returned: success
   type: list
   elements: str
   sample: [0002_reviews]
 partly:
-  description: Why a script was only read as source, by script, where not all of it is understood.
+  description: The reason, by script, why only its source was read and not all of it was understood.
   returned: success
   type: dict
   sample: {}
 missing:
-  description: The scripts that only O(against) has; by these the database is ahead of O(release).
+  description: The scripts that only O(against) has. The database is ahead of O(release) by these.
   returned: success
   type: list
   elements: str
@@ -130,7 +131,7 @@ missing:
 import os
 from collections.abc import Sequence
 
-from ..module_utils._errors import ArchiveError, Doubt, Problem
+from ..module_utils._errors import ArchiveError, PreflightError, PreflightWarning
 from ..module_utils._migrations import alembic, pg_catalog, rules
 from ..module_utils._migrations import scripts as migrations
 from ..module_utils._module import AnsibleModule
@@ -176,7 +177,7 @@ def main() -> None:
         command = stage.words(params["command"])
     except (ArchiveError, OSError) as error:
         module.fail_json(msg=str(error))
-    is_postgres = postgres.speaks(url)
+    is_postgres = postgres.is_postgres_url(url)
     dialect = migrations.dialect(url)
     read = {name: alembic.read(name, text, dialect) for name, text in after.items()}
     heads = pg_catalog.heads(url, ASK_SECONDS) if is_postgres and after else []
@@ -191,9 +192,9 @@ def main() -> None:
     if is_postgres and (tables or indexes):
         try:
             catalog = pg_catalog.read(url, ASK_SECONDS, tables, indexes, params["small_rows"])
-        except (Problem, Doubt) as error:
+        except (PreflightError, PreflightWarning) as error:
             module.warn(f"flask_app_database_url: the sizes of tables are not known; {error}")
-    findings = rules.judge(reading.changes, catalog, params["against"])
+    findings = rules.evaluate(reading.changes, catalog, params["against"])
     policy = rules.Policy(
         rules=params["rules"],
         allow_blocking=params["allow_blocking"],
@@ -216,8 +217,8 @@ def main() -> None:
     module.exit_json(
         changed=False,
         new=migrations.new(before, after),
-        destructive=[rules.told(one, catalog) for one in findings if one.breaks],
-        locks=[rules.told(one, catalog) for one in findings if one.locks],
+        destructive=[rules.describe(one, catalog) for one in findings if one.breaks],
+        locks=[rules.describe(one, catalog) for one in findings if one.locks],
         refused=refused,
         partly=reading.partly,
         printed=reading.printed,

@@ -21,7 +21,8 @@ description:
   - A port that another file of nginx's configuration has is refused before anything is written.
   - An nginx that does not run is not started. The file is then tested, and proven when nginx has started and this
     module runs again.
-  - A run that was killed before nginx accepted the file leaves the former file beside it. The next run restores it first.
+  - A run that was killed before nginx accepted the file leaves the former file beside it. The next run restores it
+    first.
 extends_documentation_fragment:
   - evenkeel.flask.attributes
 attributes:
@@ -42,7 +43,7 @@ options:
     description: The app's file. C(/etc/nginx/conf.d/<name>.conf) by default.
     type: path
   content:
-    description: What stands in it, at the level of C(http).
+    description: The content of the file, at the level of C(http).
     type: str
     required: true
   port:
@@ -50,12 +51,12 @@ options:
     type: int
     required: true
   addresses:
-    description: Where nginx accepts users' requests, as C(listen) of nginx has it.
+    description: The addresses for users' requests, as in nginx's C(listen).
     type: list
     elements: str
     default: [0.0.0.0, "[::]"]
   candidate_port:
-    description: The candidate's port on 127.0.0.1. There nginx also answers which file it has.
+    description: The candidate's port on 127.0.0.1. There nginx also reports the digest of its file.
     type: int
     required: true
   default_site:
@@ -73,7 +74,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Put nginx in front
+- name: Configure nginx for the app
   evenkeel.flask.nginx_site:
     name: shop
     content: "{{ lookup('ansible.builtin.template', 'app.conf.j2') }}"
@@ -84,7 +85,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 digest:
-  description: The digest that the running nginx answers with.
+  description: The digest that the running nginx reports.
   returned: success
   type: str
   sample: 0f1e2d3c4b5a6978
@@ -120,7 +121,7 @@ LOG_MODE = 0o640
 
 
 def make_logs(paths: list[str]) -> None:
-    """Create logs as Debian's package creates its own; nginx itself would let everybody read them."""
+    """Create logs with the mode of Debian's package; nginx itself would create them world-readable."""
     for path in paths:
         with contextlib.suppress(FileExistsError):
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, LOG_MODE)
@@ -134,7 +135,7 @@ def main() -> None:
     params = module.params
     path = params["path"] or f"/etc/nginx/conf.d/{params['name']}.conf"
     disk = config.Disk()
-    live = config.wanted(params["addresses"], params["port"], config.resolve)
+    live = config.app_listens(params["addresses"], params["port"], config.resolve)
     candidate = [config.Listen("127.0.0.1", *[params["candidate_port"]] * 2)]
     links: list[str] = []
     program = nginx_site.Program(disk)
@@ -143,7 +144,7 @@ def main() -> None:
     if not module.check_mode:
         site.recover()
     for variable, listens in (("flask_app_port", live), ("nginx_candidate_port", candidate)):
-        verdict = config.judge(disk.config().servers, listens, path, params["default_site"])
+        verdict = config.evaluate(disk.config().servers, listens, path, params["default_site"])
         if verdict.problem:
             module.fail_json(msg=f"{variable}: {verdict.problem}")
         links += verdict.links

@@ -2,26 +2,26 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Prove that a host can take a release, before anything is touched."""
+"""Check that a host can take a release, before any change."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: preflight
-short_description: Prove that a host can take a release of an app
+short_description: Check that a host can take a release of an app
 version_added: "0.1.0"
 author:
   - The evenkeel.flask authors (@evenkeel)
 description:
-  - Looks at Python, disk, clock and ports, and logs in to Redis and PostgreSQL with the app's own credentials,
-    in one call. Tells all that is wrong at once, each under the variable to change, with the remedy.
-  - Needs nothing on the host but Python; no client library and no driver.
-  - Of databases other than PostgreSQL only the port is tried, and SQLite is not asked.
+  - Checks Python, disk, clock and ports, and logs in to Redis and PostgreSQL with the app's own credentials, in one
+    call. Reports all errors together, each under the variable to change, with the remedy.
+  - Requires only Python on the host, and no client library or driver.
+  - Of databases other than PostgreSQL only the port is checked, and SQLite is not checked.
   - URLs are never shown, only host and port.
-  - With O(lock_seconds) it takes the host's lock first, as M(evenkeel.flask.rollout_lock) does, and looks at nothing
-    where another run has it.
+  - With O(lock_seconds) it takes the host's lock first, as M(evenkeel.flask.rollout_lock) does. If another run has the
+    lock, nothing is checked.
 notes:
-  - Only root sees which program of another user has a port, so use C(become) with O(ports).
+  - Only root can see which program of another user has a port, so use C(become) with O(ports).
 extends_documentation_fragment:
   - evenkeel.flask.attributes
   - evenkeel.flask.run
@@ -32,7 +32,7 @@ attributes:
   diff_mode:
     support: N/A
     details:
-      - Nothing is changed but for a key in Redis that is deleted again, and the lock.
+      - Changes nothing, except for the lock and a key in Redis that is deleted again.
   idempotent:
     support: full
 options:
@@ -41,38 +41,38 @@ options:
     type: str
     required: true
   python:
-    description: The interpreter that the venvs are made with.
+    description: The interpreter that creates the venvs.
     type: path
     default: /usr/bin/python3
   min_python:
-    description: The oldest Python that will do.
+    description: The oldest allowed Python version.
     type: str
     default: "3.9"
   user:
-    description: The user that the app runs as, who must be no user of the system itself. Not looked at without it.
+    description: The app's user, which must not be a user of the system. Not checked if left out.
     type: str
   path:
-    description: The directory that must have room. If it is not there, the nearest one above is looked at.
+    description: The directory that must have free space. If it does not exist, its nearest existing parent is checked.
     type: path
     default: /srv
   min_free_mb:
-    description: Megabytes (10^6 bytes) that must be free there.
+    description: The required free megabytes (10^6 bytes).
     type: int
     default: 500
   ports:
-    description: Ports that must be free, by the name of the variable that chose each.
+    description: Ports that must be free, by the name of their variable.
     type: dict
     default: {}
   port_owners:
-    description: Programs that may have the ports already.
+    description: Programs that may use the ports already.
     type: list
     elements: str
     default: [nginx]
   port_addresses:
     description:
-      - Where nginx listens at each of O(ports), by the same names. A port then belongs to the app only if the app's own
-        file in nginx's configuration says so; another file that has the address is a problem that names the file.
-      - Not looked at without it, nor on a host without nginx.
+      - The addresses of nginx at each of O(ports), by the same names. A port then belongs to the app only if the app's
+        own file in nginx's configuration has it. Another file with the address is an error that names the file.
+      - Not checked if left out, nor on a host without nginx.
     type: dict
     default: {}
   default_site:
@@ -81,12 +81,12 @@ options:
     choices: [auto, keep]
     default: auto
   redis_url:
-    description: The app's Redis, as redis-py writes it. Empty for none.
+    description: The URL of the app's Redis, as redis-py accepts it. Empty for none.
     type: str
     default: ""
   redis_key_prefix:
     description:
-      - What the key begins with that is written, read back and deleted. The user's access list must allow it.
+      - The prefix of the key that is written, read back and deleted. The user's access list must allow it.
       - By default O(name) and a colon.
     type: str
   database_url:
@@ -95,21 +95,21 @@ options:
     default: ""
   connections:
     description:
-      - The fleet's figures, to see whether the database allows all connections that its workers can hold at
-        once. What only the pools' figures allow is a warning.
+      - The fleet's figures, to check that the database allows all connections that its workers can hold at once. A
+        connection count that only the pools' figures allow is a warning.
     type: dict
     suboptions:
       workers:
-        description: Workers of a slot.
+        description: Workers per slot.
         type: int
       threads:
-        description: Requests that a worker handles at once.
+        description: Concurrent requests per worker.
         type: int
       pool_size:
         description: The size of a worker's pool.
         type: int
       max_overflow:
-        description: What the pool may have beyond its size.
+        description: The connections that a pool can open beyond its size.
         type: int
       hosts:
         description: Hosts of the fleet that have these figures.
@@ -121,11 +121,11 @@ options:
         elements: dict
         suboptions:
           workers:
-            description: Workers of a slot.
+            description: Workers per slot.
             type: int
             required: true
           threads:
-            description: Requests that a worker handles at once.
+            description: Concurrent requests per worker.
             type: int
             required: true
           pool_size:
@@ -133,7 +133,7 @@ options:
             type: int
             required: true
           max_overflow:
-            description: What the pool may have beyond its size.
+            description: The connections that a pool can open beyond its size.
             type: int
             required: true
       slots:
@@ -142,23 +142,23 @@ options:
         default: 2
   lock_timeout:
     description:
-      - Seconds that a migration waits for a lock. The login is repeated with C(PGOPTIONS) that say so, to see whether a
-        pooler takes them. V(0) does not look.
+      - Seconds that a migration waits for a lock. The login is repeated with this limit in C(PGOPTIONS), to check that
+        a pooler accepts it. V(0) skips the check.
     type: int
     default: 0
   controller_time:
-    description: The controller's clock, in seconds since 1970. The clock is not looked at without it.
+    description: The controller's clock, in seconds since 1970. Without it the clock is not checked.
     type: float
   max_clock_skew:
-    description: Seconds by which the clocks may differ. Time that the task takes to start counts.
+    description: The maximum difference of the clocks in seconds. It includes the start time of the task.
     type: float
     default: 60
   timeout:
-    description: Seconds that a service may take to connect, and for each answer.
+    description: The timeout in seconds of a connection to a service, and of each response.
     type: float
     default: 5
   lock_seconds:
-    description: How long the lock lasts if nothing more is heard of this run. No lock is looked at without it.
+    description: The duration of the lock in seconds if this run does not renew it. Without it no lock is taken.
     type: float
 """
 
@@ -185,19 +185,19 @@ holder:
   type: dict
   sample: {}
 problems:
-  description: What is wrong, each with the variable to change and the remedy. The message has one on each line.
+  description: The errors, each with the variable to change and the remedy. The message has one per line.
   returned: always
   type: list
   elements: str
   sample: ["flask_app_port: 8000 is taken by python3 (pid 123); stop it, or choose another port."]
 warnings:
-  description: What is not wrong yet, or could not be proven.
+  description: Risks, and checks that were not possible.
   returned: when there is any
   type: list
   elements: str
   sample: []
 target:
-  description: The Python, as M(evenkeel.flask.release_archive) wants to know it.
+  description: The Python, in the form that M(evenkeel.flask.release_archive) requires.
   returned: when the interpreter runs
   type: dict
   contains:
@@ -205,7 +205,7 @@ target:
       description: Its version.
       type: str
     python_tag:
-      description: What wheels for it are called.
+      description: The tag of wheels for it.
       type: str
     machine:
       description: The processor.
@@ -311,17 +311,17 @@ def look_at_host(params: Mapping[str, Any], report: preflight_report.Report) -> 
     with report.about("flask_app_python"):
         found = host.describe_python(params["python"])
         facts["target"] = {key: found[key] for key in host.TARGET}
-        host.judge_python(found, params["min_python"], params["python"])
+        host.check_python(found, params["min_python"], params["python"])
     if params["user"]:
         with report.about("flask_app_user"):
-            host.judge_user(params["user"], host.user_id(params["user"]))
+            host.check_user(params["user"], host.user_id(params["user"]))
     with report.about("rollout_min_free_mb"):
         facts["free_mb"] = host.free_mb(params["path"])
-        host.judge_disk(params["path"], facts["free_mb"], params["min_free_mb"])
+        host.check_disk(params["path"], facts["free_mb"], params["min_free_mb"])
     if params["controller_time"] is not None:
         with report.about("clock"):
             skew = facts["clock_skew_seconds"] = round(time.time() - params["controller_time"], 1)
-            host.judge_clock(skew, params["max_clock_skew"])
+            host.check_clock(skew, params["max_clock_skew"])
     look_at_ports(params, report)
 
 
@@ -333,11 +333,13 @@ def look_at_ports(params: Mapping[str, Any], report: preflight_report.Report) ->
     holders = procfs.holders(ports.values())
     for variable, port in ports.items():
         with report.about(variable):
-            host.judge_port(port, holders.get(port, []), params["port_owners"])
+            host.check_port(port, holders.get(port, []), params["port_owners"])
     own = f"/etc/nginx/conf.d/{params['name']}.conf"
     disk = config.Disk()
     listens = {
-        variable: config.wanted(params["port_addresses"].get(variable) or [], port, config.resolve)
+        variable: config.app_listens(
+            params["port_addresses"].get(variable) or [], port, config.resolve
+        )
         for variable, port in ports.items()
     }
     if not disk.exists or not any(listens.values()):
@@ -351,9 +353,9 @@ def look_at_ports(params: Mapping[str, Any], report: preflight_report.Report) ->
             if any(holder.startswith("nginx ") for holder in holders.get(port, []))
         )
     ]
-    for variable, wanted in listens.items():
+    for variable, requested in listens.items():
         with report.about(variable):
-            host.judge_listens(wanted, servers, running, own, params["default_site"])
+            host.check_listens(requested, servers, running, own, params["default_site"])
 
 
 def prove_services(params: Mapping[str, Any], report: preflight_report.Report) -> None:
@@ -361,23 +363,23 @@ def prove_services(params: Mapping[str, Any], report: preflight_report.Report) -
     if params["redis_url"]:
         prefix = params["redis_key_prefix"]
         with report.about("redis_client_url"):
-            redis = services_redis.prove(
+            redis = services_redis.check_connection(
                 params["redis_url"], f"{params['name']}:" if prefix is None else prefix, timeout
             )
             facts["redis_version"] = redis.version
             facts["redis_maxmemory_policy"] = redis.policy
-            services_redis.judge_memory(redis)
+            services_redis.check_memory(redis)
     if not params["database_url"]:
         return
     with report.about("flask_app_database_url"):
-        if not postgres.speaks(params["database_url"]):
+        if not postgres.is_postgres_url(params["database_url"]):
             return services_address.reach(params["database_url"], timeout)
-        server = postgres.prove(params["database_url"], timeout)
+        server = postgres.check_connection(params["database_url"], timeout)
         facts["database_version"] = server.version
         facts["database_max_connections"] = server.max_connections
         if params["connections"]:
             with report.about("gunicorn_workers"):
-                budget.judge_budget(budgets(params["connections"]), *server.allowed())
+                budget.check_budget(budgets(params["connections"]), *server.allowed())
         if params["lock_timeout"] > 0:
             with report.about("flask_app_migrate_lock_timeout"):
                 facts["lock_timeout_applies"] = False
@@ -385,33 +387,33 @@ def prove_services(params: Mapping[str, Any], report: preflight_report.Report) -
                 facts["lock_timeout_applies"] = True
 
 
-def budgets(connections: Mapping[str, Any]) -> list[budget.Budget]:
-    """What each part of the fleet may ask of the database."""
+def budgets(connections: Mapping[str, Any]) -> list[budget.ConnectionBudget]:
+    """Return the connection budget of each part of the fleet."""
     own = {name: connections[name] for name in FIGURES}
     fleet = connections["fleet"] or [own] * connections["hosts"]
     return budget.shares(fleet, connections["slots"])
 
 
 def try_lock_timeout(url: str, timeout: float, seconds: int) -> None:
-    """See whether a migration will give up when it does not get a lock.
+    """Check whether a migration gives up if it does not get a lock.
 
-    @raises Doubt: when it will not
+    @raises PreflightWarning: if it does not
     """
     driver = url.partition(":")[0].partition("+")[2]
     if driver in lock_timeout.DEAF_DRIVERS:
-        raise _errors.Doubt(
+        raise _errors.PreflightWarning(
             f"the driver {driver} does not read PGOPTIONS, so a migration waits for a lock without limit, and "
             "users wait behind it; use psycopg for migrations, or have the app set lock_timeout itself."
         )
     try:
         applied = postgres.lock_timeout_ms(url, timeout, lock_timeout.options(seconds) or "")
     except postgres.Refused as error:
-        raise _errors.Doubt(
-            f"the server does not take PGOPTIONS ({error.said}), so migrations run without a lock timeout; have "
+        raise _errors.PreflightWarning(
+            f"the server does not take PGOPTIONS ({error.message}), so migrations run without a lock timeout; have "
             "the pooler ignore it (ignore_startup_parameters = options), or migrate past the pooler."
         ) from error
     if applied == 0:
-        raise _errors.Doubt(
+        raise _errors.PreflightWarning(
             "the server ignores PGOPTIONS, as poolers may, so a migration waits for a lock without limit; "
             "migrate past the pooler, or set lock_timeout for the database's user."
         )
@@ -423,10 +425,10 @@ def main() -> None:
     if module.params["lock_seconds"] is not None:
         path, seconds = release_lock.path(module.params["name"]), module.params["lock_seconds"]
         try:
-            _found, lock = release_lock.ask(path, module.params, seconds, module.check_mode)
+            _found, lock = release_lock.acquire_for(path, module.params, seconds, module.check_mode)
         except _errors.LockError as error:
             module.fail_json(msg=str(error), problems=[str(error)], holder=error.holder)
-        report.facts["holder"] = lock.told() if lock else None
+        report.facts["holder"] = lock.as_dict() if lock else None
     look_at_host(module.params, report)
     prove_services(module.params, report)
     for warning in report.warnings:

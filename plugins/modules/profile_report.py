@@ -7,14 +7,14 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: profile_report
-short_description: Save what was measured on a fleet as JSON and HTML, and read what was measured before
+short_description: Store the profiles of a fleet as JSON and HTML, and read earlier ones
 version_added: "0.1.0"
 author:
   - The evenkeel.flask authors (@evenkeel)
 description:
-  - C(profile.json) is for programs, and for O(compare) in a later run. C(profile.html) is one page that needs nothing else,
-    with a table, latencies and waits of each endpoint; with O(compare), before beside after.
-  - Runs on the controller. What an earlier run saved in the same folder is replaced.
+  - C(profile.json) is for programs, and for O(compare) in a later run. C(profile.html) is one self-contained page with
+    a table, latencies and waits of each endpoint. With O(compare) it shows the earlier figures also.
+  - Runs on the controller. Replaces the files of an earlier run in the same folder.
 extends_documentation_fragment:
   - evenkeel.flask.attributes
 attributes:
@@ -25,11 +25,11 @@ attributes:
   idempotent:
     support: none
     details:
-      - A report says when it was made.
+      - A report contains its time.
 options:
   dest:
     description:
-      - A folder on the controller, made if need be. A relative path starts at the inventory's directory.
+      - A folder on the controller, created if necessary. A relative path starts at the inventory's directory.
       - Without it nothing is written.
     type: str
     default: ""
@@ -38,17 +38,18 @@ options:
     type: str
     required: true
   profiles:
-    description: What M(evenkeel.flask.endpoint_profile) returned, by host. A host that measured nothing is left out.
+    description: >-
+      The returned values of M(evenkeel.flask.endpoint_profile) by host. A host without measurements is left out.
     type: dict
     required: true
   compare:
-    description: The C(profile.json) of an earlier run, seen from the inventory's directory.
+    description: The C(profile.json) of an earlier run, relative to the inventory's directory.
     type: str
     default: ""
 """
 
 EXAMPLES = r"""
-- name: Save what was measured
+- name: Store the profiles
   evenkeel.flask.profile_report:
     dest: profiles/after
     app: shop
@@ -64,12 +65,12 @@ files:
   elements: str
   sample: [/home/me/inventory/profiles/after/profile.json]
 hosts:
-  description: What was measured, by host, without what Ansible added.
+  description: The profiles by host, without fields that Ansible added.
   returned: success
   type: dict
   sample: {}
 before:
-  description: The same of the earlier run; empty without O(compare).
+  description: The profiles of the earlier run; empty without O(compare).
   returned: success
   type: dict
   sample: {}

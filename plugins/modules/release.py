@@ -2,7 +2,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Bring a release on one host from its archive to the users, and back."""
+"""Take a release on one host from its archive to the users, and back."""
 
 from __future__ import annotations
 
@@ -13,12 +13,10 @@ version_added: "0.1.0"
 author:
   - The evenkeel.flask authors (@evenkeel)
 description:
-  - A host has two slots, V(blue) and V(green). One is live; a new release is started in the other
-    one, proven there, and gets the users by the rename of one symbolic link.
-  - Each state is reached from whatever is found on the host, so that a run that was cut off is
-    simply run again.
-  - The directory, user and units are made by the roles P(evenkeel.flask.flask_app#role) and
-    P(evenkeel.flask.gunicorn#role).
+  - A host has two slots, V(blue) and V(green). One is live. A new release is started and checked in the other one. The
+    rename of one symbolic link then moves the users to it.
+  - Each state is reached from any state of the host. So an interrupted run can simply run again.
+  - The roles P(evenkeel.flask.flask_app#role) and P(evenkeel.flask.gunicorn#role) create the directory, user and units.
 extends_documentation_fragment:
   - evenkeel.flask.attributes
   - evenkeel.flask.app
@@ -33,42 +31,44 @@ attributes:
 options:
   state:
     description:
-      - V(staged) makes the release from O(archive), O(files) and O(environment). It appears whole or not at all.
-      - V(candidate) runs the release in the slot that no user reaches.
-      - V(live) sends the users to the slot that runs the release, by one rename.
-      - V(withdrawn) makes sure that the release neither serves users nor runs. If it is live,
-        the users go back to the other slot first.
-      - V(settled) stops the slot that is not live, once its last request is answered, and removes all releases but the
-        O(keep) newest, never the live or the previous one.
+      - V(staged) creates the release from O(archive), O(files) and O(environment), atomically.
+      - V(candidate) runs the release in the slot without users.
+      - V(live) moves the users to the slot that runs the release, by one rename.
+      - V(withdrawn) ensures that the release neither serves users nor runs. If it is live, the users are moved back to
+        the other slot first.
+      - V(settled) stops the slot that is not live, after its last response. It removes all releases except the O(keep)
+        newest, and never the live or the previous one.
     type: str
     required: true
     choices: [staged, candidate, live, withdrawn, settled]
   release:
-    description: The release's id. Needed for V(candidate), V(live) and V(withdrawn).
+    description: The release's id. Required for V(candidate), V(live) and V(withdrawn).
     type: str
   archive:
     description:
-      - The archive's path on the controller. It is copied to a host that lacks it. Needed for V(staged).
+      - The archive's path on the controller. It is copied to a host that lacks it. Required for V(staged).
     type: path
   wheels:
-    description: The path of its wheels' archive, on the controller. It is copied where it is needed. Needed for V(staged).
+    description: >-
+      The path of the archive of its wheels, on the controller. It is copied to a host that lacks it. Required for
+      V(staged).
     type: path
   archive_sha256:
     description:
-      - The SHA-256 of O(archive), as M(evenkeel.flask.release_archive) returned it. An archive that the host keeps is compared
-        with it before it is unpacked. One that differs is removed, and copied again.
-      - Without it nothing is compared.
+      - The SHA-256 of O(archive), as M(evenkeel.flask.release_archive) returned it. A stored archive of the host is
+        compared with it before it is unpacked. If it differs, it is removed and copied again.
+      - Without it there is no comparison.
     type: str
     default: ""
   wheels_sha256:
-    description: The SHA-256 of O(wheels), likewise.
+    description: The SHA-256 of O(wheels), used in the same way.
     type: str
     default: ""
   uploads:
-    description: The directory on the host that new archives were copied to. By default that is found out.
+    description: The directory on the host with the new archives. The action plugin sets it.
     type: path
   digest:
-    description: The archive's digest, as M(evenkeel.flask.release_archive) returned it. Needed for V(staged).
+    description: The archive's digest, as M(evenkeel.flask.release_archive) returned it. Required for V(staged).
     type: str
   version:
     description: The app's version, shown in the release's id.
@@ -92,63 +92,63 @@ options:
     elements: str
     default: []
   python:
-    description: The interpreter to make the venv with.
+    description: The interpreter that creates the venv.
     type: path
     default: /usr/bin/python3
   user:
     description: The app's user, and its group. Defaults to O(name).
     type: str
   action:
-    description: What the history says of a switch.
+    description: The action of a switch in the history.
     type: str
     default: release
     choices: [release, rollback]
   details:
-    description: What the history says of a switch besides, such as who did it.
+    description: Further fields of a switch in the history, for example the user.
     type: dict
     default: {}
   keep:
-    description: How many releases V(settled) keeps, and V(staged) expects.
+    description: The number of releases that V(settled) stores, and V(staged) expects.
     type: int
     default: 5
   health_path:
-    description: What is asked of a slot to see whether it answers, whatever the status.
+    description: The path of the request that checks whether a slot responds. Any status counts.
     type: str
     default: /
   start_timeout:
-    description: Seconds within which a release must load when it is staged, and answer when it is started.
+    description: Seconds within which a release must load when it is staged, and respond when it is started.
     type: float
     default: 60
   drain_timeout:
-    description: Seconds that the last requests of a slot may take before it is stopped.
+    description: The maximum wait in seconds for the last requests of a slot before it is stopped.
     type: float
     default: 30
   log_directory:
-    description: Where the app logs, to tell why it does not start.
+    description: The directory of the app's logs, for the reason why it does not start.
     type: path
   guard_recovery:
     description:
-      - Whether V(settled) has one worker of the live slot replaced where the slot that it stops held what only one slot can
-        hold (a lock, a port, a name of a socket), and the live one does not hold it. The import of the new worker can
-        take it.
+      - Whether V(settled) replaces one worker of the live slot to recover a guard. A guard is a lock, a port or a
+        socket name that only one slot can hold. The condition is that the slot to be stopped held it, and the live slot
+        does not. The import of the new worker can acquire it.
     type: bool
     default: false
   lock_seconds:
     description:
-      - How long the lock of this run lasts from now on, as with M(evenkeel.flask.rollout_lock). If another run has it, nothing
-        is done. V(settled) gives it back in the end, and so does V(staged) where nothing is left to do. Without it no lock
-        is looked at.
+      - The duration in seconds of this run's lock from now on, as with M(evenkeel.flask.rollout_lock). If another run
+        has it, nothing is done. V(settled) releases it at the end. So does V(staged) if nothing is left to do. Without
+        it the lock is ignored.
     type: float
 """
 
 EXAMPLES = r"""
-- name: Start the release beside the live one
+- name: Start the release next to the live one
   evenkeel.flask.release:
     name: shop
     state: candidate
     release: 2.0.0-1a2b3c4d5e
 
-- name: Send the users to it
+- name: Move the users to it
   evenkeel.flask.release:
     name: shop
     state: live
@@ -167,18 +167,18 @@ release:
   type: str
   sample: 2.0.0-1a2b3c4d5e
 steps:
-  description: What was done, or would be in check mode.
+  description: The steps that were executed, or would be in check mode.
   returned: success
   type: list
   elements: str
   sample: ["point_live green", "record 2.0.0-1a2b3c4d5e release"]
 began:
-  description: When it began, in seconds since the epoch by the host's clock.
+  description: The start, in seconds since the epoch by the host's clock.
   returned: always
   type: float
   sample: 1795610400.25
 elapsed:
-  description: Seconds that it took.
+  description: The duration in seconds.
   returned: always
   type: float
   sample: 1.2
@@ -193,7 +193,7 @@ candidate:
   type: str
   sample: null
 previous:
-  description: The release that a rollback goes to, V(null) if there is none.
+  description: The target of a rollback, V(null) if there is none.
   returned: success
   type: str
   sample: 1.0.0-0f1e2d3c4b
@@ -203,19 +203,20 @@ live_slot:
   type: str
   sample: green
 replaced:
-  description: Whether a kept archive was not the one that was built and was removed, so that another run copies it again.
+  description: >-
+    Whether a stored archive differed from the built one and was removed, so that another run copies it again.
   returned: always
   type: bool
   sample: false
 healthy:
-  description: Whether the live release answered O(health_path) with status 200, before anything was done.
+  description: Whether the live release responded to O(health_path) with status 200 before any change.
   returned: when O(state=staged)
   type: bool
   sample: true
 settled:
   description:
-    - Whether the host is as V(settled) would leave it, with this release live and healthy, so that a rollout has nothing
-      more to do there.
+    - Whether the host has the state after V(settled), with this release live and healthy. If so, a rollout has nothing
+      to do there.
   returned: when O(state=staged)
   type: bool
   sample: false
@@ -225,7 +226,7 @@ digest:
   type: str
   sample: 5f2c0e
 rolled_back:
-  description: The releases that a person went back from on this host, as M(evenkeel.flask.release_info) returns them.
+  description: The releases that a person rolled back on this host, as M(evenkeel.flask.release_info) returns them.
   returned: when O(state=staged)
   type: list
   elements: dict
@@ -292,7 +293,7 @@ def stage(
         [params["python"], params["user"] or params["name"], *params["shared"]],
     )
     host = release_slots.observe(layout)
-    status, answering = release_slots.try_ask(layout.live, params["health_path"], ASK_SECONDS)
+    status, answering = release_slots.try_query(layout.live, params["health_path"], ASK_SECONDS)
     is_there = release in host.releases
     healthy = status == 200 and answering == host.live_release
     settled = (
@@ -302,11 +303,11 @@ def stage(
     )
     if not is_there and not check_mode:
         archive, wheels = (
-            release_stage.keep_archive(layout, params[name], params["uploads"])
+            release_stage.store_archive(layout, params[name], params["uploads"])
             for name in ("archive", "wheels")
         )
         release_stage.stage(
-            release_stage.Wanted(
+            release_stage.ReleaseSpec(
                 layout=layout,
                 release_id=release,
                 version=params["version"],
@@ -338,7 +339,7 @@ def stage(
 def move(params: dict[str, Any], layout: release_layout.Layout, check_mode: bool) -> dict[str, Any]:
     host = release_slots.observe(layout)
     if check_mode:
-        host = plan.foresee_before(host, params["state"], params["release"])
+        host = plan.assume_earlier_states(host, params["state"], params["release"])
     guards = lacking_guards(layout, host) if params["guard_recovery"] else {}
     plans = {
         "candidate": lambda: plan.plan_candidate(host, params["release"]),
@@ -350,7 +351,7 @@ def move(params: dict[str, Any], layout: release_layout.Layout, check_mode: bool
     }
     steps: list[plan.Step] = plans[params["state"]]()
     warnings: list[str] = []
-    # A rollback that nobody asked for: the release may be tried again.
+    # An automatic withdrawal, not a person's rollback, so the release may be tried again.
     withdrawn = {"withdrawn": True} if params["state"] == "withdrawn" else {}
     if not check_mode:
         slots = release_slots.Slots(
@@ -365,7 +366,7 @@ def move(params: dict[str, Any], layout: release_layout.Layout, check_mode: bool
         )
         slots.apply(steps)
         warnings = slots.warnings
-    after = plan.foresee(host, steps)
+    after = plan.simulate(host, steps)
     return {
         "release": params["release"],
         "steps": steps,
@@ -376,9 +377,9 @@ def move(params: dict[str, Any], layout: release_layout.Layout, check_mode: bool
 
 
 def lacking_guards(
-    layout: release_layout.Layout, host: plan.Host
+    layout: release_layout.Layout, host: plan.HostState
 ) -> dict[release_guards.Guard, int]:
-    """What ends with the slot that is not live, and the live one did not take."""
+    """Return the guards that the slot that is not live holds, and the live one did not acquire."""
     if host.live not in host.running or host.idle not in host.running:
         return {}
     return release_guards.missing(
@@ -387,14 +388,14 @@ def lacking_guards(
     )
 
 
-def is_as_left(layout: release_layout.Layout, host: plan.Host) -> bool:
-    """Whether the host is as it was remembered; one without a live release is nothing to remember."""
+def is_as_left(layout: release_layout.Layout, host: plan.HostState) -> bool:
+    """Return whether the host is unchanged since the last run. Without a live release it is."""
     found = drift.fingerprint(layout, host.live_release)
     return host.live_release is None or drift.read(layout) == found
 
 
 def explained(message: str, layout: release_layout.Layout) -> str:
-    """Say what to do about a full disk, whoever met it."""
+    """Add the remedy for a full disk, in all modes of the module."""
     if os.strerror(errno.ENOSPC) not in message:
         return message
     return f"{message.rstrip('.')}. Free some space where {layout.base} is, and run it again."
@@ -419,15 +420,15 @@ def main() -> None:
     act = stage if params["state"] == "staged" else move
     try:
         if params["lock_seconds"] is not None:
-            release_lock.ask(lock, params, params["lock_seconds"], module.check_mode)
+            release_lock.acquire_for(lock, params, params["lock_seconds"], module.check_mode)
         done = act(params, layout, module.check_mode)
         is_over = params["state"] == "settled" or done.get("settled")
         if params["lock_seconds"] is not None and is_over:
-            release_lock.give_back(lock, params["run"], module.check_mode)
+            release_lock.unlock(lock, params["run"], module.check_mode)
     except (_errors.ReleaseError, _errors.LockError, ArchiveError, OSError) as exc:
         module.no_log_values = secrets
         replaced = isinstance(exc, release_stage.ReplacedError)
-        module.fail_json(msg=explained(str(exc), layout), replaced=replaced, **timing.told())
+        module.fail_json(msg=explained(str(exc), layout), replaced=replaced, **timing.as_dict())
     for doubt in done.pop("doubts", []):
         module.warn(doubt)
     before = done.pop("before", {})
@@ -436,7 +437,7 @@ def main() -> None:
     module.exit_json(
         changed=bool(steps),
         replaced=False,
-        **timing.told(),
+        **timing.as_dict(),
         steps=steps,
         diff={
             "before": "".join(f"{key}: {value}\n" for key, value in before.items()),

@@ -2,7 +2,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Build the archive that a release travels in."""
+"""Build the archives of a release."""
 
 from __future__ import annotations
 
@@ -13,30 +13,28 @@ version_added: "0.1.0"
 author:
   - The evenkeel.flask authors (@evenkeel)
 description:
-  - Resolves the requirements of a Flask app once, locks them to wheels with hashes, and packs the app
-    into one archive and the wheels into another, from which M(evenkeel.flask.release) makes releases.
-    Hosts need no access to a package index.
-  - Runs on the controller (C(delegate_to=localhost)), with the pip of the controller's Python and
-    its configuration.
+  - Resolves the requirements of a Flask app once, and locks them to wheels with hashes. Packs the app into one archive
+    and the wheels into another, from which M(evenkeel.flask.release) creates releases. Hosts need no access to a
+    package index.
+  - Runs on the controller (C(delegate_to=localhost)), with the pip of the controller's Python and its configuration.
   - The requirements of the app are resolved alone, as C(pip install -r) does. Hashes in them are verified.
-    O(runtime_requirements) are resolved after that, and change no version of theirs.
-  - In a git work tree, what git tracks is shipped of O(source). Elsewhere, names of secrets are left out, and a warning
-    names them. Environments and caches are always left out.
-  - Unchanged input builds nothing, and a change of code alone resolves no requirement anew. What is in the archive
-    does not depend on when or where it was packed, so the same content is the same release.
-  - The input is the source, the requirements, local files and projects that they name, what a branch that they name
-    points to, pip's settings, and the other options. The content of package indexes is not. What cannot be pinned, as a
-    URL without a hash, is resolved again at each run, and a warning names it.
-  - When the hosts run another Python or an older C library than the controller, only ready-made
-    wheels can be used.
+    O(runtime_requirements) are resolved afterwards, and change no version of theirs.
+  - In a git work tree, the files of O(source) that git tracks are shipped. Otherwise, files with names of secrets are
+    left out, and a warning names them. Environments and caches are always left out.
+  - Unchanged input builds nothing, and a change of code alone does not resolve the requirements again. The content of
+    the archive does not depend on the time or the place of the build. So the same content is the same release.
+  - The input is the source, the requirements, their local files and projects, the commits of their branches, pip's
+    settings, and the other options. The content of package indexes is not. A requirement that cannot be pinned, such as
+    a URL without a hash, is resolved again in each run, and a warning names it.
+  - If the hosts run another Python or an older C library than the controller, only prebuilt wheels can be used.
 extends_documentation_fragment:
   - evenkeel.flask.attributes
 attributes:
   check_mode:
     support: partial
     details:
-      - The archive is built in check mode too. It lies in a cache on the controller, and nothing
-        after it could be predicted without it.
+      - The archive is built in check mode also. It is in a cache on the controller, and later steps could not be
+        predicted without it.
   diff_mode:
     support: none
   idempotent:
@@ -49,30 +47,30 @@ options:
   source:
     description:
       - A directory with C(pyproject.toml) or C(requirements.txt), or a wheel.
-      - What a C(pyproject.toml) names in C(build-system.requires) is installed once and kept in O(cache)
-        until it or O(pip_args) change; where that does not build the project, pip builds it by itself.
+      - The C(build-system.requires) of a C(pyproject.toml) is installed once and stored in O(cache) until it or
+        O(pip_args) change. If that does not build the project, pip builds it in its own environment.
     type: path
   requirements:
     description:
-      - Requirements as pip writes them, or a single path of a requirements file.
-      - Defaults to the C(requirements.txt) of O(source) where it has one.
+      - Requirements as pip accepts them, or a single path of a requirements file.
+      - Defaults to the C(requirements.txt) of O(source), if it has one.
     type: list
     elements: str
     default: []
   runtime_requirements:
-    description: What the collection needs in the app's venv besides what the app asks for.
+    description: The requirements of the collection in the app's venv, in addition to the app's own.
     type: list
     elements: str
     default: []
   entry:
     description:
-      - The WSGI entry as gunicorn writes it.
-      - It is imported once after a build, so that a wrong entry is told before any host is touched.
-        A factory is not called. This is left out when the controller's Python is not the hosts'.
+      - The WSGI entry as gunicorn accepts it.
+      - It is imported once after a build, so that a wrong entry is reported before any change of a host. A factory is
+        not called. There is no import if the controller's Python is not the hosts'.
     type: str
     required: true
   environment:
-    description: The environment that the entry is imported in.
+    description: The environment of the import.
     type: dict
     default: {}
   version:
@@ -80,23 +78,24 @@ options:
     type: str
     default: ""
   pip_args:
-    description: Extra arguments of pip.
+    description: Additional arguments of pip.
     type: list
     elements: str
     default: []
   exclude:
     description:
-      - What of O(source) is not shipped, and not built into its wheel. A pattern is written as in C(.gitignore). Without a
-        slash it is a name at any depth, with one it is a path from the top. A slash at its end is for directories only.
-      - It goes before O(include).
+      - The files of O(source) that are not shipped, and not built into its wheel. Patterns have the form of
+        C(.gitignore). Without a slash a pattern is a name at any depth. With one it is a path from the top. A slash at
+        its end matches only directories.
+      - It has priority over O(include).
     type: list
     elements: str
     default: []
     version_added: "0.1.0"
   include:
     description:
-      - What of O(source) is shipped although it would be left out, as files that were built and that git ignores.
-        Patterns are written as for O(exclude).
+      - The files of O(source) that are shipped although they would be left out, such as built files that git ignores.
+        Patterns have the form of O(exclude).
     type: list
     elements: str
     default: []
@@ -124,7 +123,7 @@ options:
         type: str
         required: true
   cache:
-    description: The directory that keeps the archives, and the venvs that they are built and proven with.
+    description: The directory for the archives, and for the venvs that build and check them.
     type: path
     required: true
 """
@@ -150,17 +149,17 @@ EXAMPLES = r"""
 
 RETURN = r"""
 path:
-  description: Where the archive lies on the controller.
+  description: The path of the archive on the controller.
   returned: success
   type: str
   sample: /home/me/.cache/evenkeel.flask/shop-1a2b3c4d5e6f7a8b.tar
 wheels:
-  description: Where the archive of the locked wheels lies on the controller.
+  description: The path of the archive of the locked wheels on the controller.
   returned: success
   type: str
   sample: /home/me/.cache/evenkeel.flask/shop-0f1e2d3c4b5a6978.wheels.tar
 digest:
-  description: What source and locked wheels come to.
+  description: The digest of source and locked wheels.
   returned: success
   type: str
   sample: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
@@ -170,12 +169,12 @@ archive_sha256:
   type: str
   sample: 6ae8a75555209fd6c44157c0aed8016e763ff435a19cf186f76863140143ff72
 wheels_sha256:
-  description: The SHA-256 of the file at RV(wheels), likewise.
+  description: The SHA-256 of the file at RV(wheels), for M(evenkeel.flask.release) to compare.
   returned: success
   type: str
   sample: c147efcfc2d7ea666a9e4f5187b115c90903f0fc896a56df9a6ef5d8f3fc9f31
 commit:
-  description: The commit that the source is of, with a C(+) if it was changed since; empty if git does not know.
+  description: The commit of the source, with a C(+) if there are later changes; empty without git.
   returned: success
   type: str
   sample: 3f2a1b0c9d8e

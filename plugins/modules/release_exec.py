@@ -2,7 +2,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Run a command in a release, as the app would."""
+"""Run a command in a release, in the environment of the app."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ version_added: "0.1.0"
 author:
   - The evenkeel.flask authors (@evenkeel)
 description:
-  - For database migrations and the like. The command runs in the release's source directory, finds
-    the programs of its venv first, and has the environment that the app itself gets.
-  - It runs under the properties of the slot's unit C(<name>@.service), its sandbox and its drop-ins included. The
-    only difference is C(PYTHONPATH), which names the folders of the app. C(EVENKEEL_SLOT) is V(none).
-  - The secrets of the app stand on no command line.
+  - For database migrations and similar commands. The command runs in the release's source directory, with the programs
+    of its venv first in the path, and with the app's own environment.
+  - It runs with the properties of the slot's unit C(<name>@.service), including its sandbox and its drop-ins. The only
+    difference is C(PYTHONPATH), which names the folders of the app. C(EVENKEEL_SLOT) is V(none).
+  - The secrets of the app are on no command line.
 extends_documentation_fragment:
   - evenkeel.flask.attributes
   - evenkeel.flask.app
@@ -25,39 +25,40 @@ attributes:
   check_mode:
     support: partial
     details:
-      - The command is not run, and a change is foreseen.
+      - The command does not run, and a change is predicted.
   diff_mode:
     support: none
   idempotent:
     support: none
     details:
-      - What a command does, only the command knows.
+      - The effects of the command are not known.
 options:
   release:
     description: The release's id.
     type: str
     required: true
   command:
-    description: The command, split as a shell splits words, without a shell.
+    description: The command, split into words as a shell does, and run without a shell.
     type: str
     required: true
   user:
     description: The app's user. Defaults to O(name).
     type: str
   timeout:
-    description: Seconds that the command may take before it is stopped.
+    description: The timeout of the command in seconds. After it the command is stopped.
     type: float
     default: 7200
   lock_timeout:
     description:
-      - Seconds that a statement of the command may wait for a lock in PostgreSQL, by C(PGOPTIONS). V(0) is no limit.
-      - A C(lock_timeout) that the app's own C(PGOPTIONS) has is left as it is.
+      - The maximum wait in seconds of a statement of the command for a lock in PostgreSQL, by C(PGOPTIONS). V(0) is no
+        limit.
+      - A C(lock_timeout) in the app's own C(PGOPTIONS) is not changed.
     type: int
     default: 0
   retries:
     description:
-      - How often the command is repeated after a lock timeout, and after no other failure. It waits 5 seconds before
-        the first repeat, then twice as long each time, plus up to 20 % at random.
+      - The number of repetitions of the command after a lock timeout, and after no other failure. It waits 5 seconds
+        before the first one, then twice as long each time, plus up to 20 % at random.
     type: int
     default: 0
 """
@@ -75,7 +76,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 output:
-  description: What the command printed, at most the last million characters.
+  description: The output of the command, at most the last million characters.
   returned: always
   type: list
   elements: str
@@ -86,12 +87,12 @@ rc:
   type: int
   sample: 0
 attempts:
-  description: How often the command was run.
+  description: The number of times that the command ran.
   returned: when it was run
   type: int
   sample: 1
 invalid_indexes:
-  description: Indexes that this run has left invalid, which must be removed before the next one.
+  description: Indexes that this run has left invalid. They must be removed before the next one.
   returned: when it was run
   type: list
   elements: str
@@ -112,7 +113,7 @@ from ..module_utils._services import postgres
 from ..module_utils._system import process
 
 ASK_SECONDS = 5
-# Characters. A command may print without end.
+# Characters. The output of a command has no limit.
 MAX_OUTPUT = 1 << 20
 ARGUMENT_SPEC = {
     **release_layout.APP_SPEC,
@@ -126,7 +127,7 @@ ARGUMENT_SPEC = {
 
 
 def locked_out(seconds: int, outcome: lock_timeout.Outcome, url: str) -> str:
-    """Say which lock a migration did not get, and who has it."""
+    """Return which lock a migration did not get, and which session holds it."""
     table = lock_timeout.blocked_table(outcome.output)
     holders = pg_catalog.holders(url, ASK_SECONDS, table) if table and url else []
     attempts = f"{outcome.attempts} attempt{'' if outcome.attempts == 1 else 's'}"
@@ -153,7 +154,7 @@ def main() -> None:
         own = stage.environment(folder).get("PGOPTIONS", "")
     except (ArchiveError, OSError) as exc:
         module.fail_json(msg=str(exc), output=[])
-    url = url if params["lock_timeout"] and postgres.speaks(url) else ""
+    url = url if params["lock_timeout"] and postgres.is_postgres_url(url) else ""
     settings = lock_timeout.options(params["lock_timeout"], own)
     words = [f"PGOPTIONS={settings}", *command] if settings else command
     remedies: dict[str, str] = {}
@@ -183,19 +184,19 @@ def main() -> None:
     }
     if outcome.status == 0:
         module.exit_json(changed=True, **result)
-    said = (
+    message = (
         f"{params['command']!r} ended with status {outcome.status} in release {params['release']}: "
         f"{process.last_line(output)}"
     )
     if outcome.is_locked_out and settings:
-        said = locked_out(params["lock_timeout"], outcome, url)
+        message = locked_out(params["lock_timeout"], outcome, url)
     if outcome.left:
         advice = " ".join(remedies[name] for name in outcome.left)
-        said += (
+        message += (
             f" It left {', '.join(outcome.left)} as an invalid index; remove it before the next run: "
             f"{advice}"
         )
-    module.fail_json(msg=said, **result)
+    module.fail_json(msg=message, **result)
 
 
 if __name__ == "__main__":

@@ -2,19 +2,19 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Tell what an app's releases and slots are like on a host."""
+"""Report the releases and slots of an app on a host."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: release_info
-short_description: Tell which release of an app is live on a host
+short_description: Report which release of an app is live on a host
 version_added: "0.1.0"
 author:
   - The evenkeel.flask authors (@evenkeel)
 description:
-  - Asks links, units and the live process itself. What the process answers is believed, not what a
-    link says.
+  - Reads links and units, and sends a request to the live process. The response of the process has priority over a
+    link.
 extends_documentation_fragment:
   - evenkeel.flask.attributes
   - evenkeel.flask.app
@@ -33,7 +33,7 @@ options:
     type: str
     default: /health
   timeout:
-    description: Seconds that the live process may take to answer.
+    description: The timeout of the live process in seconds.
     type: float
     default: 5
   user:
@@ -42,7 +42,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Look at the host
+- name: Read the state of the host
   evenkeel.flask.release_info:
     name: shop
   register: shop
@@ -50,7 +50,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 live:
-  description: The release that the live link leads to, V(null) if there is none.
+  description: The release of the live link, V(null) if there is none.
   returned: success
   type: str
   sample: 2.0.0-1a2b3c4d5e
@@ -60,12 +60,12 @@ live_slot:
   type: str
   sample: green
 answering:
-  description: The release that really answered, V(null) if nobody did.
+  description: The release that responded, V(null) if none did.
   returned: success
   type: str
   sample: 2.0.0-1a2b3c4d5e
 healthy:
-  description: Whether the live release answered its health endpoint with status 200.
+  description: Whether the live release responded at its health endpoint with status 200.
   returned: success
   type: bool
   sample: true
@@ -75,7 +75,7 @@ candidate:
   type: str
   sample: null
 previous:
-  description: The release that a rollback goes to, V(null) if there is none.
+  description: The target of a rollback, V(null) if there is none.
   returned: success
   type: str
   sample: 1.0.0-0f1e2d3c4b
@@ -91,9 +91,9 @@ prepared:
   sample: true
 drift:
   description:
-    - What is not as the last run left it, which can be the live release, files of it by their path in it, unit files
-      and the front.
-    - Empty on a host that no run has left yet.
+    - The differences from the state after the last run. They can be the live release, its files by their path in it,
+      unit files and the front.
+    - Empty on a host without an earlier run.
   returned: success
   type: list
   elements: str
@@ -105,25 +105,25 @@ history:
   elements: dict
   contains:
     time:
-      description: When, ISO 8601 in UTC.
+      description: The time, ISO 8601 in UTC.
       type: str
     action:
       description: V(release) or V(rollback).
       type: str
     release:
-      description: What became live, V(null) if nothing was left to go back to.
+      description: The release that became live, V(null) if the host was left without one.
       type: str
     previous:
-      description: What was live before.
+      description: The release that was live before.
       type: str
     who:
-      description: Who did it, and others like it that M(evenkeel.flask.release) was given as details.
+      description: The user. Further fields are those that M(evenkeel.flask.release) received as details.
       type: str
     digest:
-      description: The digest of the code of what became live.
+      description: The digest of the code of C(release).
       type: str
     withdrawn:
-      description: Whether the host went back by itself, since the release failed there.
+      description: Whether the host withdrew the release itself, because it failed there.
       type: bool
   sample:
     - time: "2026-11-24T14:00:00+00:00"
@@ -136,7 +136,7 @@ history:
       verdict: passed
       took: {stage: 4.1, start: 0.9, gate: 2.4}
 rolled_back:
-  description: The releases that a person went back from on this host, and that were not live there since.
+  description: The releases that a person rolled back on this host, and that were not live there since.
   returned: success
   type: list
   elements: dict
@@ -145,47 +145,47 @@ rolled_back:
       description: The release.
       type: str
     digest:
-      description: The digest of its code, V(null) if that is not known any more.
+      description: The digest of its code, V(null) if it is no longer known.
       type: str
     to:
-      description: The release that was gone back to.
+      description: The target of the rollback.
       type: str
     time:
-      description: When, ISO 8601 in UTC.
+      description: The time, ISO 8601 in UTC.
       type: str
     who:
-      description: Who did it.
+      description: The user.
       type: str
     controller:
-      description: From where.
+      description: The controller.
       type: str
   sample: []
 present:
-  description: What of the app stands on the host, paths and the user.
+  description: The parts of the app on the host, as paths and the user.
   returned: success
   type: list
   elements: str
   sample: ["/srv/shop", "user shop"]
 optimizations:
-  description: What became of each measure of the production form in the live release.
+  description: The state of each measure of the production form in the live release.
   returned: success
   type: list
   elements: dict
   contains:
     measure:
-      description: Which one.
+      description: The name of the measure.
       type: str
     state:
       description: V(applied), V(present) where the app has its own, V(not applicable) or V(off).
       type: str
     detail:
-      description: In words, may be empty.
+      description: Details as text, can be empty.
       type: str
   sample: [{measure: json, state: applied, detail: orjson}]
 guards:
   description:
-    - What the live slot holds and only one slot can hold, which can be locks, ports and names of sockets. An app can use
-      one to let a single process run a scheduler.
+    - The locks, ports and socket names that the live slot holds and that only one slot can hold. An app can use one to
+      run a scheduler in a single process.
   returned: success
   type: list
   elements: str
@@ -220,7 +220,7 @@ ARGUMENT_SPEC = {
 
 
 def present(layout: release_layout.Layout, user: str) -> list[str]:
-    """What the roles have made on the host, whether it was whole or cut off."""
+    """Return the parts that the roles have created on the host, even after an interrupted run."""
     paths = [
         layout.base,
         *drift.system_files(layout),
@@ -235,7 +235,7 @@ def main() -> None:
     params = module.params
     layout = release_layout.Layout(params["name"], params["root"])
     host = slots.observe(layout)
-    status, answering = slots.try_ask(layout.live, params["health_path"], params["timeout"])
+    status, answering = slots.try_query(layout.live, params["health_path"], params["timeout"])
     guards = sorted(slots.guards(layout, host.live)) if host.live in host.running else []
     module.exit_json(
         changed=False,
@@ -243,7 +243,7 @@ def main() -> None:
         healthy=status == 200 and answering == host.live_release,
         prepared=os.path.isdir(layout.path("releases")),
         drift=drift.differences(drift.read(layout), drift.fingerprint(layout, host.live_release)),
-        history=[switch.told() for switch in host.history[-10:]],
+        history=[switch.as_dict() for switch in host.history[-10:]],
         optimizations=[
             *stage.optimizations(layout.release(host.live_release or "")),
             *({"measure": "guard", "state": "present", "detail": str(guard)} for guard in guards),

@@ -2,38 +2,39 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Watch a release that has just gone live."""
+"""Monitor a release that has just gone live."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: rollout_bake
-short_description: Watch a release under real traffic, while its predecessor is warm
+short_description: Monitor a release under real traffic, while its predecessor is warm
 version_added: "0.1.0"
 author:
   - The evenkeel.flask authors (@evenkeel)
 description:
-  - Each second it asks the health endpoint, looks whether gunicorn was restarted, and reads what the app's logs say of the
-    requests that users sent. The task fails as soon as something speaks against the release.
-  - What users met is compared with what they met at the release before, by the same logs, in the ten minutes before the
-    switch. Routes that fail more often than chance allows, and routes that take at least twice as long and longer than
-    O(max_slowdown), speak against it; so does a worker that died, and so do more than 32 KiB in C(app.log) for each request, if
-    that is four times as much as before. Paths that differ by a number or an id are one route.
-  - Clients are counted, and not their requests. A client is an IPv4 address, or an IPv6 network of 64 bits. Each judgement
-    but that on dead workers needs three affected clients, and must hold without any one client. Slowness is judged by at most
-    five times of each client on a route. An answer of 429 by the collection's own limit is no failure.
-  - Clients cannot be told apart where one or two addresses sent 95 of 100 requests before the switch, with at most two others
-    beside them. Then each request counts by itself, and a failure must show at each of two such addresses. A warning names
-    C(nginx_trusted_proxies). Requests from the host itself, and those without an address, count like this as well.
-  - A growing worker says nothing of the release while one client sends more than half of the requests.
-  - Errors in C(app.log) of a kind that the release before did not log are told in a warning. They speak against the release
-    when clearly more than 1 in 100 requests log one, and more than logged any error before. Of a line with arguments the
-    template is its kind.
-  - Workers that go on growing speak against it, too. A worker does that which was asked 30 times or more, has 8 MB of memory
-    (or a tenth), 16 open files or 4 connections to a port more than any worker of the release before, and after the first
-    third of its requests takes as much more for each as before. Three workers in four must do it.
-  - These two are judged only while the release before was asked at least as often in its ten minutes.
-  - Without users, the health endpoint and gunicorn alone are watched.
+  - Each second it checks the health endpoint and gunicorn's restarts, and reads the app's logs of users' requests. The
+    task fails at the first evidence against the release.
+  - The requests are compared with those of the release before, from the same logs, in the ten minutes before the
+    switch. A route is bad if it fails more often than chance explains, or takes at least twice as long and longer than
+    O(max_slowdown). A dead worker fails the release also. So do more than 32 KiB in C(app.log) per request, if that is
+    four times as much as before. Paths that differ by a number or an id are one route.
+  - Clients are counted, not their requests. A client is an IPv4 address, or an IPv6 network of 64 bits. Each test
+    except that of dead workers needs three affected clients, and must hold without any one client. Slowness is tested
+    with at most five times of each client on a route. A 429 response of the collection's own limit is not a failure.
+  - Clients are indistinguishable if one or two addresses sent 95 of 100 requests before the switch, with at most two
+    further addresses. Then each request counts by itself, and a failure must occur at each of two such addresses. A
+    warning names C(nginx_trusted_proxies). Requests from the host itself, and those without an address, count in the
+    same way.
+  - The growth of a worker is not evaluated while one client sends more than half of the requests.
+  - Errors in C(app.log) of a kind that the release before did not log cause a warning. They fail the release if clearly
+    more than 1 in 100 requests log one, and more than logged any error before. Of a line with arguments the template is
+    its kind.
+  - Workers that keep growing fail the release also. Such a worker has handled 30 requests or more. It has 8 MB of
+    memory (or a tenth), 16 open files or 4 connections to a port more than any worker of the release before. After the
+    first third of its requests it still grows as much per request as before. Three workers in four must do so.
+  - These two tests require that the release before had at least as many requests in its ten minutes.
+  - Without users, only the health endpoint and gunicorn are monitored.
 extends_documentation_fragment:
   - evenkeel.flask.attributes
   - evenkeel.flask.app
@@ -52,42 +53,42 @@ options:
     type: str
     required: true
   against:
-    description: The release that was live before it. Without one, only errors that no app may have speak against the release.
+    description: The release that was live before it. Without one, only errors that no app may have fail the release.
     type: str
   seconds:
-    description: How long to watch. With 0 it is looked at once.
+    description: The duration in seconds. With 0 there is a single check.
     type: float
     default: 10
   base_url:
-    description: Where users reach the app.
+    description: The URL of the app for users.
     type: str
     default: http://127.0.0.1:8000
   unix_socket:
     description: Connect to this UNIX socket instead of to the host of O(base_url).
     type: path
   headers:
-    description: Headers that every request carries, such as C(Host).
+    description: Headers of every request, such as C(Host).
     type: dict
   health_path:
-    description: The app's health endpoint. It must answer 200.
+    description: The app's health endpoint. It must respond with 200.
     type: str
     default: /health
   timeout:
-    description: Seconds that the health endpoint may take.
+    description: The timeout of the health endpoint in seconds.
     type: float
     default: 5
   max_slowdown:
-    description: How many times slower than before a route may be; less than 2 is taken for 2.
+    description: The maximum factor by which a route may be slower than before. Values below 2 count as 2.
     type: float
     default: 2
   log_directory:
-    description: Where C(access.log) and C(app.log) are.
+    description: The directory of C(access.log) and C(app.log).
     type: path
     required: true
 """
 
 EXAMPLES = r"""
-- name: Watch the release for a minute
+- name: Monitor the release for a minute
   evenkeel.flask.rollout_bake:
     name: shop
     release: 2.0.0-1a2b3c4d5e
@@ -99,8 +100,8 @@ EXAMPLES = r"""
 RETURN = r"""
 before:
   description:
-    - What the release before it did, as far as users asked, and the most that one of its workers has of each thing.
-      V(port_5432) are connections to servers at this port.
+    - The figures of the release before it, from users' requests, and the maximum of each resource of one of its
+      workers. V(port_5432) are connections to servers at this port.
   returned: always
   type: dict
   sample:
@@ -114,7 +115,7 @@ before:
     open_files: 12
     port_5432: 1
 after:
-  description: What the release did.
+  description: The figures of the release.
   returned: always
   type: dict
   sample:
@@ -128,23 +129,23 @@ after:
     open_files: 12
     port_5432: 1
 new_errors:
-  description: The kinds of errors that only the new release logged, and how often.
+  description: The kinds of errors that only the new release logged, and their counts.
   returned: always
   type: list
   elements: str
   sample: ["shop.mail: ConnectionRefusedError, 3 times"]
 began:
-  description: When it began, in seconds since the epoch by the host's clock.
+  description: The start, in seconds since the epoch by the host's clock.
   returned: always
   type: float
   sample: 1795610400.25
 elapsed:
-  description: Seconds that it took.
+  description: The duration in seconds.
   returned: always
   type: float
   sample: 10.02
 msg:
-  description: What speaks against the release, or what was seen.
+  description: The evidence against the release, or a summary.
   returned: always
   type: str
   sample: "The bake went badly: /cart: 5 of 9 requests failed for 4 of 7 clients, before 0 of 114."
@@ -177,7 +178,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
 }
 
 
-def watch(params: dict[str, Any]) -> bake_watch.Watch:
+def watch(params: dict[str, Any]) -> bake_watch.BakeMonitor:
     layout = release_layout.Layout(params["name"], params["root"])
     slot = slots.live_slot(layout) or release_layout.SLOTS[0]
     request = client.Request(
@@ -186,12 +187,12 @@ def watch(params: dict[str, Any]) -> bake_watch.Watch:
         unix_socket=params["unix_socket"],
         timeout=params["timeout"],
     )
-    endpoint = poll.Endpoint(params["health_path"], request, expect.Wanted())
+    endpoint = poll.Endpoint(params["health_path"], request, expect.Expected())
 
-    def fetch(asked: client.Request) -> client.Response:
-        response = client.fetch(asked)
+    def fetch(request_sent: client.Request) -> client.Response:
+        response = client.fetch(request_sent)
         answered = response.headers.get("X-Release")
-        # nginx tells it to the host itself; one that an older version of the role set up does not.
+        # nginx sets this header for the host itself; that of an older version of the role does not.
         if answered and answered != params["release"]:
             raise _errors.HttpError(
                 f"release {answered} answers instead of {params['release']}; another app may have this port of "
@@ -207,7 +208,7 @@ def watch(params: dict[str, Any]) -> bake_watch.Watch:
         main_pid = int(slots.unit_state(layout, of).get("MainPID", "0"))
         return procfs.workers(main_pid, layout.socket(of))
 
-    return bake_watch.Watch(
+    return bake_watch.BakeMonitor(
         release=params["release"],
         against=params["against"],
         directory=params["log_directory"],
@@ -215,7 +216,7 @@ def watch(params: dict[str, Any]) -> bake_watch.Watch:
         health=health,
         unit=lambda: slots.unit_state(layout, slot),
         workers=lambda: workers(slot),
-        warm_workers=lambda: workers(release_layout.other(slot)),
+        warm_workers=lambda: workers(release_layout.other_slot(slot)),
         max_slowdown=params["max_slowdown"],
     )
 
@@ -231,11 +232,11 @@ def main() -> None:
     timing = _timing.Timing()
     problems = watched.problems(params["seconds"])
     new = [f"{kind}, {times} times" for kind, times in watched.news().items()]
-    told = {
-        "before": watched.before.told(),
-        "after": watched.after.told(),
+    result = {
+        "before": watched.before.as_dict(),
+        "after": watched.after.as_dict(),
         "new_errors": new,
-        **timing.told(),
+        **timing.as_dict(),
     }
     if new:
         module.warn(f"New in its log since {params['release']} serves: {'; '.join(new)}.")
@@ -243,11 +244,11 @@ def main() -> None:
     if warning:
         module.warn(warning)
     if problems:
-        module.fail_json(msg=f"The bake went badly: {'; '.join(problems)}.", **told)
+        module.fail_json(msg=f"The bake went badly: {'; '.join(problems)}.", **result)
     module.exit_json(
         changed=False,
-        msg=f"{watched.after.whole.asked} requests of users, and all is well.",
-        **told,
+        msg=f"{watched.after.total.asked} requests of users, and all is well.",
+        **result,
     )
 
 

@@ -2,23 +2,23 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Put a candidate through its checks and give the verdict."""
+"""Run the checks on a candidate and return the verdict."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: rollout_gate
-short_description: Prove a candidate before the first user reaches it
+short_description: Check a candidate before the first user reaches it
 version_added: "0.1.0"
 author:
   - The evenkeel.flask authors (@evenkeel)
 description:
-  - Runs eight checks against a candidate, all in one call on the host, and then the team's own tests on the
-    controller, if there are any. Gives the verdict V(passed), V(failed) or V(inconclusive). The task fails unless
-    the verdict is V(passed).
-  - A check is skipped, with the reason, where the app lacks what it needs or the user named no endpoint for it.
-    A gate in which no check passed is V(inconclusive).
-  - Checks that write do so only where the user named the endpoint. They work on the app's real data.
+  - Runs eight checks against a candidate, all in one call on the host, and then the team's own tests on the controller,
+    if there are any. Returns the verdict V(passed), V(failed) or V(inconclusive). The task fails unless the verdict is
+    V(passed).
+  - A check is skipped, with the reason, if the app lacks what it needs or no endpoint is set for it. A gate in which no
+    check passed is V(inconclusive).
+  - Checks write only to endpoints of the settings. They work on the app's real data.
 extends_documentation_fragment:
   - evenkeel.flask.attributes
   - evenkeel.flask.checks
@@ -35,19 +35,19 @@ attributes:
   idempotent:
     support: full
     details:
-      - C(changed) is always V(false). What the checks leave behind in the app is told at each of them.
+      - C(changed) is always V(false). Each check documents its effects in the app.
 options:
   name:
     description:
-      - The app's name on the host. With it the gate warns of jobs inside of the web app, which are a scheduler that the
-        app starts when it is loaded, and what only one slot can hold (a lock, a port, a name of a socket).
+      - The app's name on the host. With it the gate warns of jobs inside of the web app. These are a scheduler that the
+        app starts when it is loaded, and guards that only one slot can hold (a lock, a port, a socket name).
     type: str
   root:
-    description: Where the apps of the host are.
+    description: The directory of the apps on the host.
     type: path
     default: /srv
   base_url:
-    description: Where the candidate answers.
+    description: The URL of the candidate.
     type: str
     default: http://127.0.0.1:8001
   unix_socket:
@@ -55,39 +55,41 @@ options:
     type: path
   live_url:
     description:
-      - Where the live release answers on the same host. It is what the candidate's response times are compared with,
-        and where a session is made that must survive the switch. Without it, the time budget alone counts.
+      - The URL of the live release on the same host. The candidate's response times are compared with it. A session
+        that must survive the switch is created there. Without it, only the time budget counts.
     type: str
   live_unix_socket:
-    description: Connect to this UNIX socket instead of to the host of O(live_url), which may then be left out.
+    description: Connect to this UNIX socket instead of to the host of O(live_url), which is then optional.
     type: path
   release:
-    description: The release that must answer at O(base_url). An answer that names another one in C(X-Release) is refused.
+    description: >-
+      The release that must respond at O(base_url). A response with another one in C(X-Release) fails the gate.
     type: str
   health_path:
     description: The app's health endpoint.
     type: str
     default: /health
   headers:
-    description: Headers that every request carries, such as C(Host).
+    description: Headers of every request, such as C(Host).
     type: dict
   max_slowdown:
-    description: How many times slower than the live release the candidate may be.
+    description: The maximum factor by which the candidate may be slower than the live release.
     type: float
     default: 1.25
   timeout:
-    description: Seconds for one whole request, from connecting to the last byte.
+    description: The timeout of one whole request in seconds, from connecting to the last byte.
     type: float
     default: 10
   deadline:
     description: >-
-      Seconds for the whole gate but the team's own tests. What is not known by then is V(inconclusive).
+      The time limit in seconds of the whole gate, except for the team's own tests. Checks without a result by then are
+      V(inconclusive).
     type: float
     default: 120
 """
 
 EXAMPLES = r"""
-- name: Prove the candidate beside the live release
+- name: Check the candidate next to the live release
   evenkeel.flask.rollout_gate:
     base_url: http://127.0.0.1:8001
     live_url: http://127.0.0.1:8000
@@ -121,7 +123,7 @@ EXAMPLES = r"""
         wrong_method:
           path: /health
 
-- name: Prove a first release, with a budget of its own
+- name: Check a first release, with its own time budget
   evenkeel.flask.rollout_gate:
     checks:
       response_times:
@@ -130,7 +132,7 @@ EXAMPLES = r"""
       concurrency:
         connections: 25
 
-- name: Have the team's own tests pass, too
+- name: Run the team's own tests also
   evenkeel.flask.rollout_gate:
     checks:
       suite:
@@ -146,42 +148,42 @@ verdict:
   type: str
   sample: passed
 began:
-  description: When it began, in seconds since the epoch by the host's clock.
+  description: The start, in seconds since the epoch by the host's clock.
   returned: always
   type: float
   sample: 1795610400.25
 elapsed:
-  description: Seconds that the checks took.
+  description: The duration of the checks in seconds.
   returned: always
   type: float
   sample: 2.4
 passed:
-  description: How many checks passed.
+  description: The number of passed checks.
   returned: always
   type: int
   sample: 8
 failed_checks:
-  description: How many checks failed. The word C(failed) is Ansible's own.
+  description: The number of failed checks. The word C(failed) is Ansible's own.
   returned: always
   type: int
   sample: 0
 skipped_checks:
-  description: How many checks were skipped. The word C(skipped) is Ansible's own.
+  description: The number of skipped checks. The word C(skipped) is Ansible's own.
   returned: always
   type: int
   sample: 0
 inconclusive_checks:
-  description: Of how many checks nothing can be said.
+  description: The number of inconclusive checks.
   returned: always
   type: int
   sample: 0
 pass_rate:
-  description: Percent of the checks that passed, of those that passed or failed.
+  description: The percentage of passed checks among passed and failed ones.
   returned: always
   type: float
   sample: 100.0
 results:
-  description: What came of each check.
+  description: The result of each check.
   returned: always
   type: list
   elements: dict
@@ -190,23 +192,23 @@ results:
       description: The check, as in O(checks).
       type: str
     title:
-      description: The check as people know it.
+      description: The title of the check for people.
       type: str
     outcome:
       description: V(passed), V(failed), V(skipped) or V(inconclusive).
       type: str
     reason:
-      description: What was wanted and what came; for a passed check what was seen.
+      description: The expected and the actual value; for a passed check the observation.
       type: str
     elapsed_ms:
-      description: Milliseconds that the check took.
+      description: The duration of the check in milliseconds.
       type: float
     warnings:
-      description: What does not speak against the release and should be known.
+      description: Observations that do not fail the release and should be known.
       type: list
       elements: str
     measured:
-      description: Figures that the check measured, by path; of the team's tests how many passed, failed and were skipped.
+      description: The measured figures, by path. For the team's tests the numbers of passed, failed and skipped ones.
       type: dict
   sample:
     - name: health
@@ -228,7 +230,7 @@ summary:
     - "Pass rate: 100%"
     - READY FOR PRODUCTION
 msg:
-  description: One line that names the checks that stand against the candidate, and why.
+  description: One line that names the checks that block the candidate, and the reasons.
   returned: always
   type: str
   sample: "The candidate is not ready: Main Page Loading failed (500, wanted 200)."
@@ -239,7 +241,7 @@ from typing import Any
 
 from ..module_utils import _errors, _timing
 from ..module_utils._gate import verdict
-from ..module_utils._gate.check import Site, Trial
+from ..module_utils._gate.check import CheckContext, HttpTarget
 from ..module_utils._http import client
 from ..module_utils._http import params as http_params
 from ..module_utils._module import AnsibleModule
@@ -263,16 +265,16 @@ ARGUMENT_SPEC: dict[str, Any] = {
 }
 
 
-def trial(params: Mapping[str, Any], may_write: bool) -> Trial:
-    """Read the parameters; ArgumentError names what makes no sense."""
+def trial(params: Mapping[str, Any], may_write: bool) -> CheckContext:
+    """Parse the parameters. ArgumentError names the invalid one."""
     for name, least in (("timeout", 0), ("deadline", 0), ("max_slowdown", 1)):
         if not params[name] > least:
             raise _errors.ArgumentError(f"{name} must be greater than {least}, not {params[name]}.")
     deadline = client.Deadline(params["deadline"])
     headers = http_params.headers_of(params["headers"])
 
-    def site(url: str, unix_socket: str | None) -> Site:
-        return Site(client.Url.parse(url), deadline, unix_socket, headers, params["timeout"])
+    def site(url: str, unix_socket: str | None) -> HttpTarget:
+        return HttpTarget(client.Url.parse(url), deadline, unix_socket, headers, params["timeout"])
 
     candidate = site(params["base_url"], params["unix_socket"])
     live = None
@@ -281,26 +283,26 @@ def trial(params: Mapping[str, Any], may_write: bool) -> Trial:
     main_path = params["checks"]["main_page"]["path"]
     slowdown = params["max_slowdown"]
     health_path, release = params["health_path"], params["release"]
-    return Trial(candidate, live, health_path, main_path, slowdown, may_write, release)
+    return CheckContext(candidate, live, health_path, main_path, slowdown, may_write, release)
 
 
 def schedulers(layout: release_layout.Layout) -> list[str]:
-    """What a rollout does to jobs inside of the app, in words; nothing for an app without any."""
+    """Return the effects of a rollout on jobs inside of the app, as text; [] without such jobs."""
     host = slots.observe(layout)
     tried = host.candidate or host.live
-    told = [stage.scheduler(layout.release(host.release_in(tried) or ""))]
+    effects = [stage.scheduler(layout.release(host.release_in(tried) or ""))]
     if host.candidate and host.live and host.candidate != host.live:
         lacking = guards.missing(
             lambda: slots.guards(layout, host.live or ""),
             lambda: slots.guards(layout, host.candidate or ""),
         )
-        told += [
+        effects += [
             f"the live release holds {guard} (process {pid}), and the candidate does not. If this lets one "
             "process run a scheduler, the candidate has none until gunicorn_guard_recovery recycles a "
             "worker at the end of the rollout. Move such jobs out of the web app."
             for guard, pid in lacking.items()
         ]
-    return [line for line in told if line]
+    return [line for line in effects if line]
 
 
 def main() -> None:
@@ -316,10 +318,10 @@ def main() -> None:
             results = verdict.with_warnings(results, schedulers(layout))
     except _errors.ArgumentError as error:
         module.fail_json(msg=str(error))
-    told = {**verdict.told(results), **timing.told()}
-    if told["verdict"] != "passed":
-        module.fail_json(**told)
-    module.exit_json(changed=False, **told)
+    result = {**verdict.as_dict(results), **timing.as_dict()}
+    if result["verdict"] != "passed":
+        module.fail_json(**result)
+    module.exit_json(changed=False, **result)
 
 
 if __name__ == "__main__":

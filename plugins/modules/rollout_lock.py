@@ -2,21 +2,22 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Keep a second rollout of an app away from a host."""
+"""Lock a host against a second rollout of an app."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: rollout_lock
-short_description: Keep a second rollout of an app away from a host
+short_description: Lock a host against a second rollout of an app
 version_added: "0.1.0"
 author:
   - The evenkeel.flask authors (@evenkeel)
 description:
-  - A lock on the host says who rolls out, since when and from where. It ends by itself, and a reboot ends it, too.
-  - A run that finds the lock of another one fails with that message, unless the other one was started on the same
-    controller and its process is gone.
-  - A run takes its own lock as often as it likes, and each time it lasts from then on.
+  - A lock on the host names the run that holds it, its user, its start and its controller. It expires by itself, and a
+    reboot ends it also.
+  - A run that finds the lock of another run fails with these facts. The exception is a run that was started on the same
+    controller and whose process no longer exists.
+  - A run can take its own lock again at any time, which extends it from then on.
 extends_documentation_fragment:
   - evenkeel.flask.attributes
   - evenkeel.flask.run
@@ -25,39 +26,39 @@ attributes:
   check_mode:
     support: full
     details:
-      - The lock of another run is a failure in check mode, too.
+      - The lock of another run is a failure in check mode also.
   diff_mode:
     support: none
   idempotent:
     support: partial
     details:
-      - O(state=held) makes the lock last longer each time.
+      - O(state=held) extends the lock each time.
 options:
   name:
     description: The app's name.
     type: str
     required: true
   state:
-    description: Whether this run holds the lock. The lock of another run is never given back.
+    description: Whether this run holds the lock. The lock of another run is never released.
     type: str
     choices: [held, free]
     default: held
   seconds:
-    description: How long the lock lasts if nothing more is heard of this run.
+    description: The duration of the lock in seconds if this run does not renew it.
     type: float
     default: 1800
   directory:
-    description: Where the lock is kept.
+    description: The directory of the lock.
     type: path
     default: /run
 """
 
 EXAMPLES = r"""
-- name: Keep other rollouts away
+- name: Acquire the lock
   evenkeel.flask.rollout_lock:
     name: shop
 
-- name: Let other rollouts through
+- name: Release the lock
   evenkeel.flask.rollout_lock:
     name: shop
     state: free
@@ -97,12 +98,14 @@ def main() -> None:
     path = release_lock.path(params["name"], params["directory"])
     try:
         if params["state"] == "free":
-            found, lock = release_lock.give_back(path, params["run"], module.check_mode)
+            found, lock = release_lock.unlock(path, params["run"], module.check_mode)
         else:
-            found, lock = release_lock.ask(path, params, params["seconds"], module.check_mode)
+            found, lock = release_lock.acquire_for(
+                path, params, params["seconds"], module.check_mode
+            )
     except _errors.LockError as error:
         module.fail_json(msg=str(error), holder=error.holder)
-    module.exit_json(changed=lock != found, holder=lock.told() if lock else None)
+    module.exit_json(changed=lock != found, holder=lock.as_dict() if lock else None)
 
 
 if __name__ == "__main__":

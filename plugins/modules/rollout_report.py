@@ -7,14 +7,15 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: rollout_report
-short_description: Write what the gate found on a fleet as HTML, JUnit XML and JSON
+short_description: Write the verdicts of the gate on a fleet as HTML, JUnit XML and JSON
 version_added: "0.1.0"
 author:
   - The evenkeel.flask authors (@evenkeel)
 description:
-  - C(report.html) is one page that needs nothing else, with the checks of each host, what failed and why, and the latencies
-    of the live release and the candidate, and what each host did when. C(junit.xml) is for CI, a suite for each host; C(report.json) for programs.
-  - Runs on the controller. An earlier report in the same folder is replaced.
+  - C(report.html) is one self-contained page. It has the checks of each host with their failures and reasons, the
+    latencies of the live release and the candidate, and a timeline of each host. C(junit.xml) is for CI, with a suite
+    for each host. C(report.json) is for programs.
+  - Runs on the controller. Replaces an earlier report in the same folder.
 extends_documentation_fragment:
   - evenkeel.flask.attributes
 attributes:
@@ -25,10 +26,10 @@ attributes:
   idempotent:
     support: none
     details:
-      - A report says when it was made.
+      - A report contains its time.
 options:
   dest:
-    description: A folder on the controller, made if need be. A relative path starts at the inventory's directory.
+    description: A folder on the controller, created if necessary. A relative path starts at the inventory's directory.
     type: str
     required: true
   app:
@@ -36,20 +37,20 @@ options:
     type: str
     required: true
   release:
-    description: The release that was proven.
+    description: The release that was checked.
     type: str
     required: true
   verdicts:
     description:
-      - What M(evenkeel.flask.rollout_gate) returned, by host. A host without a verdict is left out, and without any nothing
-        is written.
+      - The returned values of M(evenkeel.flask.rollout_gate) by host. A host without a verdict is left out. Without any
+        verdict nothing is written.
     type: dict
     required: true
   registered:
     description:
-      - For the timeline, the names of variables that have what modules of this collection returned, by step, in the order
-        V(stage), V(start), V(gate), V(switch), V(bake), V(withdraw), V(finish). Each host's own are read. What says nothing
-        of when it began is left out.
+      - For the timeline, the names of variables with the returned values of this collection's modules, by step, in the
+        order V(stage), V(start), V(gate), V(switch), V(bake), V(withdraw), V(finish). Each host's own variables are
+        read. A value without a start time is left out.
     type: dict
     default: {}
 """
@@ -66,7 +67,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 verdict:
-  description: V(failed) or V(inconclusive) if it is so on one host, V(passed) if on none, V(none) if no host has one.
+  description: V(failed) or V(inconclusive) if a host has it, V(passed) if none does, V(none) without any verdict.
   returned: success
   type: str
   sample: passed

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Files that a run leaves on the controller."""
+"""Report files on the controller."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from ansible.errors import AnsibleActionFail
 
 
 def write(variable: str, folder: str, files: Mapping[str, str]) -> None:
-    """Write the files, each whole or not at all.
+    """Write each file atomically.
 
-    @param variable: what names the folder
+    @param variable: the variable that names the folder; error messages show it
     """
     try:
         os.makedirs(folder, exist_ok=True)

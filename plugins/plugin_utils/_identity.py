@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which run of Ansible this is, and whether another one is still there.
+"""Identify the run of Ansible, and detect whether another run still exists.
 
 On the controller only.
 """
@@ -14,15 +14,15 @@ import socket
 from collections.abc import Mapping
 from typing import Any
 
-# The names under which AWX, and what it was before, tell a job who launched it.
+# Job variables in which AWX, and formerly Ansible Tower, pass the user that launched the job.
 AWX_USERS = ("awx_user_name", "tower_user_name")
 UNKNOWN = "unknown"
 
 
 def identity(variables: Mapping[str, Any], pid: int | None = None) -> dict[str, str]:
-    """The run, who started it, and where.
+    """Return the run, the user that started it, and its controller.
 
-    @param pid: the process of C(ansible-playbook): tasks are carried out by its children
+    @param pid: the process of C(ansible-playbook), whose children execute the tasks
     """
     pid = os.getppid() if pid is None else pid
     who = next((str(variables[name]) for name in AWX_USERS if variables.get(name)), None)
@@ -34,7 +34,7 @@ def identity(variables: Mapping[str, Any], pid: int | None = None) -> dict[str, 
 
 
 def is_gone(run: str) -> bool:
-    """Whether C(run) was one of this controller, and its process is there no more."""
+    """Return whether C(run) was a run of this controller and its process no longer exists."""
     place, _slash, rest = run.partition("/")
     pid, _slash, started = rest.partition("/")
     known = place == _place() and pid.isdigit() and started != UNKNOWN
@@ -42,7 +42,7 @@ def is_gone(run: str) -> bool:
 
 
 def _place() -> str:
-    """Where a process's number means one process.
+    """Return the scope in which a process id is unique.
 
     The same number in another container, or after a reboot, is another process.
     """
@@ -55,7 +55,7 @@ def _place() -> str:
 
 
 def _started(pid: int) -> str:
-    """When the process was started, in ticks of the kernel (proc_pid_stat(5), field 22)."""
+    """Return the start time of a process in clock ticks (proc_pid_stat(5), field 22)."""
     if not os.path.exists("/proc/self/stat"):
         return UNKNOWN
     try:
@@ -69,5 +69,5 @@ def _user() -> str:
     try:
         return getpass.getuser()
     except (KeyError, OSError):
-        # A container's user need not have a name.
+        # The user of a container can be without a name.
         return f"uid {os.getuid()}"

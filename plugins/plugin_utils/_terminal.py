@@ -1,9 +1,9 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A table that lives below the lines of a run: a row a host, drawn anew once a second.
+"""Show a live table below the output of a run: a row per host, redrawn once a second.
 
-What is drawn is made by pure functions; C(Screen) is the one place with effects.
+Pure functions make the lines. Only C(Screen) has effects.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from typing import Any, TextIO
 from ..module_utils._printable import columns, cut, pad, printable_line
 
 COLUMNS = ("host", "step", "elapsed", "verdict")
-# In narrower terminals the table says less than the lines above it.
-NARROWEST = 40
-# Drawing more often than the eye can follow slows a large fleet's run down.
-LEAST_SECONDS = 0.1
+# In narrower terminals the table shows less than the lines above it. In columns.
+MIN_COLUMNS = 40
+# A higher rate is not visible, and slows the run of a large fleet down.
+MIN_SECONDS = 0.1
 COLORS = {
     "lost": "bright red", "failed": "red", "refused": "red", "taken back": "yellow",
     "passed": "green", "switched": "green", "baked": "green", "done": "green",
 }  # fmt: skip
-# What came of a host stays, whatever is done on it afterwards.
+# These verdicts of a host stay, even if more tasks run on it.
 LASTING = {"lost": 3, "failed": 1, "refused": 2}
 UP_AND_CLEAR = "\x1b[{}A\r\x1b[J"
 
 
 @dataclass
 class Host:
-    """How far a host is: C(since) is when its step began, C(ended) when it did, if it has."""
+    """The progress of a host: its step began at C(since), and ended at C(ended) if it has."""
 
     begun: float
     step: str = ""
@@ -58,10 +58,10 @@ def clock(seconds: float) -> str:
 
 
 def verdict(action: str, state: Any, outcome: str, result: Mapping[str, Any]) -> str:
-    """What a result says of the release on its host, in a word; nothing if it says nothing.
+    """Return the verdict on the host's release that a result implies; "" if it implies none.
 
     @param action: the module's name without that of its collection
-    @param state: the state that was wanted of it
+    @param state: the state that the task requested
     @param outcome: V(ok), V(failed), V(unreachable), or V(passed over)
     """
     words = {
@@ -84,9 +84,9 @@ def verdict(action: str, state: Any, outcome: str, result: Mapping[str, Any]) ->
 def table(
     hosts: Mapping[str, Host], now: float, width: int, height: int, final: bool = False
 ) -> list[tuple[str, str | None]]:
-    """The lines of the table, each with its colour: as many as fit, those that matter first.
+    """Return as many lines as fit, each with its colour, the most important first.
 
-    @param final: for each host the time of its whole run, and not that of its last step
+    @param final: show for each host the duration of its whole run instead of its last step's
     """
     shown = list(hosts)
     rest: list[str] = []
@@ -98,9 +98,9 @@ def table(
     colors = [None, *(COLORS.get(hosts[name].verdict) for name in shown)]
     lines = list(zip(_laid_out(rows, width), colors))
     if rest:
-        said = Counter(hosts[name].verdict or "under way" for name in rest)
-        told = ", ".join(f"{count} {word}" for word, count in said.items())
-        lines.append((cut(printable_line(f"and {len(rest)} more: {told}"), width), None))
+        counts = Counter(hosts[name].verdict or "under way" for name in rest)
+        summary = ", ".join(f"{count} {word}" for word, count in counts.items())
+        lines.append((cut(printable_line(f"and {len(rest)} more: {summary}"), width), None))
     return lines
 
 
@@ -117,7 +117,7 @@ def _row(name: str, host: Host, now: float, final: bool) -> tuple[str, ...]:
 
 
 def _laid_out(rows: Sequence[Sequence[str]], width: int) -> list[str]:
-    """Lines no wider than the terminal: names take a third at most, and steps what is left."""
+    """Lay out lines within the terminal's width: names get at most a third, steps the rest."""
     names, steps, times, verdicts = (max(map(columns, column)) for column in zip(*rows))
     names = min(names, width // 3)
     steps = min(steps, max(width - names - times - verdicts - 6, 0))
@@ -132,24 +132,23 @@ def _laid_out(rows: Sequence[Sequence[str]], width: int) -> list[str]:
     ]
 
 
-def _cell(text: str, wanted: int) -> str:
-    return pad(cut(text, wanted), wanted)
+def _cell(text: str, width: int) -> str:
+    return pad(cut(text, width), width)
 
 
 def is_terminal(stream: Any, environment: Mapping[str, str]) -> bool:
-    """Whether lines can be drawn anew there."""
+    """Return whether a stream is a terminal that can redraw lines."""
     return bool(stream.isatty()) and environment.get("TERM", "dumb") not in ("", "dumb")
 
 
 class Screen:
-    """Keeps the table below all that Ansible displays.
+    """The table below Ansible's output.
 
-    Ansible forks while it holds the lock of its display, and holds it while it waits for an
-    answer. So whoever draws holds it too: no worker is forked half way through a line, and no
-    question is written over.
+    Ansible holds the lock of its display while it forks and while it waits for an answer. So each
+    redraw holds it also: no worker is forked within a line, and no prompt is overwritten.
 
-    @param display: Ansible's
-    @param draw: the lines of the table for a width and a height
+    @param display: Ansible's display
+    @param draw: returns the lines of the table for a width and a height
     @param out: the terminal that the display writes to
     """
 
@@ -159,16 +158,16 @@ class Screen:
         self.out = out
         self.drawn = 0
         self.drawn_at = 0.0
-        # Whether what comes next stands where the table would: in the line of a text or an answer.
+        # Whether the next output continues the line of the table: after a partial line or at a prompt.
         self.is_mid_line = False
         self.is_asking = False
         self._pid = os.getpid()
         self._enough = threading.Event()
         self._shown = display.display
-        self._asked = {name: getattr(display, name) for name in ("prompt", "prompt_until")}
+        self._prompts = {name: getattr(display, name) for name in ("prompt", "prompt_until")}
         display.display = self._show_above
-        for name in self._asked:
-            setattr(display, name, self._asking(name))
+        for name in self._prompts:
+            setattr(display, name, self._wrap_prompt(name))
         self._thread = threading.Thread(target=self._tick, daemon=True)
         self._thread.start()
         atexit.register(self.close)
@@ -185,8 +184,8 @@ class Screen:
                 self.out.flush()
 
     def refresh_soon(self) -> None:
-        """Draw, unless that was done a moment ago; the next tick does it else."""
-        if time.monotonic() - self.drawn_at >= LEAST_SECONDS:
+        """Redraw, except if the last redraw is recent; then the next tick redraws."""
+        if time.monotonic() - self.drawn_at >= MIN_SECONDS:
             self.refresh()
 
     def _draw(self) -> None:
@@ -194,9 +193,9 @@ class Screen:
             size = os.get_terminal_size(self.out.fileno())
         except (OSError, ValueError):
             return
-        if size.columns >= NARROWEST:
-            # Half of the screen is left for the lines, and the last column free: some terminals
-            # go to the next line after it.
+        if size.columns >= MIN_COLUMNS:
+            # Half of the screen remains for the lines. The last column stays free, because some
+            # terminals wrap after it.
             lines = self.draw(size.columns - 1, max(size.lines // 2, 3))
             self.out.write("".join(f"{line}\n" for line in lines))
             self.drawn, self.drawn_at = len(lines), time.monotonic()
@@ -208,7 +207,7 @@ class Screen:
             self.drawn = 0
 
     def _show_above(self, msg: str, *args: Any, **kwargs: Any) -> None:
-        if os.getpid() != self._pid:  # A worker, whose words Ansible hands to the run itself.
+        if os.getpid() != self._pid:  # A worker: Ansible passes its output to the main process.
             self._shown(msg, *args, **kwargs)
             return
         with self.display._lock:
@@ -217,28 +216,28 @@ class Screen:
             self.is_mid_line = not (kwargs.get("newline", True) or msg.endswith("\n"))
             self.refresh_soon()
 
-    def _asking(self, name: str) -> Callable[..., Any]:
-        def ask(*args: Any, **kwargs: Any) -> Any:
+    def _wrap_prompt(self, name: str) -> Callable[..., Any]:
+        def prompt(*args: Any, **kwargs: Any) -> Any:
             if os.getpid() != self._pid:
-                return self._asked[name](*args, **kwargs)
+                return self._prompts[name](*args, **kwargs)
             with self.display._lock:
                 self._clear()
                 self.is_asking = True
                 try:
-                    return self._asked[name](*args, **kwargs)
+                    return self._prompts[name](*args, **kwargs)
                 finally:
                     self.is_asking = False
 
-        return ask
+        return prompt
 
     def close(self) -> None:
-        """Take the table away, and leave the screen to others."""
+        """Remove the table, and restore the display."""
         if os.getpid() != self._pid or self._enough.is_set():
             return
         self._enough.set()
         with self.display._lock:
             self._clear()
             self.display.display = self._shown
-            for name, asked in self._asked.items():
-                setattr(self.display, name, asked)
+            for name, method in self._prompts.items():
+                setattr(self.display, name, method)
         self._thread.join(1)

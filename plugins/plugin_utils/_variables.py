@@ -1,10 +1,10 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Judge the variables of a host against the roles' argument specs; on the controller only.
+"""Validate the variables of a host against the roles' argument specs; on the controller only.
 
-Argument specs alone let a mistyped name pass, stop at the first wrong value, and know
-nothing of what a value means.
+Argument specs alone accept a mistyped name, stop at the first wrong value, and do not check
+the meaning of a value.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from ..module_utils._errors import ArgumentError
 from ..module_utils._gate import suite as suite_check
 from ..module_utils._gate.verdict import CHECKS_SPEC
 from ..module_utils._migrations.rules import IGNORE, REFUSE, RULES, WARN
-from ..module_utils._profile.measure import MOST_CONCURRENCY
+from ..module_utils._profile.measure import MAX_CONCURRENCY
 from ..module_utils._system import app_directories
 
 Option = Mapping[str, Any]
 Options = Mapping[str, Option]
 
-# Other people's roles use these prefixes too (fedora.linux_system_roles alone has
-# names that begin with logging_), so only a near miss of a name of ours is a typo.
+# Roles of other authors also use these prefixes (names of fedora.linux_system_roles begin with
+# logging_). So only a near miss of a name of this collection is a typo.
 SHARED_PREFIXES = ("logging_", "nginx_", "profile_")
 NEAR = 0.85
 
@@ -49,9 +49,9 @@ WORDS = {
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,30}")
 ENTRY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\(.*\))?")
 NGINX_SIZE = re.compile(r"[1-9]\d{0,8}[kKmM]?")
-# ngx_conf_set_bufs_slot() wants two.
+# ngx_conf_set_bufs_slot() requires at least two buffers.
 NGINX_BUFFERS = re.compile(r"(?:[2-9]|[1-9]\d{1,4}) [1-9]\d{0,8}[kKmM]?")
-# As nginx's server_name has them: a name, one with * for its first or last part, or a regular expression.
+# As in nginx's server_name: a name, a name with * as its first or last part, or a regular expression.
 HOST_NAME = re.compile(r"(\*?\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*(\.\*)?(:\d{1,5})?")
 BATCH = re.compile(r"0*[1-9]\d*|0*([1-9]\d?|100)%")
 SHARE = re.compile(r"\d+%?", re.ASCII)
@@ -62,19 +62,19 @@ PROJECT_FILES = ("pyproject.toml", "setup.py", "requirements.txt")
 
 
 class ValueProblem(Exception):
-    """A value cannot be what the variable means; the message says why and what could."""
+    """A value is invalid for its variable. The message has the reason and the allowed values."""
 
 
 def load_specs(roles_folder: str, roles: Iterable[str]) -> dict[str, Options]:
-    """Read the options of each role, of all its entry points.
+    """Read the options of all entry points of each role.
 
-    @raises FileNotFoundError: for a role that is not there
+    @raises FileNotFoundError: if a role does not exist
     """
     specs: dict[str, Options] = {}
     for role in roles:
         path = os.path.join(roles_folder, role, "meta", "argument_specs.yml")
         with open(path, encoding="utf-8") as stream:
-            # In C where that can be had: it is read anew for each host, in a process of its own.
+            # yaml_load uses libyaml if available: each host reads the file again, in its own process.
             entry_points = yaml_load(stream)["argument_specs"].values()
         specs[role] = {
             name: option
@@ -85,12 +85,12 @@ def load_specs(roles_folder: str, roles: Iterable[str]) -> dict[str, Options]:
 
 
 def unknown(names: Iterable[str], specs: Mapping[str, Options]) -> list[str]:
-    """Name the variables that carry a role's prefix and that the role does not know."""
+    """Return the variables that have a role's prefix and that the role does not have."""
     problems = []
     for role, options in specs.items():
         prefix = f"{role}_"
         shared = prefix in SHARED_PREFIXES
-        # What comes after the prefix is compared: that all share a prefix makes no name nearer.
+        # Only the part after the prefix is compared: the common prefix does not make names similar.
         tails = [option.removeprefix(prefix) for option in options]
         for name in sorted(names):
             if not name.startswith(prefix) or name in options:
@@ -107,7 +107,7 @@ def unknown(names: Iterable[str], specs: Mapping[str, Options]) -> list[str]:
 
 
 def missing(names: Iterable[str], values: Mapping[str, Any]) -> list[str]:
-    """Name what must be set and is not, or is empty."""
+    """Return the required variables that are not set, or empty."""
     return [
         f"{name}: required; set it in group_vars/app.yml, "
         f"e.g. {name}: {SAMPLES.get(name, '<value>')}"
@@ -119,26 +119,26 @@ def missing(names: Iterable[str], values: Mapping[str, Any]) -> list[str]:
 def converted(option: Option, value: Any) -> Any:
     """Convert a value as Ansible does for a role's argument.
 
-    @raises ValueProblem: when it is of the wrong type, or none of the choices
+    @raises ValueProblem: if it has the wrong type, or is not one of the choices
     """
-    wanted = option.get("type", "str")
+    expected = option.get("type", "str")
     bare = {key: option[key] for key in ("type", "choices") if key in option}
     result = ArgumentSpecValidator({"value": bare}).validate({"value": value})
-    if result.error_messages or _loses_meaning(wanted, value):
+    if result.error_messages or _loses_meaning(expected, value):
         choices = ", ".join(map(str, option.get("choices", [])))
         hide = option.get("no_log") or isinstance(value, (Mapping, list))
-        advice = "; put it in quotes" if isinstance(value, float) and wanted == "str" else ""
+        advice = "; put it in quotes" if isinstance(value, float) and expected == "str" else ""
         raise ValueProblem(
-            f"wanted {f'one of {choices}' if choices else WORDS.get(wanted, wanted)}, "
+            f"wanted {f'one of {choices}' if choices else WORDS.get(expected, expected)}, "
             f"got {_kind(value) if hide else repr(value)[:60]}{advice}."
         )
     return result.validated_parameters["value"]
 
 
 def mistyped(name: str, option: Option, value: Any) -> Iterator[str]:
-    """Tell all that is wrong with the type of a value, and of those below it.
+    """Return all type errors of a value and of the values in it.
 
-    Ansible's validator sees to each value; walking here names each by its whole path.
+    Ansible's validator checks each value. The recursion names each by its whole path.
     """
     if value is None:
         yield f"{name}: has no value; give it one, or remove the line for the default."
@@ -168,15 +168,15 @@ def mistyped(name: str, option: Option, value: Any) -> Iterator[str]:
             yield f"{name}.{key}: no such setting; {advice}"
 
 
-def _loses_meaning(wanted: str, value: Any) -> bool:
-    """What Ansible would convert in silence: a list to text, 1.10 to "1.1", true to 1."""
-    if wanted in ("str", "path"):
+def _loses_meaning(expected: str, value: Any) -> bool:
+    """Return whether Ansible's conversion would lose information: a list to text, 1.10 to "1.1", true to 1."""
+    if expected in ("str", "path"):
         return isinstance(value, (Mapping, list, bool, float))
-    return wanted in ("int", "float") and isinstance(value, bool)
+    return expected in ("int", "float") and isinstance(value, bool)
 
 
 def _kind(value: Any) -> str:
-    # By isinstance, as ansible-core 2.19 has tagged subclasses of all of them; a bool is an int.
+    # By isinstance, because ansible-core 2.19 has tagged subclasses of these types; a bool is an int.
     kinds = {"bool": bool, "dict": Mapping, "float": float, "int": int, "list": list, "str": str}
     return next(
         (WORDS[name] for name, kind in kinds.items() if isinstance(value, kind)), "something"
@@ -184,24 +184,24 @@ def _kind(value: Any) -> str:
 
 
 def _matches(pattern: re.Pattern[str], advice: str) -> Callable[[Any], None]:
-    def judge(value: Any) -> None:
+    def validate(value: Any) -> None:
         if not pattern.fullmatch(str(value)):
             raise ValueProblem(f"{value!r} {advice}.")
 
-    return judge
+    return validate
 
 
 def _between(low: float, high: float, what: str) -> Callable[[Any], None]:
-    def judge(value: Any) -> None:
+    def validate(value: Any) -> None:
         if not low <= value <= high:
             raise ValueProblem(f"{value} is {what}.")
 
-    return judge
+    return validate
 
 
 def _url(form: str, schemes: Sequence[str] = ()) -> Callable[[str], None]:
-    def judge(value: str) -> None:
-        # What urlsplit says of a broken URL can hold a piece of the password.
+    def validate(value: str) -> None:
+        # The message of urlsplit on an invalid URL can contain a part of the password.
         try:
             parts = urlsplit(value)
             _port = parts.port
@@ -212,15 +212,15 @@ def _url(form: str, schemes: Sequence[str] = ()) -> Callable[[str], None]:
         if not parts.scheme or "://" not in value or (schemes and parts.scheme not in schemes):
             raise ValueProblem(f"is not of the form {form}.")
 
-    return judge
+    return validate
 
 
 def _batches(value: Sequence[Any]) -> None:
     bad = [entry for entry in value if not BATCH.fullmatch(str(entry))]
     if bad or not value:
-        said = f"{bad[0]!r} is no size of a batch" if bad else "is empty"
+        problem = f"{bad[0]!r} is no size of a batch" if bad else "is empty"
         raise ValueProblem(
-            f'{said}; wanted numbers above 0 and percentages, e.g. [1, "25%", "100%"].'
+            f'{problem}; wanted numbers above 0 and percentages, e.g. [1, "25%", "100%"].'
         )
 
 
@@ -273,7 +273,7 @@ def _host_names(value: Sequence[Any]) -> None:
     for name in map(str, value):
         port = name.rpartition(":")[2]
         if name.startswith("~"):
-            # Anything else ends the word in nginx's configuration.
+            # Other characters end the word in nginx's configuration.
             if re.search(r'["\s]', name):
                 raise ValueProblem(
                     f"{name!r} has a space or a quote, which nginx does not take here."
@@ -299,13 +299,13 @@ def _share(value: Any) -> None:
 
 
 def _migration_rules(value: Mapping[str, Any]) -> None:
-    for rule, wanted in value.items():
+    for rule, action in value.items():
         if rule not in RULES:
             near = difflib.get_close_matches(str(rule), RULES, 1)
             advice = f"did you mean {near[0]}?" if near else f"use one of {', '.join(RULES)}."
             raise ValueProblem(f"{rule!r} is not a rule; {advice}")
-        if wanted not in ACTIONS:
-            raise ValueProblem(f"{rule} is {wanted!r}; use refuse, warn or ignore.")
+        if action not in ACTIONS:
+            raise ValueProblem(f"{rule} is {action!r}; use refuse, warn or ignore.")
 
 
 def _nginx_path(value: str) -> None:
@@ -330,13 +330,13 @@ def _nginx_buffers(value: str) -> None:
 
 
 def _bytes(size: str) -> int:
-    """Return the bytes of a size as nginx writes it."""
+    """Return the bytes of a size in nginx's notation."""
     digits = size.rstrip("kKmM")
     return int(digits) * {"": 1, "k": 1 << 10, "m": 1 << 20}[size[len(digits) :].lower()]
 
 
-# What a value must be beyond its type. Called with the converted value, unless it is empty.
-JUDGEMENTS: Mapping[str, Callable[[Any], None]] = {
+# Checks of a value beyond its type. Called with the converted value, except if it is empty.
+VALIDATORS: Mapping[str, Callable[[Any], None]] = {
     "flask_app_name": _matches(
         NAME,
         "is no name for an app; wanted small letters, digits, - and _, at most 31, a letter first",
@@ -364,7 +364,7 @@ JUDGEMENTS: Mapping[str, Callable[[Any], None]] = {
     "nginx_proxy_buffers": _nginx_buffers,
     "nginx_server_names": _host_names,
     "nginx_trusted_proxies": _networks,
-    "profile_concurrency": _between(1, MOST_CONCURRENCY, f"not from 1 to {MOST_CONCURRENCY}"),
+    "profile_concurrency": _between(1, MAX_CONCURRENCY, f"not from 1 to {MAX_CONCURRENCY}"),
     "profile_endpoints": _endpoints,
     "profile_max_requests": _between(1, float("inf"), "too few; wanted 1 or more"),
     "profile_rate": _between(0.1, float("inf"), "too low; wanted 0.1 or more"),
@@ -382,27 +382,27 @@ JUDGEMENTS: Mapping[str, Callable[[Any], None]] = {
 }
 
 
-def judge(name: str, value: Any) -> None:
-    """Look at what a value means.
+def validate(name: str, value: Any) -> None:
+    """Check the meaning of a value.
 
-    @raises ValueProblem: when it cannot be meant
+    @raises ValueProblem: if the value is invalid
     """
-    # Empty is "not given" where a default is empty, and told as missing where it is required.
-    if name in JUDGEMENTS and value != "":
-        JUDGEMENTS[name](value)
+    # An empty value means "not given" where a default is empty. missing() reports required ones.
+    if name in VALIDATORS and value != "":
+        VALIDATORS[name](value)
 
 
-def finder(variables: Mapping[str, Any], basedir: str) -> Callable[[str], str]:
-    """Relative paths start at the inventory's directory, as the variables do.
+def path_resolver(variables: Mapping[str, Any], basedir: str) -> Callable[[str], str]:
+    """Return a function that resolves a path relative to the inventory's directory.
 
-    The playbook's own directory is the collection's, for one that is called by FQCN.
+    For a playbook called by FQCN, the playbook's directory is the collection's.
     """
     folder = variables.get("inventory_dir") or basedir
     return lambda path: os.path.normpath(os.path.join(folder, os.path.expanduser(path)))
 
 
 def suite(checks: Mapping[str, Any], find: Callable[[str], str]) -> list[str]:
-    """Tell what is wrong with the team's own tests, C(rollout_checks.suite), before anything is touched."""
+    """Return the errors in C(rollout_checks.suite), the team's own tests, before any change."""
     option = CHECKS_SPEC[suite_check.NAME]["options"]
     validator = ArgumentSpecValidator(option)
     settings = validator.validate(checks.get(suite_check.NAME) or {}).validated_parameters
@@ -420,7 +420,7 @@ def suite(checks: Mapping[str, Any], find: Callable[[str], str]) -> list[str]:
 
 
 def drain(settings: Mapping[str, Any], groups: Mapping[str, Sequence[str]]) -> list[str]:
-    """Tell what is wrong with C(rollout_drain), beyond the types of what is in it.
+    """Return the errors in C(rollout_drain) beyond the types of its settings.
 
     @param groups: the hosts of each group of the inventory
     """
@@ -446,9 +446,9 @@ def drain(settings: Mapping[str, Any], groups: Mapping[str, Sequence[str]]) -> l
 def limit(
     values: Mapping[str, Any], groups: Mapping[str, Sequence[str]]
 ) -> tuple[list[str], list[str]]:
-    """Tell of the rate limit who could not count, and of whom one client would be made.
+    """Check whether the rate limit can count, and whether it would merge clients.
 
-    @returns: what is wrong, and what may be
+    @returns: errors and warnings
     """
     if not values.get("flask_app_rate_limit"):
         return [], []
@@ -472,9 +472,9 @@ def limit(
 def names(
     values: Mapping[str, Any], groups: Mapping[str, Sequence[str]]
 ) -> tuple[list[str], list[str]]:
-    """Tell what is wrong with the front's ports and names.
+    """Check the front's ports and names.
 
-    @returns: what is wrong, and what may be
+    @returns: errors and warnings
     """
     if not values.get("nginx_enabled", True):
         return [], []
@@ -487,7 +487,7 @@ def names(
     )
     if NGINX_SIZE.fullmatch(size) and NGINX_BUFFERS.fullmatch(buffers):
         number, _sep, each = buffers.partition(" ")
-        # ngx_http_proxy_merge_loc_conf(): what is busy is twice the larger one, and leaves one buffer free.
+        # ngx_http_proxy_merge_loc_conf(): the busy size is twice the larger one, and leaves one buffer free.
         if 2 * max(_bytes(size), _bytes(each)) > (int(number) - 1) * _bytes(each):
             problems.append(
                 f"nginx_proxy_buffer_size: {size} does not fit nginx_proxy_buffers {buffers}, which nginx refuses; all "
@@ -511,17 +511,17 @@ def names(
 def inputs(
     values: Mapping[str, Any], find: Callable[[str], str]
 ) -> tuple[dict[str, str], list[str]]:
-    """Find what a release is built from: absolute paths by variable, and what is wrong with them.
+    """Find the inputs of a release: absolute paths by variable, and the errors in them.
 
-    @param find: makes the path of a file on the controller absolute
+    @param find: returns the absolute path of a file on the controller
     """
-    source, wanted = (
+    source, requirements = (
         values.get("flask_app_source") or "",
         values.get("flask_app_requirements") or [],
     )
     paths: dict[str, str] = {}
     problems: list[str] = []
-    if not source and not wanted:
+    if not source and not requirements:
         problems.append(
             "flask_app_source: neither it nor flask_app_requirements is given; name a directory or a "
             "wheel on the controller, or list what is to be installed, e.g. "
@@ -529,19 +529,21 @@ def inputs(
         )
     if source:
         paths["flask_app_source"] = find(source)
-        problems += _wrong_source(paths["flask_app_source"], bool(wanted))
+        problems += _wrong_source(paths["flask_app_source"], bool(requirements))
         problems += _wrong_shared(
             paths["flask_app_source"], values.get("flask_app_shared_paths") or []
         )
-    if isinstance(wanted, str):
-        beside = os.path.join(paths.get("flask_app_source", ""), wanted)
-        paths["flask_app_requirements"] = beside if os.path.isfile(beside) else find(wanted)
+    if isinstance(requirements, str):
+        beside = os.path.join(paths.get("flask_app_source", ""), requirements)
+        paths["flask_app_requirements"] = beside if os.path.isfile(beside) else find(requirements)
         if not os.path.isfile(paths["flask_app_requirements"]):
             problems.append(
                 f"flask_app_requirements: {paths['flask_app_requirements']} is not there; name a "
-                f"requirements file on the controller, or write a list: [{wanted}]"
+                f"requirements file on the controller, or write a list: [{requirements}]"
             )
-    elif not isinstance(wanted, list) or not all(isinstance(entry, str) for entry in wanted):
+    elif not isinstance(requirements, list) or not all(
+        isinstance(entry, str) for entry in requirements
+    ):
         problems.append(
             "flask_app_requirements: wanted a list of requirements as pip writes them, or the path of "
             "a requirements file."
@@ -569,7 +571,7 @@ def _wrong_source(path: str, has_requirements: bool) -> list[str]:
 
 
 def _wrong_shared(source: str, shared: Sequence[str]) -> list[str]:
-    """Name the shared paths that are files in the source and directories by their names, or the reverse."""
+    """Return the shared paths whose name implies a directory but that are files, or the reverse."""
     problems = []
     for path in shared:
         place, is_file = os.path.join(source, path.strip("/")), app_directories.is_file(path)
@@ -587,7 +589,7 @@ def _wrong_shared(source: str, shared: Sequence[str]) -> list[str]:
 
 
 def claimed_twice(addresses: Mapping[str, tuple[str, str]]) -> list[str]:
-    """Name hosts of the inventory that are one and the same machine to SSH."""
+    """Return the hosts of the inventory that have the same SSH address as another host."""
     owners: dict[tuple[str, str], str] = {}
     return [
         f"ansible_host: {host} and {owners[address]} claim one address, {address[0]}:{address[1]}; give "

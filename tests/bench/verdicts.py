@@ -27,10 +27,10 @@ from tempfile import TemporaryDirectory
 
 import page
 from ansible_collections.evenkeel.flask.plugins.module_utils._gate.check import (
+    CheckContext,
     Failed,
+    HttpTarget,
     Inconclusive,
-    Site,
-    Trial,
 )
 from ansible_collections.evenkeel.flask.plugins.module_utils._gate.checks import response_times
 from ansible_collections.evenkeel.flask.plugins.module_utils._http.client import Deadline, Url
@@ -70,7 +70,7 @@ def rounds_of(milliseconds: float) -> int:
 
 
 @contextlib.contextmanager
-def gunicorn(folder: str, name: str, rounds: int) -> Iterator[Site]:
+def gunicorn(folder: str, name: str, rounds: int) -> Iterator[HttpTarget]:
     socket = f"{folder}/{name}.sock"
     command = [
         sys.executable,
@@ -88,7 +88,7 @@ def gunicorn(folder: str, name: str, rounds: int) -> Iterator[Site]:
         stderr=subprocess.DEVNULL,
     ) as process:
         try:
-            site = Site(Url.parse("http://localhost"), Deadline(1e9), socket)
+            site = HttpTarget(Url.parse("http://localhost"), Deadline(1e9), socket)
             deadline = time.monotonic() + 20
             while not answers(site):
                 if time.monotonic() > deadline:
@@ -101,14 +101,14 @@ def gunicorn(folder: str, name: str, rounds: int) -> Iterator[Site]:
             process.terminate()
 
 
-def answers(site: Site) -> bool:
+def answers(site: HttpTarget) -> bool:
     with contextlib.suppress(Exception):
-        return site.ask("/").status == 200
+        return site.fetch("/").status == 200
     return False
 
 
-def ours(live: Site, candidate: Site) -> str:
-    trial = Trial(candidate, live)
+def ours(live: HttpTarget, candidate: HttpTarget) -> str:
+    trial = CheckContext(candidate, live)
     try:
         response_times.run(trial, {**SETTINGS, "paths": ["/"]})
     except Failed:
@@ -118,18 +118,18 @@ def ours(live: Site, candidate: Site) -> str:
     return "passed"
 
 
-def timed(site: Site) -> list[float]:
-    return [site.ask("/").elapsed_ms for _turn in range(SAMPLES)]
+def timed(site: HttpTarget) -> list[float]:
+    return [site.fetch("/").elapsed_ms for _turn in range(SAMPLES)]
 
 
-def fixed_limit(limit: float) -> Callable[[Site, Site], str]:
-    def decide(_live: Site, candidate: Site) -> str:
+def fixed_limit(limit: float) -> Callable[[HttpTarget, HttpTarget], str]:
+    def decide(_live: HttpTarget, candidate: HttpTarget) -> str:
         return "refused" if percentile(timed(candidate), 95) > limit else "passed"
 
     return decide
 
 
-def mean_and_a_fifth(live: Site, candidate: Site) -> str:
+def mean_and_a_fifth(live: HttpTarget, candidate: HttpTarget) -> str:
     before = statistics.mean(timed(live))
     return "refused" if statistics.mean(timed(candidate)) > before * 1.2 else "passed"
 
@@ -150,7 +150,10 @@ class Score:
 
 
 def measure(
-    decisions: int, slowdown: int, rounds: int, rules: dict[str, Callable[[Site, Site], str]]
+    decisions: int,
+    slowdown: int,
+    rounds: int,
+    rules: dict[str, Callable[[HttpTarget, HttpTarget], str]],
 ) -> dict[str, Score]:
     """Let every rule decide so often; they take turns, so that each sees the same machine."""
     scores = {name: Score() for name in rules}

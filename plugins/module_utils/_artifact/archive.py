@@ -1,16 +1,16 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The archives a release travels in: written once on the controller, unpacked on every host.
+"""The archives of a release: written once on the controller, unpacked on every host.
 
-    app/               the source, absent when there is none
-    lib/               the app itself, installed from its wheel, where it is a Python project
-    requirements.lock  name==version and hash of each wheel the app needs
+    app/               the source, absent if there is none
+    lib/               the app itself, installed from its wheel, if it is a Python project
+    requirements.lock  name==version and hash of each wheel that the app needs
     archive.json       a manifest: name, version, python_tag, digest, wheels
 
-The wheels travel in an archive of their own, to hosts that have no venv of this lock yet:
+The wheels have their own archive, for hosts without a venv of this lock:
 
-    wheels/            every wheel the app needs, each with its line in requirements.lock
+    wheels/            every wheel that the app needs, each with its line in requirements.lock
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ LOCK = "requirements.lock"
 
 @dataclass(frozen=True)
 class Manifest:
-    """What an archive holds. C(digest) identifies source and locked wheels, C(wheels) is their archive's name."""
+    """The content of an archive. C(digest) identifies source and locked wheels, C(wheels) is their archive's name."""
 
     name: str
     version: str
@@ -68,10 +68,10 @@ def file_digest(path: str) -> str:
 
 
 def tree_digest(root: str) -> str:
-    """Digest names, contents, links and executable bits below C(root), nothing else.
+    """Digest only names, contents, links and executable bits below C(root).
 
-    Times and owners are left out: the same source checked out twice is the same. Two trees with the same digest are the
-    same: no path has a NUL byte, and a target with a line break has its length before it.
+    Times and owners are left out, so two checkouts of the same source are the same. Two trees with the same digest are
+    the same: no path has a NUL byte, and the length of a target with a line break precedes it.
     """
     digest = hashlib.sha256()
     for path in sorted(_walk(root)):
@@ -93,10 +93,10 @@ def _walk(root: str) -> Iterable[str]:
 
 
 def lock_line(wheel: str, digest: str) -> str:
-    """The requirement that only this very wheel satisfies.
+    """Return the requirement that only this wheel satisfies.
 
-    The file name's first two fields are distribution and version, as the
-    binary distribution format (PEP 427) has it.
+    The first two fields of the file name are distribution and version, by the binary
+    distribution format (PEP 427).
     """
     distribution, version = wheel.split("-")[:2]
     name = re.sub(r"[-_.]+", "-", distribution).lower()
@@ -104,7 +104,7 @@ def lock_line(wheel: str, digest: str) -> str:
 
 
 def write(archive: str, folder: str, manifest: Manifest | None = None) -> None:
-    """Pack C(folder), whole or not at all, so that the same content gives the same bytes."""
+    """Pack C(folder) atomically and reproducibly: the same content gives the same bytes."""
     partial = f"{archive}.{os.getpid()}"
     with tarfile.open(partial, "w", format=tarfile.PAX_FORMAT) as tar:
         if manifest:
@@ -125,13 +125,13 @@ def _anonymous(info: tarfile.TarInfo) -> tarfile.TarInfo:
     return info
 
 
-def refusal(name: str, kind: str, target: str = "") -> str | None:
-    """Say why a member of an archive must not be unpacked, or V(None) when it may.
+def reject_reason(name: str, kind: str, target: str = "") -> str | None:
+    """Return why a member of an archive must not be unpacked, or V(None).
 
-    It is judged by itself; C(judge) knows the others.
+    Each member is checked by itself; C(judge) also compares them.
 
-    @param kind: C(file), C(dir), C(link) for a symbolic link, or anything else
-    @param target: what a symbolic link points to
+    @param kind: C(file), C(dir), C(link) for a symbolic link, or any other value
+    @param target: the target of a symbolic link
     """
     if kind not in ("file", "dir", "link"):
         return f"{name} is neither file, directory nor symbolic link"
@@ -146,17 +146,17 @@ def refusal(name: str, kind: str, target: str = "") -> str | None:
     return None
 
 
-def judge(members: Sequence[tuple[str, str, str]]) -> str | None:
-    """Say why members must not be unpacked together, or V(None) when they may.
+def check_members(members: Sequence[tuple[str, str, str]]) -> str | None:
+    """Return why members must not be unpacked together, or V(None).
 
-    A path is walked as the kernel walks it: a part that is a link leads elsewhere than its text says, and
-    so does C(..) behind a part that is not a directory yet.
+    A path is resolved as the kernel does: a part that is a link leads elsewhere than its text implies. The same is true
+    of C(..) after a part that is not a directory yet.
 
-    @param members: name, kind and target of each, as C(refusal) takes them
+    @param members: name, kind and target of each, as arguments of C(reject_reason)
     """
     kinds: dict[str, str] = {}
     for name, kind, target in members:
-        why = refusal(name, kind, target)
+        why = reject_reason(name, kind, target)
         if why:
             return why
         if name in kinds:
@@ -183,7 +183,7 @@ def _parents(name: str) -> list[str]:
 def _led_astray(
     name: str, target: str, kinds: Mapping[str, str], folders: Collection[str]
 ) -> str | None:
-    """Why the target of a link is not where its text says."""
+    """Return why the target of a link differs from its text."""
     place = name.split("/")[:-1]
     steps = [step for step in target.split("/") if step not in ("", ".")]
     for number, step in enumerate(steps):
@@ -203,16 +203,18 @@ def _led_astray(
 
 
 def unpack(archive: str, folder: str) -> None:
-    """Unpack into C(folder), all or nothing of it: every member is judged before the first is written.
+    """Unpack into C(folder), completely or not at all: every member is checked before the first is written.
 
-    Nothing outside of it changes, whatever the archive holds: each file is made anew below a descriptor
-    of its directory, no link is followed, and links are made last.
+    Nothing outside of it changes with any content of the archive. Each file is created below a descriptor of its
+    directory, no link is followed, and links are created last.
     """
     try:
-        # As C(write) makes it. A compressed one may be of any size unpacked.
+        # The format of C(write). A compressed archive can have any size when it is unpacked.
         with tarfile.open(archive, "r:") as tar:
             members = tar.getmembers()
-            why = judge([(member.name, _kind(member), member.linkname) for member in members])
+            why = check_members(
+                [(member.name, _kind(member), member.linkname) for member in members]
+            )
             why = why or _filtered(members, folder)
             if why:
                 raise ArchiveError(f"{archive} was refused: {why}.")
@@ -228,7 +230,7 @@ def unpack(archive: str, folder: str) -> None:
 
 
 def _filtered(members: Iterable[tarfile.TarInfo], folder: str) -> str | None:
-    """What Python's own filter has against a member (PEP 706), where there is one."""
+    """Return the objection of Python's own filter to a member (PEP 706), if this Python has the filter."""
     data_filter = getattr(tarfile, "data_filter", lambda member, _folder: member)
     try:
         for member in members:
@@ -239,7 +241,7 @@ def _filtered(members: Iterable[tarfile.TarInfo], folder: str) -> str | None:
 
 
 def _put(tar: tarfile.TarFile, member: tarfile.TarInfo, root: int) -> None:
-    """Make one member below an open directory."""
+    """Create one member below an open directory."""
     *parents, name = member.name.split("/")
     folder = os.dup(root)
     try:
@@ -268,7 +270,7 @@ def _put(tar: tarfile.TarFile, member: tarfile.TarInfo, root: int) -> None:
 
 def _kind(member: tarfile.TarInfo) -> str:
     tests: list[tuple[str, Callable[[], bool]]] = [
-        # Of a sparse one, the archive does not have what it takes up on a disk.
+        # The archive of a sparse file does not contain the bytes that it uses on a disk.
         ("file", lambda: member.isreg() and not member.issparse()),
         ("dir", member.isdir),
         ("link", member.issym),

@@ -1,9 +1,9 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Make a venv from an archive's wheels alone: no package index, no pip and no ensurepip needed.
+"""Create a venv only from an archive's wheels, without package index, pip and ensurepip.
 
-Root makes it on the hosts, so none of the wheels' code runs here.
+Root creates it on the hosts, so no code of the wheels runs here.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ def is_complete(venv: str) -> bool:
 
 
 def create(python: str, venv: str, unpacked: str) -> None:
-    """Make C(venv) from the wheels and the lock in C(unpacked).
+    """Create C(venv) from the wheels and the lock in C(unpacked).
 
-    @raises ArchiveError: for a wheel that is not the locked one, and with what venv said
+    @raises ArchiveError: for a wheel that differs from the lock, and with the output of venv
     """
     wheels = wheel.locked(os.path.join(unpacked, "wheels"), os.path.join(unpacked, archive.LOCK))
 
     def fill() -> None:
         wheel.install(wheels, venv)
-        # Not with the venv's own Python, which would read the .pth files of packages. A file for another
-        # version of Python than this does not compile, and is no failure.
+        # Not with the venv's own Python, which would read the .pth files of packages. A file for another version of
+        # Python does not compile here, which is not a failure.
         process.run([python, "-I", "-m", "compileall", "-q", os.path.join(venv, "lib")])
 
     make(python, venv, fill)
 
 
 def make(python: str, venv: str, fill: Callable[[], None]) -> None:
-    """Make C(venv) without pip, and have it filled.
+    """Create C(venv) without pip, and call C(fill).
 
-    @raises ArchiveError: with what venv said
+    @raises ArchiveError: with the output of venv
     """
     if os.path.isdir(venv):
         shutil.rmtree(venv)
@@ -56,7 +56,7 @@ def make(python: str, venv: str, fill: Callable[[], None]) -> None:
         with open(os.path.join(venv, DONE), "w", encoding="utf-8"):
             pass
     except BaseException:
-        # Half of one would keep a full disk full.
+        # An incomplete venv would keep a full disk full.
         shutil.rmtree(venv, ignore_errors=True)
         raise
 

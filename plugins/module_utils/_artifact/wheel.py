@@ -3,8 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Install wheels into a venv (PEP 427), each verified against the lock first. No code of a wheel runs.
 
-The archive used to carry a pip for this, which root ran. Only the standard library does it now, so root
-executes nothing that came from a package index.
+Only the standard library does it, so root executes no code from a package index.
 """
 
 from __future__ import annotations
@@ -44,20 +43,20 @@ if __name__ == "__main__":
 ENTRY = re.compile(r"([\w.]+)\s*:\s*([\w.]+)\s*(?:\[[^\]]*\])?")
 # The kernel reads no more of a script's first line (man 2 execve).
 MAX_SHEBANG_BYTES = 127
-# What zipfile raises for an archive that is damaged, encrypted or compressed in an unknown way, and what
-# its contents raise. An unknown compression is a NotImplementedError, which is a RuntimeError.
+# The exceptions of zipfile for an archive that is damaged, encrypted or compressed in an unknown way, and
+# those for its contents. An unknown compression is a NotImplementedError, which is a RuntimeError.
 INVALID = (
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError),
     *(KeyError, ValueError, configparser.Error),
 )
-# What the system says of a name that no file can have, or that another member has as a directory.
+# The system's errors for a name that no file can have, or that another member has as a directory.
 BAD_NAMES = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG)
 
 
 def locked(wheels: str, lock: str) -> list[str]:
-    """The wheels that the lock names, in the order in which pip installs them.
+    """Return the wheels of the lock, in the order in which pip installs them.
 
-    The invariant: what is returned has, byte for byte, the SHA-256 of its line in the lock. Other files in the folder
+    The invariant: each returned file has, byte for byte, the SHA-256 of its line in the lock. Other files in the folder
     are never opened as wheels.
 
     @raises ArchiveError: for a wheel that is missing or was changed
@@ -75,14 +74,14 @@ def locked(wheels: str, lock: str) -> list[str]:
             f"The archive's wheels do not install: no wheel of {', '.join(missing)} has the locked SHA-256; the archive was "
             "changed or is incomplete. Remove both archives of this release on the host, and run again."
         )
-    # Where two wheels have the same file, the last one decides, as with pip.
+    # If two wheels have the same file, the last one wins, as with pip.
     return [found[line] for line in sorted(lines, reverse=True)]
 
 
 def install(wheels: Iterable[str], venv: str) -> None:
-    """Install wheels into a new venv, without pip and without running any code of theirs.
+    """Install wheels into a new venv, without pip and without running any of their code.
 
-    @raises ArchiveError: for a wheel that is not valid, or that would write out of the venv or over a file of it
+    @raises ArchiveError: for a wheel that is invalid, or that would write outside of the venv or over a file of it
     """
     (site,) = glob.glob(os.path.join(glob.escape(venv), "lib", "python*", "site-packages"))
     header = os.path.join(venv, "include", "site", os.path.basename(os.path.dirname(site)))
@@ -103,7 +102,7 @@ def install(wheels: Iterable[str], venv: str) -> None:
 
 
 def install_flat(wheel: str, folder: str) -> None:
-    """Install a wheel into a directory that is put on Python's path, as pip does with C(--target); without programs.
+    """Install a wheel into a directory on Python's path, as pip does with C(--target); without programs.
 
     @raises ArchiveError: as C(install)
     """
@@ -123,7 +122,7 @@ def _install(wheel: str, root: str, places: Mapping[str, str], own: set[str]) ->
 
 
 class _Installation:
-    """One wheel on its way into a venv."""
+    """The installation of one wheel into a venv."""
 
     def __init__(
         self,
@@ -134,9 +133,9 @@ class _Installation:
         own: set[str],
     ) -> None:
         """
-        @param root: what it may not leave
+        @param root: the directory that it must not leave
         @param places: a directory for each scheme; a member of another scheme is left out
-        @param own: what it may not replace
+        @param own: the files that it must not replace
         """
         self.archive = archive
         self.root = root
@@ -187,11 +186,11 @@ class _Installation:
             self._write(place, io.BytesIO(first + stream.read()), executable=True)
 
     def _scheme(self, name: str) -> tuple[str, str]:
-        """Which directory a member goes to, and where in it."""
+        """Return the scheme of a member, and its path in the scheme's directory."""
         if not name.startswith("/"):
-            # Some tools write "./shop.py", and pip takes it.
+            # Some tools write "./shop.py", and pip accepts it.
             name = "/".join(untrusted.parts(name))
-        why = artifact_archive.refusal(name, "file")
+        why = artifact_archive.reject_reason(name, "file")
         if why or "\\" in name or "\0" in name:
             raise ValueError(why or f"{name!r} is no portable path")
         top, _slash, rest = name.partition("/")
@@ -228,7 +227,7 @@ class _Installation:
         python = os.path.join(self.places["scripts"], "python")
         if " " not in python and len(python.encode()) + 2 <= MAX_SHEBANG_BYTES:
             return f"#!{python}"
-        # A shell takes any path, and Python reads its line as a string.
+        # A shell accepts any path, and Python reads its line as a string.
         return f"#!/bin/sh\n'''exec' \"{python}\" \"$0\" \"$@\"\n' '''"
 
     def _write_scripts(self, text: str) -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
-from .traffic import Traffic, judge, requests
+from .traffic import Traffic, requests
+from .traffic import evaluate as judge
 
 __all__ = ["Traffic", "judge", "requests"]

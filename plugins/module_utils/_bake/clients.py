@@ -6,7 +6,7 @@
 A client is an IPv4 address or an IPv6 network of 64 bits. Two kinds of address stand for many
 clients and are "shared": an address of the host itself, and an address that sent nearly all
 requests before the switch (a balancer that nginx does not trust). Requests without an address
-are shared, too. Each request of a shared address counts by itself.
+are also shared. Each request of a shared address counts by itself.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from typing import Optional
 
 # The newest times of one client on one route, in samples.
 MAX_SAMPLES = 500
-# One client that asks for more routes than this does not fill the memory.
+# Bounds the memory that one client can use by requests to many routes.
 MAX_ROUTES = 5000
-# So few requests do not show whose address it is.
+# Fewer requests do not show whether an address is a balancer's.
 MIN_KNOWN = 20
-# Addresses beside the balancers: monitoring, or a person who asks the host directly.
+# Addresses in addition to the balancers: monitoring, or a person with direct access.
 MAX_STRAYS = 2
 STRAY_SHARE = 0.05
 MAX_BALANCERS = 2
@@ -49,13 +49,13 @@ def _client_of(address: str) -> str:
             return str(ipaddress.ip_network((int(parsed), 64), strict=False))
         return str(parsed)
     except ValueError:
-        # A proxy's name for a client whose address it does not know.
+        # The name that a proxy uses for a client with an unknown address.
         return address[:64]
 
 
 @dataclass
 class Tally:
-    """The requests of one client: how many, how many failed, and the times of the others in ms."""
+    """The requests of one client: their number, the failed ones, and the times of the others in ms."""
 
     asked: int = 0
     errors: int = 0
@@ -71,8 +71,8 @@ class Tally:
 
 
 @dataclass
-class Served:
-    """The requests on a route, or on all routes, by client. The last client asked last."""
+class RouteStats:
+    """The requests on a route, or on all routes, by client, the client of the last request last."""
 
     asked: int = 0
     errors: int = 0
@@ -85,36 +85,38 @@ class Served:
         self.by_client[client] = tally
         tally.add(failed, ms)
 
-    def of(self, clients: Collection[Client]) -> Served:
-        """The part of these clients only."""
+    def of(self, clients: Collection[Client]) -> RouteStats:
+        """Return the requests of these clients only."""
         return _sum(
             {client: self.by_client[client] for client in clients if client in self.by_client}
         )
 
-    def without(self, clients: Collection[Client]) -> Served:
-        """The part of all other clients."""
+    def without(self, clients: Collection[Client]) -> RouteStats:
+        """Return the requests of all other clients."""
         return _sum({one: tally for one, tally in self.by_client.items() if one not in clients})
 
     @property
     def affected(self) -> int:
-        """How many clients had a failure."""
+        """Return how many clients had a failure."""
         return sum(tally.errors > 0 for tally in self.by_client.values())
 
     def busiest(self, shared: Collection[Client]) -> list[int]:
-        """The numbers of requests of the two clients that asked most, and whose address is not shared."""
+        """Return the request counts of the two busiest clients whose address is not shared."""
         counts = [tally.asked for client, tally in self.by_client.items() if client not in shared]
         return sorted([0, 0, *counts])[-2:][::-1]
 
 
-def _sum(by_client: dict[Client, Tally]) -> Served:
+def _sum(by_client: dict[Client, Tally]) -> RouteStats:
     tallies = by_client.values()
-    return Served(sum(one.asked for one in tallies), sum(one.errors for one in tallies), by_client)
+    return RouteStats(
+        sum(one.asked for one in tallies), sum(one.errors for one in tallies), by_client
+    )
 
 
 def find_shared(before: Mapping[Client, Tally]) -> frozenset[Client]:
-    """Return the addresses behind which clients cannot be told apart.
+    """Return the addresses behind which clients cannot be distinguished.
 
-    Only what was asked before the switch decides. An address is a balancer's if one or two
+    Only requests before the switch count. An address is a balancer's if one or two
     addresses sent nearly all requests, with at most two strays beside them. So a visitor would
     have to send nearly all requests of ten minutes to count as more than one client.
     """
@@ -134,9 +136,9 @@ def find_shared(before: Mapping[Client, Tally]) -> frozenset[Client]:
 
 
 def shared_without_any(before: Mapping[Client, Tally]) -> list[frozenset[Client]]:
-    """Return what C(find_shared) finds, and what it would find without any one client.
+    """Return the result of C(find_shared), and its results without any one client.
 
-    An address that sent nearly all requests is never left out: there is nobody else to judge by.
+    An address that sent nearly all requests is never left out: there is no other evidence.
     """
     found = [find_shared(before)]
     counts = {one: tally.asked for one, tally in before.items() if one not in (None, LOOPBACK)}

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Watch a release that serves users: ask it, look at its unit, and read what its logs say of the traffic."""
+"""Monitor a release that serves users, by its health endpoint, its unit and its logs."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from dataclasses import dataclass, field
 from .._system import untrusted
 from . import leaks, traffic
 
-# As far back as a log is read for what the release before it did.
-MOST_BYTES = 16 * 1024 * 1024
+# The length of the log that is read for the release before, in bytes and seconds.
+MAX_BYTES = 16 * 1024 * 1024
 BEFORE_SECONDS = 600
-# A log that grows by more between two looks is not one that a release may be judged by.
-MOST_GROWTH_BYTES = 64 * 1024 * 1024
+# A log that grows by more bytes between two reads is not a valid source of evidence.
+MAX_GROWTH_BYTES = 64 * 1024 * 1024
 INTERVAL = 1.0
 
 
 class Tail:
-    """The lines that are added to a log, from C(back) bytes before its end on; a rotation loses none.
+    """New lines of a log, beginning C(back) bytes before its end. A rotation loses no line.
 
-    @raises UntrustedError: when it is not a regular file, or grows without bounds
+    @raises UntrustedError: if it is not a regular file, or grows without bounds
     """
 
     def __init__(self, path: str, back: int = 0) -> None:
@@ -44,12 +44,12 @@ class Tail:
             return None
 
     def lines(self) -> list[str]:
-        """Whole lines since the last call."""
+        """Return the complete lines since the last call."""
         data = self._rest + self._read()
         current = self._open()
         if current is not None:
             if self._file is None or not os.path.samestat(os.fstat(current), os.fstat(self._file)):
-                # What was written to the old one until its writers saw that it was renamed.
+                # Lines written to the old file until its writers noticed the rename.
                 data += self._read()
                 self.close()
                 self._file = current
@@ -57,9 +57,9 @@ class Tail:
             else:
                 os.close(current)
         whole, _newline, self._rest = data.rpartition(b"\n")
-        if len(self._rest) > MOST_BYTES:
+        if len(self._rest) > MAX_BYTES:
             raise untrusted.UntrustedError(
-                f"{self.path} has a line of more than {MOST_BYTES >> 20} MiB; find out what writes to it, "
+                f"{self.path} has a line of more than {MAX_BYTES >> 20} MiB; find out what writes to it, "
                 "and move it away."
             )
         return whole.decode("utf-8", "replace").splitlines()
@@ -67,10 +67,10 @@ class Tail:
     def _read(self) -> bytes:
         if self._file is None:
             return b""
-        data = untrusted.read_on(self._file, MOST_GROWTH_BYTES + 1)
-        if len(data) > MOST_GROWTH_BYTES:
+        data = untrusted.read_on(self._file, MAX_GROWTH_BYTES + 1)
+        if len(data) > MAX_GROWTH_BYTES:
             raise untrusted.UntrustedError(
-                f"{self.path} grew by more than {MOST_GROWTH_BYTES >> 20} MiB since the last look at it; have "
+                f"{self.path} grew by more than {MAX_GROWTH_BYTES >> 20} MiB since the last look at it; have "
                 "the app log less, or find out what writes to it."
             )
         return data
@@ -82,13 +82,13 @@ class Tail:
 
 
 @dataclass
-class Watch:
-    """A release that has just gone live, and the one that it came after.
+class BakeMonitor:
+    """A release that has just gone live, and its predecessor.
 
-    @param health: asks the health endpoint; returns what is wrong with the answer, or V(None)
-    @param unit: what systemd says of the slot, as C(slots.unit_state)
-    @param workers: what the slot's workers hold by their ids, as C(procfs.workers), and what those of the
-        predecessor do, whose slot is still warm
+    @param health: checks the health endpoint; returns what is wrong with the response, or V(None)
+    @param unit: returns systemd's state of the slot, as C(slots.unit_state)
+    @param workers: returns the resources of the slot's workers by process id, as C(procfs.workers), and
+        those of the predecessor's workers, whose slot is still warm
     """
 
     release: str
@@ -97,19 +97,19 @@ class Watch:
     health_path: str
     health: Callable[[], str | None]
     unit: Callable[[], dict[str, str]]
-    workers: Callable[[], Mapping[int, leaks.Held]]
-    warm_workers: Callable[[], Mapping[int, leaks.Held]]
+    workers: Callable[[], Mapping[int, leaks.Resources]]
+    warm_workers: Callable[[], Mapping[int, leaks.Resources]]
     max_slowdown: float
     clock: Callable[[], float] = time.monotonic
     now: Callable[[], float] = time.time
     sleep: Callable[[float], None] = time.sleep
     before: traffic.Traffic = field(default_factory=traffic.Traffic)
     after: traffic.Traffic = field(default_factory=traffic.Traffic)
-    seen: dict[int, list[leaks.Seen]] = field(default_factory=dict)
+    seen: dict[int, list[leaks.WorkerSample]] = field(default_factory=dict)
 
     def problems(self, seconds: float) -> list[str]:
-        """Watch for so long, or until something speaks against the release; return what does."""
-        back = MOST_BYTES if self.against else 0
+        """Monitor for this many seconds, or until there is evidence against the release; return it."""
+        back = MAX_BYTES if self.against else 0
         with contextlib.ExitStack() as stack:
             try:
                 access, app = (
@@ -135,12 +135,12 @@ class Watch:
             self.sleep(min(INTERVAL, left))
 
     def _past(self, access: Tail, app: Tail) -> None:
-        """Read what the other release did, and leave the logs at their ends."""
+        """Read the log lines of the other release, and leave the logs at their ends."""
         if self.against:
             since = stamp(self.now() - BEFORE_SECONDS)
             asked = traffic.requests(access.lines(), self.against, since)
             self.before.add(asked, traffic.route(self.health_path))
-            self.before.hear(app.lines(), self.against, since)
+            self.before.add_log_lines(app.lines(), self.against, since)
             self.before.held = leaks.most(self.warm_workers())
 
     def _look(self, access: Tail, app: Tail, since: str, restarts: str | None) -> list[str]:
@@ -152,34 +152,34 @@ class Watch:
             return [f"gunicorn died ({state.get('Result', 'unknown')})"]
         asked = traffic.requests(access.lines(), self.release, since)
         self.after.add(asked, traffic.route(self.health_path))
-        self.after.hear(app.lines(), self.release, since)
+        self.after.add_log_lines(app.lines(), self.release, since)
         self._see()
-        problems = traffic.judge(self.before, self.after, self.max_slowdown)
+        problems = traffic.evaluate(self.before, self.after, self.max_slowdown)
         is_comparable = traffic.is_fair(self.before, self.after)
-        # What workers take for the requests of one client is no leak of the release.
+        # Resources that workers use for the requests of one client are not a leak of the release.
         if is_comparable and not traffic.is_of_one_client(self.before, self.after):
-            problems += leaks.judge(self.seen, self.before.held) if self.before.held else []
+            problems += leaks.evaluate(self.seen, self.before.held) if self.before.held else []
         return problems
 
     def news(self) -> dict[str, int]:
-        """The kinds of errors that only the release logs, and how often it did."""
+        """Return the kinds of errors that only the release logs, and their counts."""
         return traffic.news(self.before, self.after)
 
     def warning(self) -> str | None:
-        """Say that clients could not be told apart, if most of the requests came from one address."""
+        """Warn that clients could not be distinguished, if one address sent most of the requests."""
         return traffic.warning(self.before, self.after)
 
     def _see(self) -> None:
         workers = self.workers()
-        # Those that are gone were recycled, and tell no more of what comes.
+        # Ended workers were recycled, and are no longer evidence.
         self.seen = {
-            pid: [*self.seen.get(pid, ()), leaks.Seen(self.after.by_worker[pid], held)]
+            pid: [*self.seen.get(pid, ()), leaks.WorkerSample(self.after.by_worker[pid], held)]
             for pid, held in workers.items()
         }
         self.after.held = leaks.most(workers)
 
 
 def stamp(seconds: float) -> str:
-    """A time as the lines of the logs have it."""
+    """Format a time as in the lines of the logs."""
     moment = datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -13,32 +13,32 @@ from .._errors import BalancerError
 from .plan import DOWN, DRAINED, MAINTENANCE, SERVING, Server
 
 TIMEOUT = 10.0
-# Bits of srv_admin_state (HAProxy's management guide, "show servers state"): by
-# hand, inherited, and by the configuration. For want of an address is not by a person.
+# Bits of srv_admin_state (HAProxy's management guide, "show servers state"): manual, inherited,
+# and from the configuration. Maintenance because of a missing address is not by a person.
 IN_MAINTENANCE = 0x01 | 0x02 | 0x04
 IN_DRAIN = 0x08 | 0x10
 
 
 def parse(states: str, statistics: str, backend: str) -> dict[str, Server]:
-    """The servers of a backend.
+    """Return the servers of a backend.
 
-    @param states: the answer to C(show servers state)
-    @param statistics: the answer to C(show stat)
+    @param states: the response to C(show servers state)
+    @param statistics: the response to C(show stat)
     """
     rows = csv.DictReader(statistics.lstrip("# ").splitlines())
-    told = {row["svname"]: row for row in rows if row["pxname"] == backend}
+    known = {row["svname"]: row for row in rows if row["pxname"] == backend}
     return {
         row["srv_name"]: Server(
-            _state(int(row["srv_admin_state"]), told[row["srv_name"]]["status"]),
-            int(told[row["srv_name"]]["scur"]),
+            _state(int(row["srv_admin_state"]), known[row["srv_name"]]["status"]),
+            int(known[row["srv_name"]]["scur"]),
         )
         for row in _rows(states)
-        if row["srv_name"] in told
+        if row["srv_name"] in known
     }
 
 
 def _rows(states: str) -> Iterator[dict[str, str]]:
-    """Lines of values below a head that names them, after a line with the format's version."""
+    """Yield the rows as dictionaries. A line with the format's version and a header precede them."""
     names: list[str] = []
     for line in states.splitlines():
         if line.startswith("#"):
@@ -52,7 +52,7 @@ def _state(admin: int, status: str) -> str:
         return MAINTENANCE
     if admin & IN_DRAIN:
         return DRAINED
-    # "UP 1/3" is about to go down, and still gets users.
+    # "UP 1/3" is about to go down, and still receives requests.
     return SERVING if status.startswith("UP") or status == "no check" else DOWN
 
 
@@ -89,10 +89,10 @@ class HAProxy:
         self._set("ready")
 
     def _set(self, state: str) -> None:
-        said = self._ask(f"set server {self.backend}/{self.server} state {state}").strip()
-        if said:
+        output = self._ask(f"set server {self.backend}/{self.server} state {state}").strip()
+        if output:
             raise BalancerError(
-                f"HAProxy does not set {self.backend}/{self.server} to {state}: {said} "
+                f"HAProxy does not set {self.backend}/{self.server} to {state}: {output} "
                 "Its socket must be of level admin."
             )
 

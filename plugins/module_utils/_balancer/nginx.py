@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""nginx, by the file that has the servers of an upstream, and a reload."""
+"""nginx as a balancer, by the file of an upstream and a reload."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .._errors import BalancerError
 from .._front import config, processes
 from .plan import DOWN, DRAINED, MAINTENANCE, SERVING, Server
 
-# Tells what a rollout took out from what a person did.
+# Distinguishes servers that a rollout drained from those that a person removed.
 MARK = "# taken out by evenkeel.flask"
 UPSTREAM = re.compile(r"\s*upstream\s+(\S+)\s*\{")
 SERVER = re.compile(r"(?P<head>\s*server\s+(?P<address>[^\s;{]+)(?P<rest>[^;{#]*));(?P<tail>.*)")
@@ -37,7 +37,7 @@ class Entry:
 
 
 def parse(text: str) -> list[Entry]:
-    """The servers of all upstreams, one to a line as everybody writes them."""
+    """Return the servers of all upstreams. Each must be on its own line."""
     found = []
     upstream = None
     for number, line in enumerate(text.splitlines()):
@@ -55,9 +55,9 @@ def parse(text: str) -> list[Entry]:
 
 
 def choose(entries: list[Entry], upstream: str | None, server: str) -> tuple[Entry, list[Entry]]:
-    """The entry of C(server), with or without its port, and those of its whole upstream.
+    """Return the entry of C(server), with or without its port, and those of its whole upstream.
 
-    @raises BalancerError: when it is not clear which is meant
+    @raises BalancerError: if the name is ambiguous
     """
     names = sorted({str(entry.upstream) for entry in entries})
     pool = [entry for entry in entries if upstream in (None, entry.upstream)]
@@ -76,7 +76,7 @@ def choose(entries: list[Entry], upstream: str | None, server: str) -> tuple[Ent
 
 
 def edited(text: str, entry: Entry, is_down: bool) -> str:
-    """The file with a server marked as down, or as it was before."""
+    """Return the file with a server marked as down, or restored."""
     lines = text.splitlines(keepends=True)
     line = lines[entry.line]
     if is_down:
@@ -88,7 +88,7 @@ def edited(text: str, entry: Entry, is_down: bool) -> str:
 
 
 def answers(address: str) -> bool:
-    """Whether a server takes connections."""
+    """Return whether a server accepts connections."""
     try:
         if address.startswith("unix:"):
             with socket.socket(socket.AF_UNIX) as connection:
@@ -106,7 +106,7 @@ def answers(address: str) -> bool:
 class Nginx:
     """A server of an upstream.
 
-    @param write: puts another text in the file's place, at once
+    @param write: replaces the content of the file atomically
     """
 
     poll_seconds = 0.2

@@ -1,9 +1,9 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether a load balancer sends users to a server, and what it takes to change that.
+"""Decide whether and how to change the state of a server in a load balancer.
 
-What a balancer is asked and told is in a file for each kind of it; this one decides.
+The communication with each kind of balancer has its own file. This one decides.
 """
 
 from __future__ import annotations
@@ -21,31 +21,31 @@ from .._system import untrusted
 
 SERVING = "serving"
 DRAINED = "drained"
-# A person took it out, and only a person puts it back.
+# A person removed it, and only a person returns it to service.
 MAINTENANCE = "maintenance"
-# It would get users, but it does not answer the balancer.
+# It would receive requests, but it does not respond to the balancer.
 DOWN = "down"
-# All hosts of a batch may come at once, and each reload of nginx takes up to half a minute.
+# All hosts of a batch can wait at once, and each reload of nginx takes up to 30 s.
 TURN_SECONDS = 600.0
 
 
 @dataclass(frozen=True)
 class Server:
-    """A server as the balancer sees it; C(busy) is how much of what it was sent is still under way."""
+    """A server's state in the balancer; C(busy) is the number of requests in flight."""
 
     state: str
     busy: int = 0
 
 
 class Balancer(Protocol):
-    """One server's place among those of its pool."""
+    """The place of one server in its pool."""
 
     server: str
     pool: str
     poll_seconds: float
 
     def servers(self) -> Mapping[str, Server]:
-        """All servers of the pool by name, C(server) among them."""
+        """Return all servers of the pool by name, including C(server)."""
 
     def take_out(self) -> None: ...
 
@@ -54,7 +54,7 @@ class Balancer(Protocol):
 
 @dataclass(frozen=True)
 class Plan:
-    """What to do, if anything; C(warning) is why what was wanted is not done."""
+    """The action, if any; C(warning) is the reason why the requested state is not set."""
 
     verb: str | None = None
     warning: str | None = None
@@ -62,26 +62,26 @@ class Plan:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What was done to a server, and how its balancer has it then."""
+    """The actions on a server, and its state in the balancer afterwards."""
 
     plan: Plan
     before: Server
     after: Server
 
 
-def plan(wanted: str, server: str, pool: str, servers: Mapping[str, Server]) -> Plan:
-    """Decide what brings C(server) to V(drained) or V(serving)."""
+def plan(target: str, server: str, pool: str, servers: Mapping[str, Server]) -> Plan:
+    """Plan how to bring C(server) to V(drained) or V(serving)."""
     found = servers[server].state
-    if wanted == DRAINED and found == SERVING:
+    if target == DRAINED and found == SERVING:
         if any(other.state == SERVING for name, other in servers.items() if name != server):
             return Plan("take_out")
         return Plan(
             warning=f"{server} is the last server of {pool} that serves, so it stays in. The switch of a release "
             "loses no request without draining."
         )
-    if wanted == SERVING and found == DRAINED:
+    if target == SERVING and found == DRAINED:
         return Plan("put_back")
-    if wanted == SERVING and found == MAINTENANCE:
+    if target == SERVING and found == MAINTENANCE:
         return Plan(
             warning=f"{server} was taken out of {pool} by hand, and stays out until a person puts it back."
         )
@@ -90,7 +90,7 @@ def plan(wanted: str, server: str, pool: str, servers: Mapping[str, Server]) -> 
 
 def move(
     balancer: Balancer,
-    wanted: str,
+    target: str,
     *,
     drain_timeout: float,
     healthy_timeout: float,
@@ -98,19 +98,19 @@ def move(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Outcome:
-    """Bring a server to what is wanted, and wait until it is so.
+    """Bring a server to the requested state, and wait until it has it.
 
-    Requests that are still under way after C(drain_timeout) are left to themselves.
+    Requests that are still in flight after C(drain_timeout) seconds continue.
 
-    @raises BalancerError: when it does not come to be so
+    @raises BalancerError: if it does not reach the state
     """
-    # Of two servers that look at once, each would see the other one serve.
+    # Without the lock, two calls could each count on the other's server.
     with _alone():
         servers = balancer.servers()
         before = servers[balancer.server]
-        step = plan(wanted, balancer.server, balancer.pool, servers)
+        step = plan(target, balancer.server, balancer.pool, servers)
         if check_mode:
-            return Outcome(step, before, Server(wanted) if step.verb else before)
+            return Outcome(step, before, Server(target) if step.verb else before)
         if step.verb:
             getattr(balancer, step.verb)()
 
@@ -122,7 +122,7 @@ def move(
                 return found
             sleep(balancer.poll_seconds)
 
-    if wanted == DRAINED and (step.verb or before.state == DRAINED):
+    if target == DRAINED and (step.verb or before.state == DRAINED):
         after = wait(lambda found: found.state != SERVING and not found.busy, drain_timeout)
         if after.state == SERVING:
             raise BalancerError(
@@ -143,9 +143,9 @@ def move(
 
 @contextlib.contextmanager
 def _alone() -> Iterator[None]:
-    """Keep other calls of the same user on this machine away."""
+    """Exclude other calls of the same user on this machine."""
     uid = os.getuid()
-    # In a directory for all, others could make the file first.
+    # In a world-writable directory others could create the file first.
     folder = "/run" if uid == 0 and os.path.isdir("/run") else tempfile.gettempdir()
     path = os.path.join(folder, f"evenkeel-balancer-{uid}.lock")
     try:

@@ -19,7 +19,7 @@ STATES = {"healthy": Server(SERVING), "draining": Server(DRAINED, busy=1)}
 
 
 def connect(arn: str) -> Any:
-    """A client for the group's own region; credentials are found as boto3 finds them.
+    """Return a client for the group's own region, with the credentials that boto3 finds.
 
     @raises ImportError: without boto3
     """
@@ -32,9 +32,9 @@ def connect(arn: str) -> Any:
 
 
 class TargetGroup:
-    """A target of the group; one that is not registered is one that was taken out."""
+    """A target of the group; an unregistered one counts as drained."""
 
-    # Of the API's rate, which all that is done in the account shares.
+    # A limit because of the API's rate limit, which the whole account shares.
     poll_seconds = 3.0
 
     def __init__(self, server: str, arn: str, port: int, client: Any) -> None:
@@ -45,12 +45,12 @@ class TargetGroup:
         self.pool = f"the target group {arn.split('/')[1]}"
 
     def servers(self) -> dict[str, Server]:
-        said = self._call(self.client.describe_target_health)
+        response = self._call(self.client.describe_target_health)
         found = {
             (health["Target"]["Id"], health["Target"]["Port"]): STATES.get(
                 health["TargetHealth"]["State"], Server(DOWN)
             )
-            for health in said["TargetHealthDescriptions"]
+            for health in response["TargetHealthDescriptions"]
         }
         own = found.pop((self.server, self.port), None)
         for target, port in found:

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Build the archive of a release on the controller: resolve, lock, prove that the entry imports, pack."""
+"""Build the archive of a release on the controller: resolve, lock, check the entry's import, pack."""
 
 from __future__ import annotations
 
@@ -33,39 +33,39 @@ from .._errors import ArchiveError
 from .._artifact.archive import Manifest
 from .._system import untrusted
 
-# Part of every digest: raise it when the same input makes another archive.
+# Part of every digest: increase it if the same input gives another archive.
 FORMAT = 3
 KEPT_ARCHIVES = 5
-# What is longer at being imported waits for something that never comes.
+# An import that takes longer waits for something that never comes.
 IMPORT_SECONDS = 60.0
-# Another run may build all that time.
+# Another run can build for this long.
 BUILD_SECONDS = untrusted.MAX_RUN_SECONDS
 
-# What pip's output has of a cause: an error with the list below it, the last line of what it ran, and what it says of a
-# project. A traceback is announced by an error that says nothing.
+# The parts of pip's output that describe a cause: an error with the list below it, the last line of a subprocess, and
+# the context of a project. The error that announces a traceback has no cause itself.
 ERROR = re.compile(r"^( *)ERROR: (?!Exception:$)(.+(?:\n\1 {4}.*\S.*)*)$", re.MULTILINE)
 CONFLICT = re.compile(r"^The conflict is caused by:(?:\n {4}.*\S.*)+", re.MULTILINE)
 INNER = re.compile(r"^(.+)\n *\[end of output\]$", re.MULTILINE)
 CONTEXT = re.compile(r"^╰─> (?!\[|See above)(.+(?:\n {4}.+)*)", re.MULTILINE)
 REMARKS = ("note: ", "hint: ")
 LISTED = 10
-# Arguments of pip that are about the user's requirements, and not about those of the collection.
+# Arguments of pip for the user's requirements that must not apply to those of the collection.
 OWN_ARGS = ("--require-hashes", "--no-deps", "--no-dependencies")
 OWN_SETTINGS = {"PIP_REQUIRE_HASHES": "0", "PIP_NO_DEPS": "0"}
-# Has pip take what lies in a folder, and nothing from elsewhere.
+# Restricts pip to the content of a folder.
 ALONE = ("--isolated", "--no-index")
 NO_CONFIG = {"PIP_CONFIG_FILE": os.devnull}
-# So long a repository may take to name its branches.
+# The timeout for a repository's list of branches.
 GIT_SECONDS = 60.0
-# Wheels that are built from the same source have the same bytes (reproducible-builds.org). No zip is older.
+# Wheels from the same source have the same bytes (reproducible-builds.org). A zip cannot be older.
 EPOCH = "315532800"
-# Before PEP 600 a platform was called by a year, and many a wheel still is.
+# Before PEP 600, platforms had names with a year, and many wheels still have.
 OLD_PLATFORMS = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
 
 
 @dataclass(frozen=True)
 class Target:
-    """The Python that the wheels are for."""
+    """The Python for which the wheels are."""
 
     python_version: str
     python_tag: str
@@ -73,7 +73,7 @@ class Target:
     libc: str
 
     def is_here(self) -> bool:
-        """Whether wheels built by the controller's own Python run there."""
+        """Return whether wheels built by the controller's own Python run there."""
         tag = f"cp{sys.version_info.major}{sys.version_info.minor}"
         here, there = _glibc(_controller_libc()), _glibc(self.libc)
         return (
@@ -87,7 +87,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that decides what is in an archive."""
+    """All settings that determine the content of an archive."""
 
     name: str
     entry: str
@@ -120,20 +120,20 @@ def _controller_libc() -> str:
 
 
 def recipe(params: Mapping[str, Any]) -> Recipe:
-    """Read the arguments of C(release_archive).
+    """Parse the arguments of C(release_archive).
 
-    @raises ArchiveError: for input that is not there
+    @raises ArchiveError: for input that does not exist
     """
     source = os.path.abspath(params["source"]) if params["source"] else None
     if source and not os.path.exists(source):
         raise ArchiveError(f"flask_app_source: {source} is not there. Name a directory or a wheel.")
-    wanted = params["requirements"]
-    single = wanted[0] if len(wanted) == 1 else ""
+    requirements = params["requirements"]
+    single = requirements[0] if len(requirements) == 1 else ""
     named = single if single.endswith(".txt") or os.path.isfile(single) else ""
     file = next((path for path in _requirements_files(source, named) if os.path.isfile(path)), None)
     if named and file is None:
         raise ArchiveError(f"flask_app_requirements: {named} is not there.")
-    listed = [] if named else wanted
+    listed = [] if named else requirements
     for name in ("exclude", "include"):
         for pattern in params.get(name) or ():
             why = build_source.problem(pattern)
@@ -158,7 +158,7 @@ def recipe(params: Mapping[str, Any]) -> Recipe:
 
 
 def _requirements_files(source: str | None, named: str) -> list[str]:
-    """Where the requirements file may be: as named, else next to the source."""
+    """Return where the requirements file can be: as named, else next to the source."""
     folder = source if source and os.path.isdir(source) else ""
     if named:
         return [os.path.abspath(named), os.path.join(folder, named)]
@@ -166,10 +166,10 @@ def _requirements_files(source: str | None, named: str) -> list[str]:
 
 
 def platform_args(target: Target) -> list[str]:
-    """The options that make pip choose wheels for another Python than its own.
+    """Return the options that make pip choose wheels for another Python than its own.
 
-    Wheels for an older glibc run on a newer one (PEP 600), so all of them are
-    named, the newest first.
+    Wheels for an older glibc run on a newer one (PEP 600), so all of them are named, the
+    newest first.
     """
     glibc = _glibc(target.libc)
     if glibc is None:
@@ -201,9 +201,9 @@ def build(
 ) -> tuple[str, Manifest, bool]:
     """Return archive, manifest and whether it had to be built.
 
-    @param cache: folder that keeps archives by the digest of their input
-    @param environment: what the entry is imported with; never kept
-    @param warn: shows a person what they may want to know of the input
+    @param cache: folder that stores archives by the digest of their input
+    @param environment: the environment of the entry's import; never stored
+    @param warn: shows a warning on the input to the user
     """
     with tempfile.TemporaryDirectory(prefix=f"evenkeel-{recipe.name}-") as work:
         folder = os.path.join(work, "archive")
@@ -218,15 +218,15 @@ def build(
         with _locked(cache, recipe.name):
             if not inputs.unpinned and _is_whole(archive):
                 return archive, _used_again(archive), False
-            manifest = _fill(recipe, inputs, folder, work, cache, environment, warn)
+            manifest = _populate(recipe, inputs, folder, work, cache, environment, warn)
             if inputs.unpinned:
                 warn(_unpinned_warning(inputs.unpinned))
-                # What comes out tells what came in.
+                # Without pinned input, the output identifies the archive.
                 archive = _archive_path(recipe, cache, _digest([key, asdict(manifest)]))
                 if _is_whole(archive):
                     return archive, _used_again(archive), False
             artifact_archive.write(archive, folder, manifest)
-            _forget_old(cache, recipe.name)
+            _prune_cache(cache, recipe.name)
     return archive, manifest, True
 
 
@@ -239,12 +239,12 @@ def _wheels_path(archive: str) -> str:
 
 
 def _is_whole(archive: str) -> bool:
-    """Whether an archive is there, and its wheels."""
+    """Return whether an archive and its wheels exist."""
     return os.path.exists(archive) and os.path.exists(_wheels_path(archive))
 
 
 def _used_again(archive: str) -> Manifest:
-    """What is used again is not the oldest."""
+    """Mark an archive as recently used, so that it is not removed as the oldest, and read it."""
     os.utime(archive)
     os.utime(_wheels_path(archive))
     return Manifest.read(archive)
@@ -260,7 +260,7 @@ def _unpinned_warning(unpinned: Sequence[str]) -> str:
 
 @contextlib.contextmanager
 def _locked(cache: str, name: str) -> Iterator[None]:
-    """One run at a time: another may build the same, or remove what is old."""
+    """Run one build at a time: another could build the same, or remove old files."""
     os.makedirs(cache, mode=0o700, exist_ok=True)
     lock = os.path.join(os.path.abspath(cache), f"{name}.lock")
     with untrusted.locked(lock, BUILD_SECONDS, private=False):
@@ -268,12 +268,12 @@ def _locked(cache: str, name: str) -> Iterator[None]:
 
 
 def _copy_source(source: str, folder: str, rules: build_source.Rules | None = None) -> list[str]:
-    """Copy what is shipped of the source, and return warnings.
+    """Copy the shipped files of the source, and return warnings.
 
     @raises ArchiveError: for a link that leads out of the source
     """
     warnings = build_source.copy(source, folder, rules)
-    why = artifact_archive.judge(list(_entries(folder)))
+    why = artifact_archive.check_members(list(_entries(folder)))
     if why:
         raise ArchiveError(
             f"flask_app_source: {why}. A release holds all it needs; correct the link, "
@@ -283,7 +283,7 @@ def _copy_source(source: str, folder: str, rules: build_source.Rules | None = No
 
 
 def _entries(top: str) -> Iterator[tuple[str, str, str]]:
-    """Yield what C(archive.judge) takes, of all that is below a directory."""
+    """Yield the arguments of C(archive.judge) for all entries below a directory."""
     for place, folders, files in os.walk(top):
         for name in folders + files:
             full = os.path.join(place, name)
@@ -295,13 +295,13 @@ def _entries(top: str) -> Iterator[tuple[str, str, str]]:
 
 @dataclass
 class _Inputs:
-    """What the wheels depend on besides the recipe, brought to where they are built from.
+    """All inputs of the wheels besides the recipe, copied to where they are built from.
 
-    @param content: all that decides which wheels there are
-    @param pip: the part of it that also decides what a project is built with
-    @param copies: where a project that the requirements name was copied to
-    @param commits: what a branch or tag means now
-    @param unpinned: what may be another thing at the next run, though nothing here changes
+    @param content: all that determines which wheels there are
+    @param pip: its part that also determines the build environment of a project
+    @param copies: the copy of each project that the requirements name
+    @param commits: the current commit of a branch or tag
+    @param unpinned: references that can change until the next run without a local change
     """
 
     read: build_requirements.Inputs
@@ -313,10 +313,10 @@ class _Inputs:
 
 
 def _inputs(recipe: Recipe, app: str, work: str, warn: Callable[[str], None]) -> _Inputs:
-    """Find all that the wheels depend on.
+    """Find all inputs of the wheels.
 
-    The invariant: where a change of a local file, of a branch or of pip's settings changes what a clean build comes to,
-    it changes C(content), or C(unpinned) names it.
+    The invariant: if a change of a local file, of a branch or of pip's settings changes the result of a clean build, it
+    changes C(content), or C(unpinned) names it.
     """
     bases = [os.path.dirname(recipe.requirements_file or "") or os.getcwd(), recipe.source or ""]
     of_pip = build_requirements.Reader(bases, os.environ)
@@ -360,7 +360,7 @@ def _pin(
     work: str,
     warn: Callable[[str], None],
 ) -> str:
-    """What a reference comes to now."""
+    """Return the current digest or commit of a reference."""
     if found.kind == "archive":
         return artifact_archive.file_digest(found.place)
     if found.kind == "project":
@@ -389,7 +389,7 @@ def _git(words: Sequence[str]) -> str | None:
 
 
 def _is_itself(recipe: Recipe, found: build_requirements.Reference) -> bool:
-    """Whether a requirement names the project that is released."""
+    """Return whether a requirement names the released project itself."""
     return (
         found.kind == "project"
         and recipe.source is not None
@@ -402,8 +402,8 @@ def _copy_project(
 ) -> str:
     """Copy a project that the requirements name, by the same rule as the source.
 
-    It is built from the copy. So a build writes nothing into it, and what an earlier build left there is not taken for
-    its code.
+    It is built from the copy. So a build writes nothing into it, and the remains of an earlier build do not count as its
+    code.
     """
     local = os.path.join(work, "local")
     os.makedirs(local, exist_ok=True)
@@ -426,7 +426,7 @@ def _is_project(folder: str) -> bool:
 
 
 def _key(recipe: Recipe, folder: str, inputs: _Inputs) -> str:
-    """Digest the input, so that unchanged input builds nothing."""
+    """Return a digest of the input, so that unchanged input builds nothing."""
     app = os.path.join(folder, "app")
     source = None
     if os.path.isdir(app):
@@ -448,11 +448,11 @@ def _key(recipe: Recipe, folder: str, inputs: _Inputs) -> str:
 
 
 def _digest(content: Any) -> str:
-    """What C(_forget_old) knows our files by."""
+    """Return the digest by which C(_prune_cache) recognizes files of this cache."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _fill(
+def _populate(
     recipe: Recipe,
     inputs: _Inputs,
     folder: str,
@@ -465,7 +465,7 @@ def _fill(
     os.mkdir(own)
     wheel = _own_wheel(recipe, inputs, app, own, work, cache)
     if wheel:
-        # Beside the venv, which releases share. Without its programs: they would run with the controller's Python.
+        # Outside of the venv, which releases share. Without programs: they would run with the controller's Python.
         artifact_wheel.install_flat(wheel, os.path.join(folder, "lib"))
     key = _wheels_key(recipe, inputs, wheel)
     packed = os.path.join(cache, f"{recipe.name}-{key}.wheels.tar")
@@ -477,7 +477,7 @@ def _fill(
         lock = _lock_of(wheels)
     else:
         os.makedirs(wheels)
-        _collect(recipe, inputs, wheel, wheels, work, warn)
+        _download_wheels(recipe, inputs, wheel, wheels, work, warn)
         inputs.unpinned += _unpinned_by(inputs, wheels, wheel)
         lock = _lock_of(wheels)
         if inputs.unpinned:
@@ -488,8 +488,8 @@ def _fill(
         os.utime(packed)
     with open(os.path.join(folder, artifact_archive.LOCK), "w", encoding="utf-8") as stream:
         stream.write(lock)
-    # A wheel built from the source says no more than the source, and its bytes
-    # may differ from one build to the next.
+    # A wheel built from the source has no more information than the source, and its bytes
+    # can differ from one build to the next.
     code = (
         artifact_archive.tree_digest(app)
         if os.path.isdir(app)
@@ -497,7 +497,7 @@ def _fill(
     )
     if recipe.target.is_here():
         shutil.copy(os.path.join(folder, artifact_archive.LOCK), unpacked)
-        venv = _proving_venv(packed, unpacked)
+        venv = _check_venv(packed, unpacked)
         _prove_entry(recipe, venv, folder, work, environment)
     return Manifest(
         name=recipe.name,
@@ -509,7 +509,7 @@ def _fill(
 
 
 def _lock_of(wheels: str) -> str:
-    """A line for each file that a host installs: nothing else is in the archive of the wheels."""
+    """Return a line for each file that a host installs: the archive of the wheels has no others."""
     return "".join(
         artifact_archive.lock_line(name, artifact_archive.file_digest(os.path.join(wheels, name)))
         + "\n"
@@ -518,7 +518,7 @@ def _lock_of(wheels: str) -> str:
 
 
 def _wheels_key(recipe: Recipe, inputs: _Inputs, wheel: str | None) -> str:
-    """Digest all that decides which wheels are needed, so that a change of code alone moves no dependency."""
+    """Digest all that determines the required wheels, so that a change of code alone moves no dependency."""
     content = {
         "format": FORMAT,
         "target": asdict(recipe.target),
@@ -530,7 +530,7 @@ def _wheels_key(recipe: Recipe, inputs: _Inputs, wheel: str | None) -> str:
 
 
 def _unpinned_by(inputs: _Inputs, wheels: str, wheel: str | None) -> Iterator[str]:
-    """What wheels require by URL, where that was not known before they were built."""
+    """Yield the requirements by URL of built wheels that were not known before the build."""
     known = {build_requirements.url_of(found.spec) for found in inputs.read.references}
     paths = [os.path.join(wheels, name) for name in sorted(os.listdir(wheels))]
     for path in [*paths, *filter(None, [wheel])]:
@@ -543,7 +543,7 @@ def _unpinned_by(inputs: _Inputs, wheels: str, wheel: str | None) -> Iterator[st
 
 
 def own_requirements(wheel: str) -> list[str]:
-    """What a wheel requires, and its name (Core metadata specifications)."""
+    """Return the name of a wheel and its requirements (Core metadata specifications)."""
     with zipfile.ZipFile(wheel) as archive:
         path = next(name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
         metadata = email.message_from_bytes(archive.read(path))
@@ -553,7 +553,7 @@ def own_requirements(wheel: str) -> list[str]:
 def _own_wheel(
     recipe: Recipe, inputs: _Inputs, app: str, own: str, work: str, cache: str
 ) -> str | None:
-    """The app itself as a wheel, if it is a Python project or already a wheel."""
+    """Return the app itself as a wheel, if it is a Python project or already a wheel."""
     if recipe.source and os.path.isfile(recipe.source):
         return shutil.copy(recipe.source, own)
     if not _is_project(app):
@@ -565,22 +565,22 @@ def _own_wheel(
 
 
 def build_requires(pyproject: str) -> list[str]:
-    """What a project names to be built with (PEP 518); nothing where pip has to find that out.
+    """Return the build requirements of a project (PEP 518); [] if pip has to determine them.
 
-    Python 3.10 cannot read it.
+    Python 3.10 cannot read them.
 
-    @raises ArchiveError: for a file that is no TOML
+    @raises ArchiveError: for a file that is not TOML
     """
-    wanted = None
+    requires = None
     if sys.version_info >= (3, 11):
         try:
             with open(pyproject, "rb") as stream:
-                wanted = tomllib.load(stream)["build-system"]["requires"]
+                requires = tomllib.load(stream)["build-system"]["requires"]
         except (OSError, KeyError, TypeError):
             return []
         except ValueError as exc:
             raise ArchiveError(f"flask_app_source: its pyproject.toml is not TOML: {exc}.") from exc
-    return wanted if isinstance(wanted, list) and all(isinstance(it, str) for it in wanted) else []
+    return requires if isinstance(requires, list) and all(isinstance(it, str) for it in requires) else []
 
 
 def _built_by_kept(
@@ -592,12 +592,12 @@ def _built_by_kept(
     work: str,
     cache: str,
 ) -> bool:
-    """Whether it could be built with what was installed for an earlier release; pip takes longer for that than to build.
+    """Return whether the stored build environment of an earlier release built it. pip's own takes longer than the build.
 
-    What went wrong here is not told: pip tells it when it builds in a place of its own.
+    Errors are not reported here: pip reports them when it builds in its own environment.
     """
 
-    # What stands behind a URL may be another thing tomorrow, and pip installs it anew.
+    # The content behind a URL can change, and pip installs it again.
     if any(map(build_requirements.url_of, requires)):
         return False
 
@@ -606,7 +606,7 @@ def _built_by_kept(
         artifact_venv.make(sys.executable, venv, lambda: _pip_own(install, recipe, venv))
 
     try:
-        venv = _kept_venv(cache, recipe.name, [*requires, *inputs.pip], create)
+        venv = _cached_venv(cache, recipe.name, [*requires, *inputs.pip], create)
         _build_wheel(recipe, app, own, work, "--no-build-isolation", venv=venv)
     except ArchiveError:
         return False
@@ -616,7 +616,7 @@ def _built_by_kept(
 def _build_wheel(
     recipe: Recipe, app: str, own: str, work: str, *options: str, venv: str = ""
 ) -> None:
-    # Build backends leave build/ and *.egg-info in the tree they build from.
+    # Build backends leave build/ and *.egg-info in the tree that they build.
     copy = os.path.join(work, "source")
     shutil.rmtree(copy, ignore_errors=True)
     shutil.copytree(app, copy, symlinks=True)
@@ -625,7 +625,7 @@ def _build_wheel(
 
 
 def _pip_own(args: Sequence[str], recipe: Recipe, venv: str = "") -> None:
-    """Run pip for the app itself, which has no hash: it is made here."""
+    """Run pip for the app itself, which has no hash because it is built here."""
     pip_args = build_requirements.without(
         recipe.pip_args, ("--require-hashes",), ("-r", "--requirement")
     )
@@ -633,7 +633,7 @@ def _pip_own(args: Sequence[str], recipe: Recipe, venv: str = "") -> None:
     _pip(args, recipe, "flask_app_source", venv, pip_args, settings)
 
 
-def _collect(
+def _download_wheels(
     recipe: Recipe,
     inputs: _Inputs,
     wheel: str | None,
@@ -641,14 +641,14 @@ def _collect(
     work: str,
     warn: Callable[[str], None],
 ) -> None:
-    """Resolve what the user requires, and then what the collection does, each alone.
+    """Resolve the user's requirements, and then those of the collection, each alone.
 
-    The invariant: no two parties share a command line of pip. So hashes in the user's file are verified as pip
-    verifies them without the collection, and nothing that comes later replaces a wheel of the user.
+    The invariant: no two parties share a command line of pip. So pip verifies hashes in the user's file in the same way
+    as without the collection, and no later wheel replaces one of the user.
     """
     _collect_users(recipe, inputs, wheel, wheels, work, warn)
     if wheel and inputs.read.needs_hashes:
-        # The wheel was made here and has no hash to verify. What it requires must be verified already.
+        # The wheel was built here and has no hash to verify. Its requirements must be verified already.
         extras = next((it.extras for it in inputs.read.references if _is_itself(recipe, it)), "")
         own = os.path.join(work, "own-required")
         try:
@@ -681,7 +681,7 @@ def _collect_users(
     work: str,
     warn: Callable[[str], None],
 ) -> None:
-    """Resolve what the user requires. Local projects are built from their copies, or else in place."""
+    """Resolve the user's requirements. Local projects are built from their copies, or else in place."""
     local = [
         it.place
         for it in inputs.read.references
@@ -693,7 +693,7 @@ def _collect_users(
     except ArchiveError:
         if not local:
             raise
-    # A project may need what is not in the copy: its history, or its neighbours.
+    # A project can need files outside of the copy: its history, or its neighbours.
     shutil.rmtree(wheels)
     os.mkdir(wheels)
     _resolve_users(recipe, inputs, wheel, wheels, work, {})
@@ -723,18 +723,18 @@ def _resolve_users(
             put[found.spec] = build_requirements.replaced(found, place)
         elif found.spec in inputs.commits:
             put[found.spec] = build_requirements.replaced(found, inputs.commits[found.spec])
-    wanted = [put.get(spec, spec) for spec in recipe.requirements]
+    args = [put.get(spec, spec) for spec in recipe.requirements]
     names = {copy: place for place, copy in copies.items()}
     if recipe.requirements_file and put:
         folder = tempfile.mkdtemp(dir=work)
         written = build_requirements.write(inputs.read, put, folder)
         names.update(written)
-        wanted += ["--requirement", next(iter(written))]
+        args += ["--requirement", next(iter(written))]
     elif recipe.requirements_file:
-        wanted += ["--requirement", recipe.requirements_file]
+        args += ["--requirement", recipe.requirements_file]
     if wheel and not inputs.read.needs_hashes:
-        wanted.append(wheel)
-    given = [it for it in wanted if it is not None]
+        args.append(wheel)
+    given = [it for it in args if it is not None]
     if not given:
         return
     try:
@@ -749,13 +749,13 @@ def _resolve_users(
 def _collect_runtime(
     recipe: Recipe, inputs: _Inputs, wheels: str, work: str, warn: Callable[[str], None]
 ) -> None:
-    """Resolve what the collection requires, under what the user has already."""
+    """Resolve the collection's requirements, constrained by the user's."""
     pins, options = os.path.join(work, "pins.txt"), os.path.join(work, "indexes.txt")
     for path, content in ((pins, _pins(wheels)), (options, inputs.read.index_options)):
         with open(path, "w", encoding="utf-8") as stream:
             stream.writelines(f"{line}\n" for line in content)
     dest = os.path.join(work, "runtime")
-    wanted = ["--find-links", wheels, "--constraint", pins, *recipe.runtime]
+    runtime_args = ["--find-links", wheels, "--constraint", pins, *recipe.runtime]
     named = ", ".join(recipe.runtime)
     about = "flask_app_requirements"
     if os.listdir(wheels):
@@ -763,7 +763,7 @@ def _collect_runtime(
 
     def resolve(indexes: Sequence[str]) -> None:
         args = build_requirements.without(recipe.pip_args, OWN_ARGS, ("-r", "--requirement"))
-        _resolve(recipe, [*indexes, *wanted], dest, work, args, OWN_SETTINGS, about)
+        _resolve(recipe, [*indexes, *runtime_args], dest, work, args, OWN_SETTINGS, about)
 
     if not inputs.read.index_options:
         resolve([])
@@ -784,7 +784,7 @@ def _collect_runtime(
 
 
 def _pins(wheels: str) -> list[str]:
-    """A constraint for each wheel."""
+    """Return a constraint for each wheel."""
     return [
         artifact_archive.lock_line(name, "").partition(" ")[0]
         for name in sorted(os.listdir(wheels))
@@ -792,7 +792,7 @@ def _pins(wheels: str) -> list[str]:
 
 
 def _add_new(folder: str, wheels: str) -> None:
-    """Take the wheels of distributions that are not there yet."""
+    """Move the wheels of distributions that are not there yet."""
     there = {pin.partition("==")[0] for pin in _pins(wheels)}
     for name, pin in zip(sorted(os.listdir(folder)), _pins(folder)):
         if pin.partition("==")[0] not in there:
@@ -801,20 +801,20 @@ def _add_new(folder: str, wheels: str) -> None:
 
 def _resolve(
     recipe: Recipe,
-    wanted: Sequence[str],
+    requirements: Sequence[str],
     dest: str,
     work: str,
     pip_args: Sequence[str] | None = None,
     settings: Mapping[str, str] | None = None,
     about: str = "flask_app_requirements",
 ) -> None:
-    """Have pip put the wheels of requirements, and of all that these require, into a folder."""
+    """Run pip to store the wheels of requirements, and of all their dependencies, in a folder."""
     os.makedirs(dest, exist_ok=True)
     options = ["--src", os.path.join(work, "src")]
     if recipe.target.is_here():
-        command = ["wheel", *options, "--wheel-dir", dest, *wanted]
+        command = ["wheel", *options, "--wheel-dir", dest, *requirements]
     else:
-        command = ["download", *options, *platform_args(recipe.target), "--dest", dest, *wanted]
+        command = ["download", *options, *platform_args(recipe.target), "--dest", dest, *requirements]
     _pip(command, recipe, about, pip_args=pip_args, settings=settings)
 
 
@@ -828,9 +828,9 @@ def _pip(
 ) -> None:
     """Run the controller's pip.
 
-    @param venv: that it works in, and whose programs a build finds, instead of the controller's Python
-    @param pip_args: instead of the user's
-    @param settings: environment variables that go before pip's configuration
+    @param venv: the venv in which it works, and whose programs a build finds, instead of the controller's Python
+    @param pip_args: replace the user's
+    @param settings: environment variables with priority over pip's configuration
     """
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input"]
     folder = os.path.dirname(recipe.requirements_file) if recipe.requirements_file else None
@@ -846,30 +846,30 @@ def _pip(
 
 
 def pip_reason(output: str) -> str:
-    """What pip's output says that a person has to change: a sentence, and the requirements that pip lists."""
+    """Return the cause in pip's output that a user can fix: a sentence, and the requirements that pip lists."""
     if "No module named pip" in output:
         return (
             "the controller's Python has no pip to resolve them with. Install it (Debian: "
             "apt install python3-pip, a venv: python -m ensurepip)."
         )
     errors = [error for _indent, error in ERROR.findall(output)]
-    telling = [line for line in errors if "No matching distribution" in line or "conflict" in line]
-    # What pip ran for a build says why itself; pip's own words are only that it did.
+    specific = [line for line in errors if "No matching distribution" in line or "conflict" in line]
+    # The subprocess of a build reports the cause itself; pip's own message has only the fact.
     causes = [*INNER.findall(output), *CONTEXT.findall(output)][-1:]
     rest = "".join(line for line in output.splitlines(True) if not line.startswith(REMARKS))
-    if not telling and errors and causes:
+    if not specific and errors and causes:
         reason = f"{errors[0]} ({causes[0].strip()})"
     else:
-        reason = (telling or causes or errors or [process.last_line(rest)])[0]
+        reason = (specific or causes or errors or [process.last_line(rest)])[0]
     sentence = _listed(reason)
     conflict = CONFLICT.search(output)
-    if telling and conflict:
+    if specific and conflict:
         sentence = f"{sentence}. {_listed(conflict[0])}"
     return f"{sentence}. pip on the controller must be able to resolve and build it; change what it names."
 
 
 def _listed(reason: str) -> str:
-    """One line of pip's sentence and of the list below it."""
+    """Return one line with pip's sentence and the list below it."""
     sentence, *below = (" ".join(line.split()) for line in reason.splitlines())
     if not below or not sentence.endswith((":", ".")):
         return " ".join([sentence, *below]).rstrip(".")
@@ -878,19 +878,19 @@ def _listed(reason: str) -> str:
     return f"{sentence} {listed}{more}".rstrip(".")
 
 
-def _proving_venv(packed: str, unpacked: str) -> str:
-    """A venv of the wheels for our own Python, kept beside their archive."""
+def _check_venv(packed: str, unpacked: str) -> str:
+    """Return a venv of the wheels for the controller's Python, stored next to their archive."""
     cache, archive = os.path.split(packed)
     name, _hyphen, _rest = archive.rpartition("-")
-    return _kept_venv(
+    return _cached_venv(
         cache, name, [archive], lambda venv: artifact_venv.create(sys.executable, venv, unpacked)
     )
 
 
-def _kept_venv(cache: str, name: str, content: Sequence[str], create: Callable[[str], None]) -> str:
-    """A venv of our own Python, kept for later builds.
+def _cached_venv(cache: str, name: str, content: Sequence[str], create: Callable[[str], None]) -> str:
+    """Return a venv of the controller's Python, stored for later builds.
 
-    @param content: all that decides what is in it
+    @param content: all that determines the content of the venv
     """
     key = _digest([*content, sys.version, sys.executable])
     venv = os.path.join(cache, f"{name}-{key}.venv")
@@ -903,9 +903,9 @@ def _kept_venv(cache: str, name: str, content: Sequence[str], create: Callable[[
 def _prove_entry(
     recipe: Recipe, venv: str, folder: str, work: str, environment: Mapping[str, str]
 ) -> None:
-    """Import the entry here, so that a wrong one is told before any host is touched."""
+    """Import the entry here, so that a wrong one is reported before any change of a host."""
     lib = os.path.join(folder, "lib")
-    # The app may write next to itself when imported; what is packed stays clean.
+    # The app can write next to itself during the import; the packed files stay unchanged.
     app, place = os.path.join(folder, "app"), os.path.join(work, "import")
     if os.path.isdir(app):
         shutil.copytree(app, place, symlinks=True)
@@ -941,13 +941,13 @@ def _prove_entry(
 
 
 def commit(source: str | None) -> str:
-    """The commit that the source is of, with a C(+) if it was changed since; empty where that is not known."""
+    """Return the commit of the source, with a C(+) if it was changed since; "" if it is not known."""
     if not source:
         return ""
     folder = source if os.path.isdir(source) else os.path.dirname(source)
     try:
         git, environment = ["git", *build_source.TRUSTING], build_source.environment()
-        # A copy of the app inside another project's work tree is of none of its commits.
+        # A copy of the app inside another project's work tree belongs to none of its commits.
         listed = process.run([*git, "ls-files"], environment, folder)
         if listed.returncode != 0 or not listed.stdout.strip():
             return ""
@@ -958,7 +958,7 @@ def commit(source: str | None) -> str:
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
-def _forget_old(cache: str, name: str) -> None:
+def _prune_cache(cache: str, name: str) -> None:
     for kind, remove in (
         ("tar", os.unlink),
         (r"wheels\.tar", os.unlink),

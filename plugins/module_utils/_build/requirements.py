@@ -1,10 +1,10 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Read requirements as pip does, find what else than an index they depend on, and write them with that replaced.
+"""Parse requirements as pip does, find their dependencies outside of an index, and write them with replacements.
 
-The invariant: what a build depends on is in C(Inputs.content), or it is named in C(Inputs.unpinned). The exceptions are
-the content of package indexes, and credentials.
+The invariant: each input of a build is in C(Inputs.content), or C(Inputs.unpinned) names it. The exceptions are the
+content of package indexes, and credentials.
 """
 
 from __future__ import annotations
@@ -61,11 +61,11 @@ COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}", re.IGNORECASE)
 ABBREVIATED = re.compile(r"[0-9a-f]{7,40}", re.IGNORECASE)
 PINNED = re.compile(r"(?:^|&)(?:sha256|sha384|sha512)=[0-9a-fA-F]+")
 
-# What pip may be told about indexes; the collection's own requirements need that too.
+# pip's options for indexes; the collection's own requirements need these also.
 INDEX_OPTIONS = (
     "index_url", "extra_index_url", "no_index", "find_links", "trusted_host", "prefer_binary", "no_binary", "only_binary",
 )  # fmt: skip
-# Settings of pip that change nothing in what it resolves or builds.
+# Settings of pip that do not change what it resolves or builds.
 HARMLESS = (
     "cache-dir", "cert", "client-cert", "default-timeout", "timeout", "retries", "resume-retries", "proxy", "no-input",
     "disable-pip-version-check", "no-python-version-warning", "no-color", "progress-bar", "quiet", "verbose", "log",
@@ -81,7 +81,7 @@ NAMING = ("constraint", "build-constraint", "requirement")
 
 
 class _Unreadable(Exception):
-    """An option that pip does not have in a requirements file."""
+    """The option does not exist in a requirements file of pip."""
 
 
 class _Parser(optparse.OptionParser):
@@ -89,7 +89,7 @@ class _Parser(optparse.OptionParser):
         raise _Unreadable(msg)
 
     def get_default_values(self) -> optparse.Values:
-        # It appends to the lists that it is given here.
+        # optparse appends to the lists of these defaults.
         return optparse.Values(
             {
                 name: [*value] if isinstance(value, list) else value
@@ -139,19 +139,19 @@ class Line:
     expanded: str
 
     def parsed(self) -> tuple[str, Any]:
-        """The requirement, and the options."""
+        """Return the requirement, and the options."""
         words = self.expanded.split(" ")
         at = next((at for at, word in enumerate(words) if word.startswith("-")), len(words))
         try:
             options, _rest = PARSER.parse_args(shlex.split(" ".join(words[at:])))
         except (_Unreadable, ValueError):
-            # pip itself says what is wrong.
+            # pip itself reports the error.
             options = PARSER.get_default_values()
         return " ".join(words[:at]).strip(), options
 
 
 def decode(data: bytes) -> tuple[str, str]:
-    """The text of a requirements file, and its encoding (pip._internal.utils.encoding)."""
+    """Return the text of a requirements file, and its encoding (pip._internal.utils.encoding)."""
     for bom, encoding in BOMS:
         if data.startswith(bom):
             return data.decode(encoding, "replace"), encoding
@@ -180,7 +180,7 @@ def lines(text: str, environ: Mapping[str, str]) -> Iterator[Line]:
             if number < len(physical) - 1:
                 continue
         else:
-            # A comment ends a line that goes on.
+            # A comment ends a continued line.
             pieces.append(" " + line if is_comment else line)
         bare = COMMENT.sub("", "".join(pieces)).strip()
         pieces = []
@@ -191,7 +191,7 @@ def lines(text: str, environ: Mapping[str, str]) -> Iterator[Line]:
 
 @dataclass(frozen=True)
 class Reference:
-    """Something besides an index that a requirement names."""
+    """An object outside of an index that a requirement names."""
 
     # project, archive, vcs or url
     kind: str
@@ -211,9 +211,9 @@ class Reference:
 def reference(
     spec: str, bases: Sequence[str], is_editable: bool = False, is_hashed: bool = False
 ) -> Reference | None:
-    """What a requirement refers to; nothing where that is an index.
+    """Return the object to which a requirement refers; V(None) for an index.
 
-    @param bases: directories where a relative path may start
+    @param bases: directories at which a relative path can start
     """
     direct = DIRECT.fullmatch(spec)
     name, extras, target = direct.groups("") if direct and ":" in direct[3] else ("", "", spec)
@@ -295,7 +295,7 @@ def _remote(target: str, extras: str, common: dict[str, Any]) -> Reference:
 
 @dataclass
 class File:
-    """A requirements file that was read."""
+    """A parsed requirements file."""
 
     path: str
     encoding: str
@@ -306,13 +306,13 @@ class File:
 
 @dataclass
 class Inputs:
-    """What a build depends on.
+    """The inputs of a build.
 
-    @param content: all that decides, without credentials
-    @param references: what is named besides indexes, in the order in which it was found
-    @param folders: directories that pip looks for archives in
-    @param unpinned: what may be another thing tomorrow, though nothing here changes
-    @param index_options: what the requirements file says of indexes, as lines of such a file
+    @param content: all inputs, without credentials
+    @param references: the objects outside of indexes, in the order in which they were found
+    @param folders: directories in which pip looks for archives
+    @param unpinned: references that can change without a local change
+    @param index_options: the options for indexes in the requirements file, as lines of such a file
     """
 
     content: list[Any] = field(default_factory=list)
@@ -325,7 +325,7 @@ class Inputs:
 
 
 class Reader:
-    """Finds what requirements depend on."""
+    """A collector of the inputs of requirements."""
 
     def __init__(self, bases: Sequence[str], environ: Mapping[str, str]) -> None:
         self.bases = [base for base in dict.fromkeys(bases) if base]
@@ -336,7 +336,7 @@ class Reader:
         """Read a requirements file, and those that it includes.
 
         @raises OSError: for a file that cannot be read
-        @raises ArchiveError: for an encoding that is not known
+        @raises ArchiveError: for an unknown encoding
         """
         path = os.path.normpath(path)
         if path in self.inputs.files:
@@ -386,13 +386,13 @@ class Reader:
             self.place(_as_path(value), [folder, *self.bases])
 
     def requirement(self, spec: str, is_editable: bool = False, is_hashed: bool = False) -> None:
-        """Note what a requirement refers to."""
+        """Record the object to which a requirement refers."""
         found = reference(spec, self.bases, is_editable, is_hashed)
         if found and found not in self.inputs.references:
             self.inputs.references.append(found)
 
     def place(self, path: str, bases: Sequence[str]) -> None:
-        """Note a file or a directory that pip reads."""
+        """Record a file or a directory that pip reads."""
         full = next(
             (
                 os.path.normpath(os.path.join(base, path))
@@ -405,7 +405,7 @@ class Reader:
             self.inputs.folders.append(full)
 
     def arguments(self, args: Sequence[str]) -> None:
-        """Note what arguments of pip name: any file or directory that is there."""
+        """Record all existing files and directories in arguments of pip."""
         self.inputs.content += [CREDENTIALS.sub("", arg) for arg in args]
         previous = ""
         for arg in args:
@@ -430,7 +430,7 @@ class Reader:
             previous = arg
 
     def project(self, folder: str) -> None:
-        """Note what a project's static metadata requires by URL (PEP 621)."""
+        """Record the requirements by URL in a project's static metadata (PEP 621)."""
         for spec in direct_requirements(folder):
             known = len(self.inputs.references)
             self.requirement(spec)
@@ -439,11 +439,11 @@ class Reader:
                     self.project(found.place)
 
 
-def included(files: Iterable[str]) -> list[str]:
-    """Requirements files, and those that they include.
+def with_includes(files: Iterable[str]) -> list[str]:
+    """Return requirements files, and those that they include.
 
     @raises OSError: for a file that cannot be read
-    @raises ArchiveError: for an encoding that is not known
+    @raises ArchiveError: for an unknown encoding
     """
     reader = Reader([], os.environ)
     for path in files:
@@ -460,7 +460,7 @@ def _as_path(value: str) -> str:
 
 
 def direct_requirements(folder: str) -> list[str]:
-    """The requirements by URL in a project's static metadata; Python 3.10 cannot read it."""
+    """Return the requirements by URL in a project's static metadata; Python 3.10 cannot read it."""
     content: dict[str, Any] = {}
     if sys.version_info >= (3, 11):
         try:
@@ -481,7 +481,7 @@ def direct_requirements(folder: str) -> list[str]:
 
 
 def url_of(requirement: str) -> str:
-    """The URL of a requirement by URL, without credentials and marker; nothing for another one."""
+    """Return the URL of a requirement, without credentials and marker; "" if it has none."""
     match = DIRECT.fullmatch(requirement)
     if not match or ":" not in match[3]:
         return ""
@@ -490,7 +490,7 @@ def url_of(requirement: str) -> str:
 
 @dataclass(frozen=True)
 class PipSettings:
-    """What pip's environment and configuration files say that decides what is resolved and built.
+    """The settings in pip's environment and configuration files that determine what is resolved and built.
 
     @param content: names and values, without credentials
     @param files: the requirements and constraints files that they name
@@ -508,7 +508,7 @@ def pip_settings(environ: Mapping[str, str], files: Iterable[str]) -> PipSetting
         try:
             parser.read(path, encoding="utf-8")
         except (configparser.Error, UnicodeDecodeError):
-            # pip itself says what is wrong.
+            # pip itself reports the error.
             continue
         for section in parser.sections():
             for name, value in parser.items(section):
@@ -534,7 +534,7 @@ def pip_settings(environ: Mapping[str, str], files: Iterable[str]) -> PipSetting
 
 
 def pip_files(environ: Mapping[str, str], prefix: str) -> list[str]:
-    """Where pip reads its configuration, in its order (pip._internal.configuration)."""
+    """Return the paths of pip's configuration, in its order (pip._internal.configuration)."""
     own = environ.get("PIP_CONFIG_FILE")
     if own == os.devnull:
         return []
@@ -553,7 +553,7 @@ def pip_files(environ: Mapping[str, str], prefix: str) -> list[str]:
 
 
 def without(args: Sequence[str], flags: Sequence[str], options: Sequence[str]) -> list[str]:
-    """Arguments of pip without some flags, and without some options and their values."""
+    """Return arguments of pip without some flags, and without some options and their values."""
     kept: list[str] = []
     skip = False
     for arg in args:
@@ -569,21 +569,21 @@ def without(args: Sequence[str], flags: Sequence[str], options: Sequence[str]) -
 
 
 def digest_place(path: str) -> str:
-    """Digest a file, or a directory that pip looks for archives in."""
+    """Digest a file, or a directory in which pip looks for archives."""
     return archive.tree_digest(path) if os.path.isdir(path) else archive.file_digest(path)
 
 
 def is_pinned(found: Reference) -> bool:
-    """Whether a reference by URL always means the same bytes, or the same commit."""
+    """Return whether a reference by URL always means the same bytes, or the same commit."""
     if found.kind == "url":
         return found.is_hashed or PINNED.search(found.fragment) is not None
     return COMMIT.fullmatch(found.revision) is not None
 
 
 def resolve_git(found: Reference, run: Callable[[Sequence[str]], str | None]) -> str | None:
-    """The commit that a branch, a tag or nothing means now, as pip looks it up; nothing where that is not known.
+    """Return the current commit of a branch, a tag or no revision, as pip does; V(None) if it is not known.
 
-    @param run: runs git, and returns its output or nothing
+    @param run: runs git, and returns its output or V(None)
     """
     if not found.place.startswith("git+"):
         return None
@@ -607,7 +607,7 @@ def resolve_git(found: Reference, run: Callable[[Sequence[str]], str | None]) ->
 
 
 def replaced(found: Reference, target: str) -> str:
-    """The requirement that means the same and names C(target): a path, or for version control a commit."""
+    """Return the same requirement with the target C(target): a path, or for version control a commit."""
     marker = f" ; {found.marker}" if found.marker else ""
     fragment = f"#{found.fragment}" if found.fragment else ""
     named = f"{found.name}{found.extras} @ " if found.name else ""
@@ -621,9 +621,9 @@ def replaced(found: Reference, target: str) -> str:
 
 
 def write(inputs: Inputs, put: Mapping[str, str | None], folder: str) -> dict[str, str]:
-    """Write requirements files with what they name replaced, and return the paths that they had by the new ones; pip is given the first.
+    """Write requirements files with replacements. Return their former paths by the new ones; pip gets the first one.
 
-    @param put: what stands for a requirement, by the text of it; nothing leaves it out
+    @param put: the replacement of a requirement, by its text; V(None) leaves it out
     """
     new = {
         path: os.path.join(folder, f"{at}-{os.path.basename(path)}")
@@ -646,7 +646,7 @@ def write(inputs: Inputs, put: Mapping[str, str | None], folder: str) -> dict[st
 def _rewritten(
     line: Line, file: File, put: Mapping[str, str | None], new: Mapping[str, str]
 ) -> str | None:
-    """What stands for a line; nothing where it stays."""
+    """Return the replacement of a line; V(None) if it is unchanged."""
     spec, options = line.parsed()
     for value in [spec] if spec else options.editable[:1]:
         if value in put:
@@ -665,7 +665,7 @@ def _rewritten(
 
 
 def _absolute_links(text: str, file: File) -> str:
-    """A line of options that can stand in a file elsewhere."""
+    """Return a line of options in a form that is valid in a file at another place."""
     try:
         words = shlex.split(text)
     except ValueError:
@@ -692,9 +692,9 @@ def _absolute_links(text: str, file: File) -> str:
 
 
 def _quoted(word: str) -> str:
-    """A word as pip reads it back: it looks for the first one with a hyphen, and then splits as a shell does.
+    """Quote a word for pip, which looks for the first word with a hyphen, and then splits as a shell does.
 
-    pip puts in the values of variables before that, so their names need no quotes.
+    pip expands variables before that, so their names need no quotes.
     """
     if not re.search(r"[\s'\"\\]", word):
         return word

@@ -6,10 +6,10 @@
 The rule, in this order:
 
 1. C(flask_app_exclude) leaves out, and C(flask_app_include) takes in.
-2. Version control data, environments and caches are left out. An environment is known by its content.
+2. Version control data, environments and caches are left out. An environment is recognized by its content.
 3. In a git work tree, the files that git tracks are shipped, and no others.
-4. In a directory of which git tracks nothing, the files that git does not ignore are shipped. Where git ignores the
-   directory itself, or where there is no work tree, all files are. Names of secrets and local data are left out.
+4. In a directory without tracked files, the files that git does not ignore are shipped. If git ignores the directory
+   itself, or if there is no work tree, all files are shipped. Names of secrets and local data are left out.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 
 from .._errors import ArchiveError
 
-# What a work tree holds that is not the app: history, environments, caches.
+# Parts of a work tree that do not belong to the app: history, environments, caches.
 EXCLUDED = (
     ".git",
     ".hg",
@@ -44,11 +44,11 @@ EXCLUDED = (
     ".ruff_cache",
     ".DS_Store",
 )
-# Below the top these may be packages of the app.
+# Below the top these can be packages of the app.
 EXCLUDED_AT_TOP = ("instance", "venv")
 
-# Names of secrets and of local data, after the public lists of gitleaks, gitrob, shhgit and GitHub (gitignore). They decide only where
-# git does not, and each name that is left out is reported.
+# Names of secrets and of local data, after the public lists of gitleaks, gitrob, shhgit and GitHub (gitignore). They
+# apply only where git does not decide, and each name that is left out is reported.
 SECRET_FILES = (
     # Environments and credentials of tools.
     ".env.*", ".env-*", ".env_*", "*.env", ".envrc", ".secret", ".secrets", ".secrets.*", "secret.json", "secret.y*ml",
@@ -92,39 +92,39 @@ SECRET_FOLDERS = (
     ".gradle", ".idea", ".irssi", ".kube", ".m2", ".mozilla", ".netlify", ".oci", ".pip", ".pulumi", ".purple",
     ".secrets", ".serverless", ".snowsql", ".ssh", ".terraform", ".vagrant", ".vercel", ".xchat2", "*.agilekeychain", "*.keychain",
 )  # fmt: skip
-# They hold no values.
+# They have no values.
 NO_SECRETS = (".env.example", ".env.sample", ".env.template", ".env.dist", ".env.defaults")
 # Often a part of the app, and sometimes a copy of its data: shipped, and reported.
 DOUBTFUL = ("*.sql",)
 NO_DOUBT = ("schema*.sql",)
 
-# What is often built, ignored by git, and nevertheless needed by the app; and where builds leave copies of that.
+# Files that are often built, ignored by git, and required by the app; and the places of their copies.
 BUILT = re.compile(
     r"(^|/)(static|templates|translations|locales?|public|assets)/|\.mo$|(^|/)(dist|build|out)/.*\.(html|m?js|css)$"
 )
 NOT_BUILT = re.compile(r"(^|/)build/(lib|bdist)[^/]*/")
-# What a file begins with whose content Git LFS did not fetch, and no such file is larger (git-lfs, docs/spec.md).
+# The beginning of a file whose content Git LFS did not fetch. Such a file is never larger (git-lfs, docs/spec.md).
 LFS_POINTER = b"version https://git-lfs.github.com/spec/v1\n"
 MAX_POINTER_BYTES = 1024
-# So many names stand in a warning.
+# The maximum number of names in a warning.
 NAMED = 5
-# What points git to another repository than the one that its directory is in (git rev-parse --local-env-vars).
+# Variables that lead git to another repository than that of its directory (git rev-parse --local-env-vars).
 ELSEWHERE = (
     "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_COMMON_DIR", "GIT_CONFIG", "GIT_DIR", "GIT_GRAFT_FILE",
     "GIT_IMPLICIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_NAMESPACE", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX", "GIT_SHALLOW_FILE",
     "GIT_WORK_TREE",
 )  # fmt: skip
-# The repository may belong to another user, as in a CI container. Its code is built and imported next, so it is
-# trusted already; but nothing that it configures may run because it is listed.
+# The repository can belong to another user, for example in a CI container. Its code is built and imported next, so it
+# is trusted already. But the listing must not run programs that the repository configures.
 TRUSTING = ("-c", "safe.directory=*", "-c", "core.fsmonitor=false")
 
 
 @dataclass(frozen=True)
 class Rules:
-    """What the user says on top of the rule.
+    """The user's rules, with priority over the default rule.
 
-    A pattern is written as in C(.gitignore): without a slash it is a name at any depth, with one it is a path from the
-    top, and a slash at its end is for directories only. C(*) and C(?) stand for no slash, C(**) for any path.
+    A pattern has the form of C(.gitignore). Without a slash it is a name at any depth. With one it is a path from the
+    top. A slash at its end matches only directories. C(*) and C(?) match no slash, C(**) matches any path.
     """
 
     exclude: tuple[str, ...] = ()
@@ -138,7 +138,7 @@ class Rules:
 
 
 def _any_matches(patterns: Sequence[str], path: str, is_folder: bool) -> bool:
-    """Whether a pattern matches the path itself."""
+    """Return whether a pattern matches the path itself."""
     return any(_matches(pattern, path, is_folder) for pattern in patterns)
 
 
@@ -162,7 +162,7 @@ def _regex(pattern: str) -> str:
 
 
 def problem(pattern: str) -> str | None:
-    """Why a pattern cannot be used, or nothing."""
+    """Return why a pattern is invalid, or V(None)."""
     if not pattern.strip("/ ") or pattern != pattern.strip():
         return "it is empty or has a space at its end"
     if pattern.startswith(("!", "#")):
@@ -173,7 +173,7 @@ def problem(pattern: str) -> str | None:
 
 
 def is_environment(folder: str) -> bool:
-    """Whether a directory is a Python environment, whatever its name: made by venv, virtualenv or conda."""
+    """Return whether a directory is a Python environment of venv, virtualenv or conda, with any name."""
     return (
         os.path.lexists(os.path.join(folder, "pyvenv.cfg"))
         or os.path.isdir(os.path.join(folder, "conda-meta"))
@@ -184,7 +184,7 @@ def is_environment(folder: str) -> bool:
 
 
 def _is_part_of_environment(top: str, name: str) -> bool:
-    """Whether an entry of a source that is an environment itself belongs to the environment."""
+    """Return whether an entry of a source that is itself an environment belongs to the environment."""
     if not is_environment(top):
         return False
     full = os.path.join(top, name)
@@ -205,7 +205,7 @@ def _names(folder: str) -> list[str]:
 
 @dataclass
 class Found:
-    """What is shipped of a source, and what a person may want to know of the rest."""
+    """The shipped files of a source, and facts on the others for warnings."""
 
     paths: list[str] = field(default_factory=list)
     secrets: list[str] = field(default_factory=list)
@@ -222,10 +222,10 @@ class Found:
 def copy(
     source: str, folder: str, rules: Rules | None = None, about: str = "flask_app_source"
 ) -> list[str]:
-    """Copy what is shipped of C(source) to C(folder), and return warnings.
+    """Copy the shipped files of C(source) to C(folder), and return warnings.
 
-    @param about: what the source is called in messages
-    @raises ArchiveError: for what no release can hold, and where git is needed and cannot be queried
+    @param about: the name of the source in messages
+    @raises ArchiveError: for files that no release can contain, and if git is needed and cannot be queried
     """
     found = find(source, rules or Rules(), about)
     os.makedirs(folder)
@@ -247,7 +247,7 @@ def copy(
 
 
 def find(source: str, rules: Rules, about: str = "flask_app_source") -> Found:
-    """Decide what is shipped, and change nothing."""
+    """Decide which files are shipped, without a change."""
     found = Found()
     listed = _listed(source, found, about)
     if found.is_tracked:
@@ -277,7 +277,7 @@ def _with_parents(path: str) -> list[str]:
 
 
 def _is_pointer(path: str) -> bool:
-    """Whether a file only names the content that Git LFS has of it."""
+    """Return whether a file is only a pointer to content of Git LFS."""
     found = os.lstat(path)
     if not stat.S_ISREG(found.st_mode) or found.st_size > MAX_POINTER_BYTES:
         return False
@@ -295,8 +295,8 @@ def _visit(
 ) -> None:
     """Decide on each entry of one directory.
 
-    @param inside: whether C(flask_app_include) takes in the directory
-    @param listed: what git would ship, directories too; nothing where git does not decide
+    @param inside: whether C(flask_app_include) includes the directory
+    @param listed: the files and directories that git would ship; V(None) if git does not decide
     """
     for name in sorted(os.listdir(os.path.join(source, folder))):
         path = os.path.join(folder, name)
@@ -327,7 +327,7 @@ def _is_folder(source: str, path: str) -> bool:
 
 
 def is_usual(source: str, path: str) -> bool:
-    """Whether a path is version control data, a cache or an environment, which no release needs."""
+    """Return whether a path is version control data, a cache or an environment, which no release needs."""
     name = os.path.basename(path)
     at_top = name == path
     return (
@@ -340,7 +340,7 @@ def is_usual(source: str, path: str) -> bool:
 
 @functools.cache
 def _pattern(patterns: tuple[str, ...]) -> re.Pattern[str]:
-    """One expression for all of them: each file of a source is compared with hundreds."""
+    """Combine patterns into one expression: each file of a source is compared with hundreds."""
     return re.compile("|".join(map(fnmatch.translate, patterns)))
 
 
@@ -356,7 +356,7 @@ def _is_secret(name: str, is_folder: bool) -> bool:
 
 
 def _is_settled(source: str, path: str, rules: Rules) -> bool:
-    """Whether a file outside of git needs no warning: it is named by a rule, or nobody would expect it."""
+    """Return whether a file outside of git needs no warning: a rule names it, or it is never shipped."""
     is_folder, bare = path.endswith("/"), path.rstrip("/")
     parts = bare.split("/")
     parents = ["/".join(parts[:count]) for count in range(1, len(parts))]
@@ -367,7 +367,7 @@ def _is_settled(source: str, path: str, rules: Rules) -> bool:
 
 
 def _ignored(source: str, about: str) -> Iterator[str]:
-    """The files that git ignores, without those in environments and caches, of which there may be many."""
+    """Yield the files that git ignores, without those in environments and caches, which can be many."""
     for top in _others(source, about, "--ignored", "--directory"):
         if not top.endswith("/"):
             yield top
@@ -379,7 +379,7 @@ def _ignored(source: str, about: str) -> Iterator[str]:
 
 
 def _listed(source: str, found: Found, about: str) -> frozenset[str] | None:
-    """What git would ship, with the directories that it lies in; nothing where git does not decide."""
+    """Return the paths that git would ship, with their directories; V(None) if git does not decide."""
     paths = _tracked(source, found, about)
     if paths is None:
         return None
@@ -394,7 +394,7 @@ def _listed(source: str, found: Found, about: str) -> frozenset[str] | None:
 
 
 def _tracked(source: str, found: Found, about: str) -> list[str] | None:
-    """The files that git tracks, those of submodules and of repositories below too; nothing outside of a work tree."""
+    """Return the files that git tracks, also in submodules and nested repositories; V(None) outside of a work tree."""
     listed = _git(source, about, "ls-files", "-z")
     if listed is None:
         return None
@@ -414,7 +414,7 @@ def _tracked(source: str, found: Found, about: str) -> list[str] | None:
         else:
             found.not_checked_out.append(path)
     if not is_whole:
-        # A file that was removed and is still tracked is not meant. One of a sparse checkout has the tag S.
+        # A removed file that is still tracked is not meant. One of a sparse checkout has the tag S.
         tagged = _git(source, about, "ls-files", "-z", "-t") or []
         found.absent += [line[2:] for line in tagged if line.startswith("S ")]
         found.absent = [it for it in found.absent if not os.path.lexists(os.path.join(source, it))]
@@ -422,14 +422,14 @@ def _tracked(source: str, found: Found, about: str) -> list[str] | None:
 
 
 def _others(source: str, about: str, *options: str) -> list[str]:
-    """The files that git does not track; without options, those that it does not ignore either."""
+    """Return the files that git does not track; without options, without those that it ignores."""
     return _git(source, about, "ls-files", "-z", "--others", "--exclude-standard", *options) or []
 
 
 def _git(source: str, about: str, *words: str) -> list[str] | None:
-    """The paths that git lists; nothing outside of a work tree.
+    """Return the paths that git lists; V(None) outside of a work tree.
 
-    @raises ArchiveError: where there is a work tree, and git cannot be queried
+    @raises ArchiveError: if there is a work tree, and git cannot be queried
     """
     top = _work_tree(source)
     if top is None:
@@ -463,7 +463,7 @@ def _git(source: str, about: str, *words: str) -> list[str] | None:
 
 
 def _work_tree(source: str) -> str | None:
-    """The directory at or above C(source) that git calls a work tree."""
+    """Return the directory at or above C(source) that is a work tree of git."""
     place = os.path.realpath(source)
     while not os.path.lexists(os.path.join(place, ".git")):
         above = os.path.dirname(place)
@@ -474,7 +474,7 @@ def _work_tree(source: str) -> str | None:
 
 
 def environment() -> dict[str, str]:
-    """The environment for git, as in a hook, without what points it elsewhere."""
+    """Return the environment for git, as in a hook, without variables that lead it elsewhere."""
     kept = {name: value for name, value in os.environ.items() if name not in ELSEWHERE}
     return {**kept, "LC_ALL": "C.UTF-8", "GIT_TERMINAL_PROMPT": "0"}
 
@@ -521,7 +521,7 @@ def _warnings(found: Found) -> Iterator[str]:
 
 
 def _dangling(source: str, folder: str, found: Found) -> Iterator[str]:
-    """A link to what stays behind leads nowhere on the hosts."""
+    """Warn of links to files that are not shipped. They lead nowhere on the hosts."""
     links = [
         path
         for path in found.paths
@@ -535,7 +535,7 @@ def _dangling(source: str, folder: str, found: Found) -> Iterator[str]:
 
 
 def _named(paths: Sequence[str]) -> str:
-    """The first paths, how many there are, and the verb for them."""
+    """Return the first paths, the number of the others, and the verb for them."""
     shown = ", ".join(paths[:NAMED])
     rest = len(paths) - NAMED
     more = f" and {rest} more" if rest > 0 else ""

@@ -1,10 +1,10 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Read nginx's configuration, and decide which of its files a port belongs to.
+"""Parse nginx's configuration, and decide to which of its files a port belongs.
 
-The program that listens does not say whose a port is: every app behind one nginx has the same
-program. Only the configuration says it. Parsing and decisions are pure; C(Disk) reads the host.
+The listening program does not show whose a port is: every app behind one nginx has the same
+program. Only the configuration shows it. Parsing and decisions are pure; C(Disk) reads the host.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ DEFAULT_CONFIG = "/etc/nginx/nginx.conf"
 DEFAULT_ERROR_LOG = "/var/log/nginx/error.log"
 DEFAULT_PID = "/run/nginx.pid"
 DEFAULT_PREFIX = "/usr/local/nginx"
-# Debian's link, and the file of the package that it leads to.
+# Debian's link, and the target of the link in the package.
 DEFAULT_SITE = "/etc/nginx/sites-enabled/default"
 DEFAULT_SITE_FILE = "/etc/nginx/sites-available/default"
 SBIN = "/usr/sbin:/usr/local/sbin"
 # A test of the configuration looks up the names in it.
 COMMAND_SECONDS = 120.0
-# nginx's own limit is about the same; a cycle of includes ends here.
+# nginx's own limit is about the same; it ends a cycle of includes.
 MAX_INCLUDE_DEPTH = 20
-# As ngx_conf_read_token has it: a comment begins a token, "${" belongs to a word and "{" ends it.
+# As in ngx_conf_read_token: a comment begins a token, "${" belongs to a word and "{" ends it.
 TOKEN = re.compile(
     r"""(?P<space>\s+|\#[^\n]*)
       | (?P<mark>[;{}])
@@ -69,7 +69,7 @@ class Listen:
         return self.address in ("0.0.0.0", "::")
 
     def overlaps(self, other: Listen) -> bool:
-        """Whether a connection could reach both, or the kernel would refuse to bind both."""
+        """Return whether a connection could reach both, or the kernel would refuse to bind both."""
         if self.last < other.first or other.last < self.first:
             return False
         if self.address == other.address:
@@ -81,7 +81,7 @@ class Listen:
 
 @dataclass(frozen=True)
 class Server:
-    """A server block, and the file that it stands in."""
+    """A server block, and its file."""
 
     file: str
     listens: tuple[Listen, ...]
@@ -99,7 +99,7 @@ class Directive:
 
 @dataclass
 class Config:
-    """The part of a configuration that matters here; a path that it does not have is empty."""
+    """The relevant part of a configuration; a path that it does not have is empty."""
 
     servers: list[Server] = field(default_factory=list)
     error_log: str = ""
@@ -113,7 +113,7 @@ Resolve = Callable[[str], Sequence[str]]
 
 
 def tokens(text: str) -> Iterator[Token]:
-    """Yield words as ("word", text), and marks as themselves. Text that nginx refuses is skipped."""
+    """Yield words as ("word", text), and marks as themselves. Text that nginx rejects is skipped."""
     place = 0
     words: list[str] = []
     while place < len(text):
@@ -137,7 +137,7 @@ def tokens(text: str) -> Iterator[Token]:
 
 
 def _end_of_lua(text: str, place: int) -> int:
-    """Where the brace stands that closes a block of Lua."""
+    """Return the position of the brace that closes a block of Lua."""
     depth = 1
     for found in LUA_TOKEN.finditer(text, place):
         depth += {"{": 1, "}": -1}.get(found[0], 0)
@@ -147,7 +147,7 @@ def _end_of_lua(text: str, place: int) -> int:
 
 
 def directives(stream: Iterator[Token], file: str) -> list[Directive]:
-    """Read directives until the block ends."""
+    """Parse directives until the block ends."""
     found: list[Directive] = []
     words: list[str] = []
     for kind, text in stream:
@@ -164,11 +164,11 @@ def directives(stream: Iterator[Token], file: str) -> list[Directive]:
 
 
 def parse(root: str, read: Read, expand: Expand, resolve: Resolve) -> Config:
-    """Read a configuration and all that it includes.
+    """Parse a configuration and all its includes.
 
     @param root: path of nginx.conf
-    @param expand: the files that a pattern means, as glob(3) has it
-    @param resolve: the addresses of a name
+    @param expand: returns the files that match a pattern, as glob(3) does
+    @param resolve: returns the addresses of a name
     """
     config = Config()
     folder = os.path.dirname(root)
@@ -206,7 +206,7 @@ def _servers(context: Directive, resolve: Resolve) -> Iterator[Server]:
         if server.name != "server" or server.block is None:
             continue
         stated = [one.words for one in server.block if one.name == "listen" and one.words]
-        # Without one, http listens on port 80; stream and mail refuse such a block.
+        # Without one, http listens on port 80; stream and mail reject such a block.
         if not stated and context.name == "http":
             stated = [["80"]]
         listens = [found for words in stated for found in listens_of(words, resolve)]
@@ -214,7 +214,7 @@ def _servers(context: Directive, resolve: Resolve) -> Iterator[Server]:
 
 
 def listens_of(words: Sequence[str], resolve: Resolve) -> list[Listen]:
-    """The TCP addresses of one C(listen) directive; none for UNIX sockets and UDP."""
+    """Return the TCP addresses of one C(listen) directive; [] for UNIX sockets and UDP."""
     address, options = words[0], words[1:]
     if address.startswith("unix:") or "udp" in options or "quic" in options:
         return []
@@ -231,7 +231,7 @@ def listens_of(words: Sequence[str], resolve: Resolve) -> list[Listen]:
 
 
 def _split(address: str) -> tuple[str, int, int]:
-    """Take C(listen)'s first word apart: host, first and last port."""
+    """Split the first word of C(listen) into host, first and last port."""
     if address.startswith("["):
         host, _bracket, tail = address[1:].partition("]")
         ports = tail.lstrip(":") or "80"
@@ -254,8 +254,8 @@ def _canonical(host: str) -> str:
     return str(mapped or parsed)
 
 
-def wanted(addresses: Iterable[str], port: int, resolve: Resolve) -> list[Listen]:
-    """What an app listens on; an address that a wildcard covers needs no socket of its own."""
+def app_listens(addresses: Iterable[str], port: int, resolve: Resolve) -> list[Listen]:
+    """Return the addresses of an app; one that a wildcard covers needs no socket of its own."""
     found = [one for text in addresses for one in listens_of([f"{text}:{port}"], resolve)]
     return [
         one
@@ -267,10 +267,10 @@ def wanted(addresses: Iterable[str], port: int, resolve: Resolve) -> list[Listen
 def owner(
     servers: Iterable[Server], listens: Iterable[Listen], own: str, ignored: Iterable[str] = ()
 ) -> str | None:
-    """Name another file that has one of the addresses already.
+    """Return another file that has one of the addresses already.
 
     @param own: the app's own file
-    @param ignored: files that make room
+    @param ignored: files that are going to be removed
     """
     skipped = {own, *ignored}
     listens = list(listens)
@@ -283,12 +283,12 @@ def owner(
 
 
 def clash(running: Iterable[Listen], listens: Iterable[Listen]) -> tuple[Listen, Listen] | None:
-    """Find a socket that nginx has and that keeps it from binding another at a reload.
+    """Find a socket of nginx that prevents it from binding another at a reload.
 
     A reload binds the new sockets before the old ones are closed. The kernel refuses an address and
     a wildcard on one port, so nginx can keep a socket but not widen or narrow it.
 
-    @returns: the socket that is there, and the one that is to come
+    @returns: the existing socket, and the new one
     """
     running = list(running)
     for ours in listens:
@@ -300,16 +300,16 @@ def clash(running: Iterable[Listen], listens: Iterable[Listen]) -> tuple[Listen,
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether an app can have its addresses.
+    """The decision whether an app can have its addresses.
 
-    @param links: links of other sites that must go first
+    @param links: links of other sites that must be removed first
     """
 
     problem: str = ""
     links: tuple[str, ...] = ()
 
 
-def judge(
+def evaluate(
     servers: Sequence[Server],
     listens: Sequence[Listen],
     own: str,
@@ -319,8 +319,8 @@ def judge(
     """Decide whether addresses belong to the app, or could.
 
     @param own: the app's own file
-    @param default_site: V(auto), to make room where Debian's default site is as it was installed
-    @param state: what C(debian_default_site) says
+    @param default_site: V(auto), to remove Debian's default site if it is unmodified
+    @param state: the function C(debian_default_site)
     """
     ports = ", ".join(dict.fromkeys(str(one.first) for one in listens))
     other = owner(servers, listens, own, [DEFAULT_SITE])
@@ -357,7 +357,7 @@ class Disk:
 
 
 def _read(path: str) -> str:
-    # As bytes would be read: a comment in another encoding is no reason to stop.
+    # Byte by byte: a comment in another encoding must not cause an error.
     with open(path, encoding="latin-1") as stream:
         return stream.read()
 
@@ -370,9 +370,9 @@ def resolve(host: str) -> list[str]:
 
 
 def nginx(*args: str) -> subprocess.CompletedProcess[str]:
-    """Run nginx, which may lie outside of the user's PATH.
+    """Run nginx, which can be outside of the user's PATH.
 
-    @raises OSError: when there is none, or it does not end
+    @raises OSError: if it does not exist, or does not end
     """
     path = f"{os.environ.get('PATH', os.defpath)}:{SBIN}"
     environment = {**os.environ, "PATH": path, "LC_ALL": "C"}
@@ -387,16 +387,16 @@ def nginx(*args: str) -> subprocess.CompletedProcess[str]:
 
 
 def _compiled_in() -> dict[str, str]:
-    """The paths that nginx was built with, by option; none where there is no nginx."""
+    """Return the compiled-in paths of nginx, by option; {} without nginx."""
     with contextlib.suppress(OSError):
         return dict(re.findall(r"--(prefix|[a-z-]+-path)=(\S+)", nginx("-V").stdout))
     return {}
 
 
 def debian_default_site(read_conffiles: Callable[[], Mapping[str, str]] | None = None) -> str:
-    """Judge Debian's default site: V(absent), V(unmodified), or V(modified).
+    """Return the state of Debian's default site: V(absent), V(unmodified), or V(modified).
 
-    @param read_conffiles: the MD5 sums that dpkg has of nginx's files, by path
+    @param read_conffiles: returns dpkg's MD5 sums of nginx's files, by path
     """
     if not os.path.lexists(DEFAULT_SITE):
         return "absent"
@@ -405,7 +405,7 @@ def debian_default_site(read_conffiles: Callable[[], Mapping[str, str]] | None =
     known = (read_conffiles or _conffiles)().get(DEFAULT_SITE_FILE)
     try:
         with open(DEFAULT_SITE_FILE, "rb") as stream:
-            # dpkg's own digest; nothing is protected by it.
+            # dpkg's own digest, without a security purpose.
             digest = hashlib.new("md5", stream.read(), usedforsecurity=False).hexdigest()
     except OSError:
         return "modified"

@@ -1,12 +1,12 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Give nginx the file of an app, and believe only the nginx that runs.
+"""Give nginx the file of an app, and accept it only if the running nginx has it.
 
-C(nginx -t) binds nothing, and a reload is a signal: both succeed where nginx then keeps its old
-configuration. So the file names its own digest to whoever asks for it on the candidate's port, and
-the file is accepted when the running nginx answers with that digest. Otherwise the old file comes
-back, because a file that nginx refuses blocks the reloads of every other app.
+C(nginx -t) binds nothing, and a reload is a signal: both succeed even if nginx then keeps its old
+configuration. So the file returns its own digest on the candidate's port. It is accepted when the
+running nginx responds with that digest. Otherwise the old file is restored, because a file that
+nginx rejects blocks the reloads of every other app.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ POLL_SECONDS = 0.05
 ASK_SECONDS = 2.0
 MAX_LOG_BYTES = 65536
 MAX_LINES = 3
-# Nobody can own such a name (RFC 2606), so no path and no name of the app is taken.
+# Nobody can own such a name (RFC 2606), so it hides no path and no name of the app.
 MARKER_HOST = "front.evenkeel.invalid"
-# No name that a person would give a copy, and no *.conf, which nginx would read.
+# A name that a person would not use for a copy, and not *.conf, which nginx would read.
 OLD = ".evenkeel-old"
-# What stands before nginx' own words: "2026/11/28 05:30:30 [emerg] 12400#12400: ", or "nginx: [emerg] ".
+# The prefix of nginx's messages: "2026/11/28 05:30:30 [emerg] 12400#12400: ", or "nginx: [emerg] ".
 EMERGENCY = re.compile(r"^.*?\[(?:emerg|alert|crit)\] (?:\d+#\d+: )?")
 
 
 def marked(text: str, name: str, port: int) -> tuple[str, str]:
-    """Add a server that answers with the digest of C(text).
+    """Add a server that responds with the digest of C(text).
 
     @param port: on 127.0.0.1, one of the app's own
     @returns: the whole file, and the digest
@@ -62,7 +62,7 @@ def marked(text: str, name: str, port: int) -> tuple[str, str]:
 class Program:
     """The nginx of the host.
 
-    @param options: what it is always run with
+    @param options: the options of each call
     """
 
     disk: config.Disk
@@ -71,12 +71,12 @@ class Program:
     sleep: Callable[[float], None] = time.sleep
 
     def test(self) -> str | None:
-        """What nginx refuses in its configuration, if it does."""
+        """Return nginx's error on its configuration, or V(None)."""
         done = config.nginx(*self.options, "-t", "-q")
         return (_last(done.stdout) or "it does not say why") if done.returncode else None
 
     def master(self) -> int | None:
-        """The process that has the workers, if nginx runs."""
+        """Return the master process, if nginx runs."""
         try:
             with open(self.disk.config().pid, encoding="ascii") as stream:
                 pid = int(stream.read())
@@ -89,7 +89,7 @@ class Program:
         return self.master() is not None
 
     def workers(self) -> dict[int, int]:
-        """Those that accept connections, each with its master."""
+        """Return the workers that accept connections, each with its master."""
         own = self.master()
         found = processes.workers()
         return {worker: master for worker, master in found.items() if master == own}
@@ -106,7 +106,7 @@ class Program:
             return 0
 
     def refusals(self, since: int) -> list[str]:
-        """The lines in the error log by which nginx refuses a configuration."""
+        """Return the lines in the error log by which nginx rejects a configuration."""
         try:
             with open(self.disk.config().error_log, "rb") as stream:
                 size = os.fstat(stream.fileno()).st_size
@@ -120,7 +120,7 @@ class Program:
 
 
 def running_digest(port: int) -> str | None:
-    """The digest that the running nginx answers with, or nothing."""
+    """Return the digest that the running nginx reports, or V(None)."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=ASK_SECONDS)
     try:
         connection.request("GET", "/", headers={"Host": MARKER_HOST, "Connection": "close"})
@@ -133,7 +133,7 @@ def running_digest(port: int) -> str | None:
 
 
 def accepts(listen: config.Listen) -> bool:
-    """Whether the address takes connections; a wildcard is reached by loopback."""
+    """Return whether the address accepts connections; a wildcard is checked by loopback."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(listen.address, listen.address)
     try:
         with socket.create_connection((host, listen.first), ASK_SECONDS):
@@ -144,10 +144,10 @@ def accepts(listen: config.Listen) -> bool:
 
 @dataclass
 class Site:
-    """One app's file, the nginx that has to take it, and what must make room for it.
+    """One app's file, the nginx that has to accept it, and the links that it replaces.
 
-    @param listens: where the app must accept connections afterwards
-    @param links: links of other sites that go when the file comes
+    @param listens: the addresses at which the app must accept connections afterwards
+    @param links: links of other sites that are removed with the change
     """
 
     name: str
@@ -163,7 +163,7 @@ class Site:
         return f"{self.path}{OLD}"
 
     def recover(self) -> None:
-        """Put back what a run that was killed had replaced: nobody knows whether nginx takes its file."""
+        """Restore the file that a killed run had replaced: whether nginx accepts the new one is not known."""
         with contextlib.suppress(FileNotFoundError):
             self._restore()
 
@@ -171,13 +171,13 @@ class Site:
         return running_digest(self.port) == digest and all(map(accepts, self.listens))
 
     def taken(self) -> list[str]:
-        """The addresses that take connections."""
+        """Return the addresses that accept connections."""
         return [listen.text for listen in self.listens if accepts(listen)]
 
     def bring(self, text: str, digest: str) -> None:
-        """Write the file, test it, and have the running nginx take it.
+        """Write the file, test it, and reload nginx with it.
 
-        @raises SiteError: with nginx' own words; the former file is back then
+        @raises SiteError: with nginx's own message; the former file is restored then
         """
         since = self.program.log_size()
         with self._undone_on_failure():
@@ -197,9 +197,9 @@ class Site:
         os.unlink(self.old)
 
     def _write(self, text: str) -> None:
-        """Write the file; the former one lies beside it until nginx has taken this one."""
+        """Write the file; the former one is stored next to it until nginx has accepted this one."""
         former = read(self.path)
-        # An empty file stands for none: ours never is.
+        # An empty file means that there was none: the app's file is never empty.
         put(self.old, former or "")
         for link in self.links:
             self._removed[link] = os.readlink(link)
@@ -211,9 +211,9 @@ class Site:
         try:
             yield
         except BaseException:
-            # Nothing was replaced where the former file could not be saved.
+            # Nothing was replaced if the former file could not be stored.
             self.recover()
-            # It may have taken the other file half way: what runs and what lies there must agree.
+            # It may have loaded a part of the other file: the running and the stored state must agree.
             if self.program.runs() and not self.program.test():
                 with contextlib.suppress(SiteError):
                     self.program.reload()
@@ -234,19 +234,19 @@ class Site:
     def _await(self, digest: str, since: int, former: Mapping[int, int]) -> None:
         program = self.program
         deadline = program.clock() + RELOAD_SECONDS
-        # For a moment the former workers accept connections beside the new ones.
+        # For a moment the former workers accept connections next to the new ones.
         while not self.serves(digest) or not processes.is_reloaded(former, program.workers()):
             refusals = program.refusals(since)
-            # It tries to bind again for a while, and then says that it could not.
+            # nginx tries to bind again for a while, and logs the failure afterwards.
             final = [line for line in refusals if "bind() to" not in line]
             if final or program.clock() > deadline:
                 raise SiteError(self._why(refusals))
             program.sleep(POLL_SECONDS)
 
     def _why(self, refusals: Sequence[str]) -> str:
-        said = list(dict.fromkeys(refusals))[:MAX_LINES]
-        if said:
-            return "; ".join(said)
+        lines = list(dict.fromkeys(refusals))[:MAX_LINES]
+        if lines:
+            return "; ".join(lines)
         silent = [listen.text for listen in self.listens if not accepts(listen)]
         if silent:
             return f"{', '.join(silent)} takes no connection {RELOAD_SECONDS:g} s after the reload"
@@ -262,7 +262,7 @@ def read(path: str) -> str | None:
 
 
 def put(path: str, text: str, mode: int = 0o644) -> None:
-    """Replace a file in one rename."""
+    """Replace a file by one rename."""
     partial = f"{path}.new"
     with contextlib.suppress(FileNotFoundError):
         os.unlink(partial)
@@ -276,7 +276,7 @@ def put(path: str, text: str, mode: int = 0o644) -> None:
 
 
 def _last(output: str) -> str:
-    """The lines by which nginx says what is wrong, without the words that it says every time."""
+    """Return the error lines of nginx's output, without its standard lines."""
     found = [
         EMERGENCY.sub("", line)
         for line in output.splitlines()

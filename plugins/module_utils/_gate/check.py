@@ -1,11 +1,11 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What every check gets, and the words in which it answers.
+"""Define the input and the outcomes of a check.
 
 A check is a file of this directory with C(TITLE), C(SPEC) (an argument spec)
-and C(run(trial, settings)). It returns a C(Finding) if it passed and raises
-C(Failed), C(Skipped) or C(Inconclusive) if not.
+and C(run(trial, settings)). It returns a C(Passed) if it passes, and otherwise raises
+C(Failed), C(Skipped) or C(Inconclusive).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from .._http.client import Clock, Deadline, Request, Response, Url, fetch
-from .._http.expect import Wanted, judge
+from .._http.expect import Expected, evaluate
 from .._http.params import join
 
 Settings = Mapping[str, Any]
@@ -26,8 +26,8 @@ SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 NOWHERE = re.compile(r"(localhost|127\.\d+\.\d+\.\d+|0\.0\.0\.0|\[::1?\])(:\d*)?")
 
 
-class Ruling(Exception):
-    """How a check ends that does not pass; the message says why."""
+class NotPassed(Exception):
+    """The outcome of a check that does not pass. The message has the reason."""
 
     outcome = ""
 
@@ -36,27 +36,27 @@ class Ruling(Exception):
         self.measured = measured or {}
 
 
-class Failed(Ruling):
-    """The candidate is not good; the message says what was wanted and what came."""
+class Failed(NotPassed):
+    """The candidate is not good. The message has the expected and the actual value."""
 
     outcome = "failed"
 
 
-class Skipped(Ruling):
+class Skipped(NotPassed):
     """The check does not apply."""
 
     outcome = "skipped"
 
 
-class Inconclusive(Ruling):
-    """Nothing can be said, which lets no release through."""
+class Inconclusive(NotPassed):
+    """The check has too little information. This lets no release through."""
 
     outcome = "inconclusive"
 
 
 @dataclass(frozen=True)
-class Finding:
-    """What a passed check saw."""
+class Passed:
+    """The result of a check that passed."""
 
     detail: str
     warnings: tuple[str, ...] = ()
@@ -64,8 +64,8 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Site:
-    """One release as it is reached over HTTP."""
+class HttpTarget:
+    """One release, reachable over HTTP."""
 
     base: Url
     deadline: Deadline
@@ -81,7 +81,7 @@ class Site:
         headers: Mapping[str, str] | None = None,
         body: bytes | None = None,
     ) -> Request:
-        """A request for a path below the base URL, or for a URL of this site."""
+        """Build a request for a path below the base URL, or for a URL of this target."""
         if self.deadline.over:
             raise Inconclusive(f"the gate's deadline of {self.deadline.seconds:g} s was over")
         return Request(
@@ -93,7 +93,7 @@ class Site:
             timeout=min(self.timeout, max(self.deadline.left, 0.001)),
         )
 
-    def ask(
+    def fetch(
         self,
         where: str | Url,
         method: str = "GET",
@@ -103,10 +103,10 @@ class Site:
         return fetch(self.request(where, method, headers, body), self.clock)
 
     def own(self, page: Url, reference: str) -> Url | None:
-        """The URL on this site that C(reference) on C(page) means, or V(None) if it leads away.
+        """Return the URL of C(reference) on C(page) on this target, or V(None) for another site.
 
-        An app that is told its public name in a C(Host) header writes that name
-        into its links; they are followed here all the same.
+        An app that gets its public name in a C(Host) header writes that name into its links.
+        Such links count as this target's.
         """
         url = page.join(reference)
         names = {
@@ -119,29 +119,29 @@ class Site:
 
 
 @dataclass(frozen=True)
-class Trial:
-    """A candidate on trial, and all that a check may know."""
+class CheckContext:
+    """The candidate and all other inputs of a check."""
 
-    candidate: Site
-    live: Site | None = None
+    candidate: HttpTarget
+    live: HttpTarget | None = None
     health_path: str = "/health"
     main_path: str = "/"
     max_slowdown: float = 1.25
     may_write: bool = True
-    # What must answer, if it is known.
+    # The release that must respond, if known.
     release: str | None = None
 
 
-def demand(response: Response, wanted: Wanted, subject: str = "") -> None:
-    """Raise C(Failed) unless the answer is what was wanted."""
-    problem = judge(response, wanted, time.time())
+def expect(response: Response, expected: Expected, subject: str = "") -> None:
+    """Raise C(Failed) unless the response is as expected."""
+    problem = evaluate(response, expected, time.time())
     problem = problem or _leads_nowhere(response)
     if problem:
         raise Failed(f"{subject}: {problem}" if subject else problem)
 
 
 def _leads_nowhere(response: Response) -> str | None:
-    """A redirect to a name that means each visitor's own machine, unless we asked by that name."""
+    """Report a redirect to a name that means the client's own machine, unless the request had that name."""
     location = response.headers.get("Location") or ""
     netloc = urlsplit(location).netloc.lower()
     if not NOWHERE.fullmatch(netloc) or netloc == response.url.netloc:

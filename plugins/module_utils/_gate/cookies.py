@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Cookies as a browser keeps them, but for one thing: a Secure cookie is sent back over loopback too."""
+"""Store cookies as a browser does, except that Secure cookies are sent over loopback also."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ class Cookie:
         return self.attributes.get("max-age", "").startswith(("0", "-")) or not self.value
 
     def forged(self) -> Cookie:
-        """The same cookie as a cheat would send it.
+        """Return the cookie with a forged value.
 
-        A character in the middle is changed: the last one of a signature may
-        carry bits that nobody looks at.
+        A character in the middle is changed, because the last character of a signature can
+        contain unused bits.
         """
         middle = len(self.value) // 2
         other = "B" if self.value[middle : middle + 1] == "A" else "A"
@@ -43,13 +43,13 @@ class Cookie:
 
 
 class Jar:
-    """The cookies of one visitor."""
+    """The cookies of one client."""
 
     def __init__(self, cookies: Iterable[Cookie] = ()) -> None:
         self._cookies = {cookie.name: cookie for cookie in cookies}
 
     def take(self, headers: Iterable[str]) -> list[Cookie]:
-        """Keep what C(Set-Cookie) headers say, and return the cookies that were set."""
+        """Store the cookies of C(Set-Cookie) headers, and return those that were set."""
         cookies = [Cookie.parse(header) for header in headers]
         for cookie in cookies:
             if cookie.removed:
@@ -62,7 +62,7 @@ class Jar:
         return Jar(cookie.forged() for cookie in self._cookies.values())
 
     def header(self) -> dict[str, str]:
-        # A list, as another thread may take a cookie meanwhile.
+        # A list, because another thread can store a cookie at the same time.
         pairs = "; ".join(
             f"{cookie.name}={cookie.value}" for cookie in list(self._cookies.values())
         )

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What an answer of a production app must never show: tracebacks, debuggers, versions."""
+"""Detect content that a response in production must not have: tracebacks, debuggers, versions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NGINX_PAGE = re.compile(r"<center>nginx/\d")
 
 
 def leak(response: Response) -> str | None:
-    """Name what the answer gives away, if anything."""
+    """Return what the response discloses, or V(None)."""
     text = response.text()
     for name, mark in _MARKS.items():
         if mark.search(text):

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The little that the checks need to know of an HTML page."""
+"""Parse the parts of an HTML page that the checks need."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _ASSET_RELATIONS = {"stylesheet", "icon", "preload", "modulepreload", "manifest"
 
 @dataclass
 class Form:
-    """The fields of a form: those a person fills in, and those that come filled."""
+    """The fields of a form: those that the user fills in, and those with a value."""
 
     fields: set[str] = field(default_factory=set)
     hidden: dict[str, str] = field(default_factory=dict)
@@ -31,7 +31,7 @@ class Page(HTMLParser):
             self.feed(text)
             self.close()
         except (AssertionError, NotImplementedError):
-            # Python's parser gives up on some broken declarations; what came before counts.
+            # Python's parser fails on some broken declarations; the part before them counts.
             pass
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -56,7 +56,7 @@ class Page(HTMLParser):
             self.assets.append(reference)
 
     def hidden_beside(self, names: set[str]) -> dict[str, str]:
-        """The hidden fields, such as a CSRF token, of the form that has C(names)."""
+        """Return the hidden fields, such as a CSRF token, of the form that has C(names)."""
         for form in self.forms:
             if names & form.fields:
                 return form.hidden

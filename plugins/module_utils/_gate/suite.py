@@ -1,9 +1,9 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The team's own tests pass. They are on the controller, so here only their settings are judged.
+"""Validate the settings of the team's own tests, which run on the controller.
 
-The action plugin of C(rollout_gate) runs what this leaves open.
+The action plugin of C(rollout_gate) runs them and replaces the result of this check.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .._errors import ArgumentError
-from .check import Finding, Inconclusive, Settings, Skipped, Trial
+from .check import CheckContext, Inconclusive, Passed, Settings, Skipped
 
 NAME = "suite"
 TITLE = "Team's Own Tests"
@@ -23,7 +23,7 @@ SPEC: dict[str, Any] = {
     "junit": {"type": "path"},
     "requirements": {"type": "list", "elements": "str", "default": ["pytest"]},
     "cache": {"type": "path", "default": "~/.cache/evenkeel.flask"},
-    # By its name ansible-test takes it for a password.
+    # ansible-test takes this for a password because of its name.
     "min_pass_rate": {"type": "float", "default": 100, "no_log": False},
     "allowed_failures": {"type": "list", "elements": "str", "default": []},
     "timeout": {"type": "float", "default": 600},
@@ -31,20 +31,20 @@ SPEC: dict[str, Any] = {
 SOURCES = ("path", "command", "junit")
 
 
-def run(trial: Trial, settings: Settings) -> Finding:
+def run(trial: CheckContext, settings: Settings) -> Passed:
     named = source(settings)
     if not named:
         raise Skipped("no suite is named (checks.suite.path, command or junit)")
     if named != "junit" and not trial.may_write:
         raise Skipped("it may write, and this is check mode")
-    # Should nobody run it, as in an async task, it must not look as if it had passed.
+    # If they do not run, for example in an async task, the check must not pass.
     raise Inconclusive("it is run on the controller, and nobody did")
 
 
 def source(settings: Settings) -> str | None:
-    """Return which of the three is named.
+    """Return which of the three sources is set.
 
-    @raises ArgumentError: for settings that make no sense
+    @raises ArgumentError: for contradictory or invalid settings
     """
     named = [name for name in SOURCES if settings[name]]
     if len(named) > 1:
@@ -71,7 +71,7 @@ def source(settings: Settings) -> str | None:
 
 
 def argv(command: Any) -> list[str]:
-    """The words of a command, which is a list of them or text.
+    """Return the words of a command, which is a list or text.
 
     @raises ArgumentError: if it is neither
     """

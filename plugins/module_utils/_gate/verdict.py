@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Put a candidate on trial: run the checks, and turn what they say into one verdict."""
+"""Run the checks on a candidate, and combine their results into one verdict."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from typing import Any, Protocol
 from .._errors import HttpError
 from .._http.client import Clock
 from . import suite
-from .check import Failed, Finding, Inconclusive, Ruling, Settings, Trial
+from .check import CheckContext, Failed, Inconclusive, NotPassed, Passed, Settings
 from .checks import api, concurrency, errors, health, main_page, response_times, session, upload
 
 
 class Check(Protocol):
-    """What a file in C(checks) offers."""
+    """The interface of a file in C(checks)."""
 
     TITLE: str
     SPEC: dict[str, Any]
 
     @staticmethod
-    def run(trial: Trial, settings: Settings) -> Finding: ...
+    def run(trial: CheckContext, settings: Settings) -> Passed: ...
 
 
 CHECKS: dict[str, Any] = {
@@ -39,7 +39,7 @@ CHECKS: dict[str, Any] = {
     "errors": errors,
     suite.NAME: suite,
 }
-# These two measure, so nothing else may run beside them.
+# These measure time, so no other check may run concurrently.
 ALONE = ("concurrency", "response_times")
 CHECKS_SPEC: dict[str, Any] = {
     name: {
@@ -53,7 +53,7 @@ CHECKS_SPEC: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Result:
-    """What came of one check."""
+    """The result of one check."""
 
     name: str
     title: str
@@ -64,8 +64,8 @@ class Result:
     measured: Mapping[str, Any] = field(default_factory=dict)
 
 
-def run(trial: Trial, settings: Settings, clock: Clock = time.monotonic) -> list[Result]:
-    """Run all checks, at once where they don't disturb each other."""
+def run(trial: CheckContext, settings: Settings, clock: Clock = time.monotonic) -> list[Result]:
+    """Run all checks, concurrently if they do not disturb each other."""
 
     def one(name: str) -> Result:
         return _run_one(name, CHECKS[name], trial, settings[name], clock)
@@ -77,15 +77,17 @@ def run(trial: Trial, settings: Settings, clock: Clock = time.monotonic) -> list
     return [results[name] for name in CHECKS]
 
 
-def _run_one(name: str, check: Check, trial: Trial, settings: Settings, clock: Clock) -> Result:
+def _run_one(
+    name: str, check: Check, trial: CheckContext, settings: Settings, clock: Clock
+) -> Result:
     if not settings["enabled"]:
         return Result(name, check.TITLE, "skipped", f"switched off (checks.{name}.enabled)")
 
-    def ruled() -> Finding:
+    def ruled() -> Passed:
         try:
             return check.run(trial, settings)
         except HttpError as error:
-            # What the gate itself had no time for is not the candidate's fault.
+            # If the gate's own time is up, the candidate is not at fault.
             over = trial.candidate.deadline.over
             raise (Inconclusive if over else Failed)(str(error)) from None
 
@@ -93,9 +95,9 @@ def _run_one(name: str, check: Check, trial: Trial, settings: Settings, clock: C
 
 
 def result_of(
-    name: str, title: str, check: Callable[[], Finding], clock: Clock = time.monotonic
+    name: str, title: str, check: Callable[[], Passed], clock: Clock = time.monotonic
 ) -> Result:
-    """Run a check and note how it ended."""
+    """Run a check and return its result."""
     started = clock()
 
     def result(outcome: str, reason: Any, **more: Any) -> Result:
@@ -104,13 +106,13 @@ def result_of(
 
     try:
         finding = check()
-    except Ruling as ruling:
+    except NotPassed as ruling:
         return result(ruling.outcome, ruling, measured=ruling.measured)
     return result("passed", finding.detail, warnings=finding.warnings, measured=finding.measured)
 
 
 def with_warnings(results: Sequence[Result], warnings: Sequence[str]) -> list[Result]:
-    """Add what was seen on the host itself to the first check; it is no verdict on the candidate."""
+    """Add warnings about the host to the first check. They do not change the verdict."""
     first, *others = results
     return [replace(first, warnings=[*first.warnings, *warnings]), *others]
 
@@ -120,7 +122,7 @@ def count(results: Sequence[Result], outcome: str) -> int:
 
 
 def verdict(results: Sequence[Result]) -> str:
-    """V(passed) only if something passed and nothing speaks against the candidate."""
+    """Return V(passed) only if a check passed and no check failed or is inconclusive."""
     if count(results, "failed"):
         return "failed"
     if count(results, "inconclusive") or not count(results, "passed"):
@@ -129,13 +131,13 @@ def verdict(results: Sequence[Result]) -> str:
 
 
 def pass_rate(results: Sequence[Result]) -> float:
-    """Percent of the checks that came to an end one way or the other; 100 only if none failed."""
+    """Return the percentage of passed checks among passed and failed ones; 100 only if none failed."""
     passed, failed = count(results, "passed"), count(results, "failed")
     return round(100 * passed / (passed + failed), 1) if passed + failed else 0.0
 
 
 def summary(results: Sequence[Result]) -> list[str]:
-    """The lines that people read."""
+    """Return the lines of the summary for people."""
     words = {"passed": "PASS", "failed": "FAIL", "skipped": "SKIP", "inconclusive": "????"}
     lines = [f"{words[result.outcome]} {result.title}: {result.reason}" for result in results]
     lines += [f"WARN {result.title}: {text}" for result in results for text in result.warnings]
@@ -147,16 +149,18 @@ def summary(results: Sequence[Result]) -> list[str]:
     return [*lines, f"Pass rate: {pass_rate(results):g}%", f"{ready} FOR PRODUCTION"]
 
 
-def against(results: Sequence[Result]) -> list[Result]:
-    """What keeps the candidate from being let through."""
+def blocking_results(results: Sequence[Result]) -> list[Result]:
+    """Return the results that block the candidate."""
     return [result for result in results if result.outcome in ("failed", "inconclusive")]
 
 
 def message(results: Sequence[Result]) -> str:
-    """One line that names what stands against the candidate."""
-    if against(results):
-        said = "; ".join(f"{one.title} {one.outcome} ({one.reason})" for one in against(results))
-        return f"The candidate is not ready: {said}."
+    """Return one line with the results that block the candidate."""
+    if blocking_results(results):
+        reasons = "; ".join(
+            f"{one.title} {one.outcome} ({one.reason})" for one in blocking_results(results)
+        )
+        return f"The candidate is not ready: {reasons}."
     passed = count(results, "passed")
     if not passed:
         return "The candidate is not ready: no check was run."
@@ -165,8 +169,8 @@ def message(results: Sequence[Result]) -> str:
     )
 
 
-def told(results: Sequence[Result]) -> dict[str, Any]:
-    """What the module returns."""
+def as_dict(results: Sequence[Result]) -> dict[str, Any]:
+    """Return the result of the module."""
     return {
         "verdict": verdict(results),
         "passed": count(results, "passed"),
@@ -181,6 +185,6 @@ def told(results: Sequence[Result]) -> dict[str, Any]:
 
 
 def secret_headers(settings: Settings, secrets: Callable[[Any], set[str]]) -> set[str]:
-    """The values of credentials among the checks' settings."""
+    """Return the values of credentials among the checks' settings."""
     endpoints = (settings["api"] or {}).get("endpoints") or []
     return {value for endpoint in endpoints for value in secrets(endpoint["headers"])}

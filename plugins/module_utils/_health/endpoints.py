@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From a module's parameters to endpoints that can be asked; whatever makes no sense is refused here."""
+"""Convert a module's parameters to endpoints, and reject invalid parameters."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import re
 from .._errors import ArgumentError
 from .._http import params as http_params
 from .._http.client import Request, Tls, Url
-from .._http.expect import Wanted
+from .._http.expect import Expected
 from .poll import Endpoint, Policy
 
-_LEAST = {"attempts": 1, "successes": 1, "concurrency": 1, "interval": 0}
+_MINIMUMS = {"attempts": 1, "successes": 1, "concurrency": 1, "interval": 0}
 _POSITIVE = ("timeout", "deadline", "min_certificate_days")
 
 
 def read(params: http_params.Params) -> tuple[list[Endpoint], Policy]:
-    """Read the parameters of C(health_check); ArgumentError names the first that is wrong."""
-    for name, least in _LEAST.items():
+    """Parse the parameters of C(health_check). ArgumentError names the first invalid one."""
+    for name, least in _MINIMUMS.items():
         if not params[name] >= least:
             raise ArgumentError(f"{name} must be at least {least}, not {params[name]}.")
     for name in _POSITIVE:
@@ -71,11 +71,11 @@ def _endpoint(given: http_params.Params, params: http_params.Params, tls: Tls) -
         tls=tls,
         redirects=params["follow_redirects"],
     )
-    return Endpoint(given["name"] or request.url.path, request, _wanted(given, params))
+    return Endpoint(given["name"] or request.url.path, request, _expected(given, params))
 
 
-def _wanted(given: http_params.Params, params: http_params.Params) -> Wanted:
-    return Wanted(
+def _expected(given: http_params.Params, params: http_params.Params) -> Expected:
+    return Expected(
         status=given["status"],
         contains=given["contains"],
         matches=given["matches"],

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Does an endpoint stay healthy? Pure but for what is passed in."""
+"""Poll endpoints until they are healthy. Pure, except for the functions that are passed in."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ Sleep = Callable[[float], None]
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A question and the answer that is wanted."""
+    """A request and the expected response."""
 
     name: str
     request: Request
-    wanted: expect.Wanted
+    expected: expect.Expected
 
 
 @dataclass(frozen=True)
 class Policy:
-    """How often and how stubbornly an endpoint is asked."""
+    """The number and the timing of the requests to an endpoint."""
 
     attempts: int = 1
     interval: float = 1.0
@@ -38,7 +38,7 @@ class Policy:
 
 @dataclass(frozen=True)
 class Result:
-    """What came of an endpoint."""
+    """The result of an endpoint."""
 
     name: str
     url: str
@@ -57,7 +57,7 @@ def check(
     deadline: Deadline | None = None,
     now: Clock = time.time,
 ) -> Result:
-    """Ask until the endpoint was healthy often enough in a row, or may not be asked any more."""
+    """Send requests until enough successive ones are healthy, or the policy allows no more."""
     in_a_row = healthy = asked = 0
     reason = "not asked"
     status: int | None = None
@@ -98,7 +98,7 @@ def _try(
     return (
         response.status,
         round(response.elapsed_ms, 1),
-        expect.judge(response, endpoint.wanted, now()),
+        expect.evaluate(response, endpoint.expected, now()),
     )
 
 
@@ -110,13 +110,13 @@ def check_all(
     deadline: Deadline | None = None,
     sleep: Sleep = time.sleep,
 ) -> list[Result]:
-    """Check all endpoints, C(concurrency) at once; results come in the endpoints' order."""
+    """Check all endpoints, C(concurrency) at once; results have the order of the endpoints."""
     with ThreadPoolExecutor(max_workers=min(concurrency, len(endpoints))) as pool:
         return list(pool.map(lambda one: check(one, policy, ask, sleep, deadline), endpoints))
 
 
 def message(results: Sequence[Result]) -> str:
-    """One line that names what is not healthy and why."""
+    """Return one line with the unhealthy endpoints and the reasons."""
     bad = [f"{result.name}: {result.reason}" for result in results if not result.healthy]
     if bad:
         return f"{len(bad)} of {len(results)} endpoints are not healthy: {'; '.join(bad)}."

@@ -1,11 +1,11 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A small HTTP client that a verdict can rely on: one deadline, bounded memory, reasons in words.
+"""A small HTTP client for verdicts: one deadline, bounded memory, readable reasons.
 
-Each request has a connection of its own, so no answer depends on what went
-before. Proxies named in the environment are ignored: the question is whether
-this server is well, not whether a proxy is.
+Each request has its own connection, so no response depends on earlier requests.
+Proxies of the environment are ignored, because the result is about this server and
+not about a proxy.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 
 from .._errors import ArgumentError, HttpError
 from .connection import DEFAULT_TLS, Clock, Deadline, Stream, Tls, connect
-from .response import Answer, Headers, read_answer
+from .response import Headers, RawResponse, read_response
 from .url import Url
 
 __all__ = [
@@ -36,13 +36,13 @@ REDIRECTS = (301, 302, 303, 307, 308)
 MAX_REDIRECTS = 10
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _OURS = {"content-length", "transfer-encoding", "connection"}
-# All that another origin gets of a request's headers: any other one may be a secret.
+# Only these headers are sent to another origin. Any other header can be a secret.
 _FOR_ANY_ORIGIN = {"accept", "accept-charset", "accept-encoding", "accept-language", "user-agent"}
 
 
 @dataclass(frozen=True)
 class Request:
-    """One question. C(timeout) covers all of it: name lookup, connection, TLS, headers and body."""
+    """One request. C(timeout) in seconds includes name lookup, connection, TLS, headers and body."""
 
     url: Url
     method: str = "GET"
@@ -67,7 +67,7 @@ class Request:
                 )
 
     def head(self) -> bytes:
-        """The request as bytes, without its body."""
+        """Return the request as bytes, without its body."""
         headers = {"Host": self.url.netloc, "User-Agent": "evenkeel", "Accept": "*/*"}
         headers["Accept-Encoding"] = "gzip"
         given = {name.lower() for name in self.headers}
@@ -82,10 +82,10 @@ class Request:
 
 @dataclass(frozen=True)
 class Response:
-    """A complete answer, the URL that gave it, and how long all of it took."""
+    """A complete response, its URL, and its total time."""
 
     url: Url
-    answer: Answer
+    answer: RawResponse
     elapsed_ms: float
     certificate_end: float | None = None
 
@@ -106,7 +106,7 @@ class Response:
         return self.answer.truncated
 
     def text(self) -> str:
-        """The beginning of the body; what is no UTF-8 is replaced."""
+        """Return the beginning of the body; bytes that are not UTF-8 are replaced."""
         return self.body.decode("utf-8", "replace")
 
 
@@ -119,7 +119,7 @@ def _encodable(value: str) -> bool:
 
 
 class Exchange:
-    """A connection that is open and waits for its one question."""
+    """An open connection for one request."""
 
     def __init__(self, request: Request, stream: Stream, started: float, clock: Clock) -> None:
         self._request = request
@@ -127,13 +127,13 @@ class Exchange:
         self._started = started
         self._clock = clock
 
-    def ask(self) -> Response:
-        """Send the request, read the answer, and close the connection."""
+    def fetch(self) -> Response:
+        """Send the request, read the response, and close the connection."""
         try:
             end = self._stream.certificate_end()
             self._stream.send(self._request.head())
             self._stream.send(self._request.body or b"")
-            answer = read_answer(self._stream, self._request.method)
+            answer = read_response(self._stream, self._request.method)
         finally:
             self._stream.close()
         elapsed = (self._clock() - self._started) * 1000
@@ -149,11 +149,11 @@ def open_exchange(request: Request, clock: Clock = time.monotonic) -> Exchange:
 
 
 def fetch(request: Request, clock: Clock = time.monotonic) -> Response:
-    """Ask and follow redirects as the request says; raise HttpError if no complete answer comes."""
+    """Send a request and follow redirects. Raise HttpError if there is no complete response."""
     started = clock()
     deadline = Deadline(request.timeout, clock)
     for _hop in range(MAX_REDIRECTS + 1):
-        response = open_exchange(request, clock).ask()
+        response = open_exchange(request, clock).fetch()
         onward = _redirected(request, response)
         if onward is None:
             return replace(response, elapsed_ms=(clock() - started) * 1000)
@@ -164,7 +164,7 @@ def fetch(request: Request, clock: Clock = time.monotonic) -> Response:
 
 
 def _redirected(request: Request, response: Response) -> Request | None:
-    """The request that a redirect leads to, if it is one and is to be followed."""
+    """Return the next request of a redirect, if the response is one and the request follows them."""
     location = response.headers.get("Location")
     if request.redirects == "none" or response.status not in REDIRECTS or not location:
         return None

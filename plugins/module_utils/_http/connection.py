@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A connection on which every wait, from the name lookup to the last byte, ends at one deadline."""
+"""A connection with one deadline for every wait, from the name lookup to the last byte."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ Clock = Callable[[], float]
 
 
 class Disconnected(HttpError):
-    """The other side went away in the middle."""
+    """The peer closed the connection before the end."""
 
 
 class Deadline:
-    """A moment by which something must be over."""
+    """The end of a time limit."""
 
     def __init__(self, seconds: float, clock: Clock = time.monotonic) -> None:
         self.seconds = seconds
@@ -45,7 +45,7 @@ class Deadline:
 
 @dataclass(frozen=True)
 class Tls:
-    """How the certificate of an https server is judged."""
+    """The rules for the certificate of an https server."""
 
     validate: bool = True
     ca_path: str | None = None
@@ -59,7 +59,7 @@ DEFAULT_TLS = Tls()
 
 @functools.lru_cache(maxsize=8)
 def _context(tls: Tls) -> ssl.SSLContext:
-    """Loading the system's authorities takes longer than a request, so it is done once."""
+    """Return a cached context: loading the system's CA certificates takes longer than a request."""
     try:
         context = ssl.create_default_context(cafile=tls.ca_path)
     except (OSError, ssl.SSLError) as error:
@@ -73,8 +73,8 @@ def _context(tls: Tls) -> ssl.SSLContext:
 class Stream:
     """A connected socket.
 
-    C(late) is what is said when the time is up; whoever waits sets it, so that
-    the reason tells how far the other side came.
+    C(late) is the message for a timeout. The code before each wait sets it, so that the reason
+    contains the progress of the peer.
     """
 
     def __init__(self, sock: Any, deadline: Deadline) -> None:
@@ -84,7 +84,7 @@ class Stream:
         self.late_details: dict[str, Any] = {}
 
     def within(self, act: Callable[..., Any], *args: Any) -> Any:
-        """Do something with the socket, but not beyond the deadline."""
+        """Call a function with the socket's timeout set to the rest of the deadline."""
         left = self.deadline.left
         try:
             if left <= 0:
@@ -105,10 +105,10 @@ class Stream:
         return data
 
     def send(self, data: bytes) -> None:
-        """Send all of C(data), or less if the server answers or leaves before it has it all.
+        """Send all of C(data), or less if the server responds or disconnects first.
 
-        A server that refuses a large body answers at once and hangs up: what
-        it said is worth more than the broken pipe.
+        A server that rejects a large body responds immediately and disconnects. Its response is
+        more useful than the broken pipe.
         """
         rest = memoryview(data)
         late, self.late = self.late, "request not taken within {limit}, connected"
@@ -120,9 +120,9 @@ class Stream:
         self.late = late
 
     def _may_send(self) -> bool:
-        """Wait until more can be sent; not so if the server has begun to speak."""
+        """Wait until more can be sent. Return V(False) if the server has begun to respond."""
         if isinstance(self._sock, ssl.SSLSocket):
-            # What lies there to be read may be a session ticket.
+            # The readable data may be a session ticket.
             return True
         with selectors.DefaultSelector() as selector:
             selector.register(self._sock, selectors.EVENT_READ | selectors.EVENT_WRITE)
@@ -149,7 +149,7 @@ class Stream:
             raise OSError(0, "connection lost in the TLS handshake") from None
 
     def certificate_end(self) -> float | None:
-        """When the server's certificate ends, in seconds since 1970."""
+        """Return the end of the server's certificate, in seconds since 1970."""
         shown = self._sock.getpeercert() if isinstance(self._sock, ssl.SSLSocket) else None
         return ssl.cert_time_to_seconds(str(shown["notAfter"])) if shown else None
 
@@ -158,7 +158,7 @@ class Stream:
 
 
 def explain(error: OSError) -> str:
-    """An error of the operating system or of TLS in a few words."""
+    """Return a short description of an error of the operating system or of TLS."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"certificate is not accepted: {error.verify_message.rstrip('.')}"
     if isinstance(error, ssl.SSLError):
@@ -167,12 +167,12 @@ def explain(error: OSError) -> str:
         return "refused"
     if isinstance(error, ConnectionResetError):
         return "reset by the server"
-    said = error.strerror or str(error) or type(error).__name__
-    return said[0].lower() + said[1:]
+    text = error.strerror or str(error) or type(error).__name__
+    return text[0].lower() + text[1:]
 
 
 def connect(url: Url, unix_socket: str | None, tls: Tls, deadline: Deadline) -> Stream:
-    """Open a connection to C(url), through C(unix_socket) if there is one."""
+    """Open a connection to C(url), through C(unix_socket) if it is set."""
     if unix_socket:
         stream = _dial(socket.AF_UNIX, unix_socket, unix_socket, deadline)
     else:
@@ -209,7 +209,7 @@ def _dial(family: int, address: Any, name: str, deadline: Deadline) -> Stream:
     stream = Stream(sock, deadline)
     stream.late = "no connection within {limit}"
     try:
-        stream.within(_knock, sock, address)
+        stream.within(_connect, sock, address)
         if family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     except HttpError as error:
@@ -219,8 +219,8 @@ def _dial(family: int, address: Any, name: str, deadline: Deadline) -> Stream:
     return stream
 
 
-def _knock(sock: socket.socket, address: Any) -> None:
-    """Connect; a UNIX socket with a full queue says so at once where TCP would wait."""
+def _connect(sock: socket.socket, address: Any) -> None:
+    """Connect. A UNIX socket with a full queue fails immediately where TCP waits, so retry."""
     end = time.monotonic() + (sock.gettimeout() or 0)
     while True:
         try:
@@ -234,7 +234,7 @@ def _knock(sock: socket.socket, address: Any) -> None:
 def resolve(
     host: str, port: int, deadline: Deadline, lookup: Callable[..., Any] = socket.getaddrinfo
 ) -> list[tuple[int, Any]]:
-    """Look a name up; the thread is left behind when the resolver outlives the deadline."""
+    """Look a name up in a thread, which is abandoned if the resolver outlives the deadline."""
     answers: queue.Queue[Any] = queue.Queue()
 
     def work() -> None:

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Is an answer what was wanted? Pure."""
+"""Compare a response with the expected one. Pure."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ DAY = 86400
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What a healthy answer is."""
+class Expected:
+    """The properties of a healthy response."""
 
     status: Sequence[int] = (200,)
     contains: str | None = None
@@ -29,16 +29,16 @@ class Wanted:
     min_certificate_days: float | None = None
 
 
-def judge(response: Response, wanted: Wanted, now: float) -> str | None:
-    """Say what is wrong with an answer, or V(None) when it is what was wanted."""
-    if response.status not in wanted.status:
-        codes = " or ".join(map(str, wanted.status))
+def evaluate(response: Response, expected: Expected, now: float) -> str | None:
+    """Return how a response differs from the expected one, or V(None)."""
+    if response.status not in expected.status:
+        codes = " or ".join(map(str, expected.status))
         return f"{response.status}{_whither(response)}, wanted {codes}"
     return (
-        _judge_headers(response, wanted)
-        or _judge_body(response, wanted)
-        or _judge_time(response, wanted)
-        or _judge_certificate(response, wanted, now)
+        _evaluate_headers(response, expected)
+        or _evaluate_body(response, expected)
+        or _evaluate_time(response, expected)
+        or _evaluate_certificate(response, expected, now)
     )
 
 
@@ -47,8 +47,8 @@ def _whither(response: Response) -> str:
     return f" to {location.partition('?')[0][:80]!r}" if location else ""
 
 
-def _judge_headers(response: Response, wanted: Wanted) -> str | None:
-    for name, value in wanted.response_headers.items():
+def _evaluate_headers(response: Response, expected: Expected) -> str | None:
+    for name, value in expected.response_headers.items():
         found = response.headers.get(name)
         if found is None:
             return f"header {name} is missing, wanted {value!r}"
@@ -57,32 +57,32 @@ def _judge_headers(response: Response, wanted: Wanted) -> str | None:
     return None
 
 
-def _judge_body(response: Response, wanted: Wanted) -> str | None:
+def _evaluate_body(response: Response, expected: Expected) -> str | None:
     body = "the first MiB of the body" if response.truncated else "body"
-    if wanted.contains is not None and wanted.contains not in response.text():
-        return f"{body} does not contain {wanted.contains!r}"
-    if wanted.matches is not None and not re.search(wanted.matches, response.text()):
-        return f"{body} does not match {wanted.matches!r}"
-    if not wanted.json:
+    if expected.contains is not None and expected.contains not in response.text():
+        return f"{body} does not contain {expected.contains!r}"
+    if expected.matches is not None and not re.search(expected.matches, response.text()):
+        return f"{body} does not match {expected.matches!r}"
+    if not expected.json:
         return None
     if response.truncated:
         return "body is larger than 1 MiB, too large to be read as JSON"
     try:
-        return json_shape.mismatch(json_shape.parse(response.body), wanted.json)
+        return json_shape.mismatch(json_shape.parse(response.body), expected.json)
     except ValueError:
         return "body is no JSON"
 
 
-def _judge_time(response: Response, wanted: Wanted) -> str | None:
-    if wanted.max_ms is None or response.elapsed_ms <= wanted.max_ms:
+def _evaluate_time(response: Response, expected: Expected) -> str | None:
+    if expected.max_ms is None or response.elapsed_ms <= expected.max_ms:
         return None
-    return f"took {response.elapsed_ms:.0f} ms, wanted at most {wanted.max_ms:g} ms"
+    return f"took {response.elapsed_ms:.0f} ms, wanted at most {expected.max_ms:g} ms"
 
 
-def _judge_certificate(response: Response, wanted: Wanted, now: float) -> str | None:
-    if wanted.min_certificate_days is None or response.certificate_end is None:
+def _evaluate_certificate(response: Response, expected: Expected, now: float) -> str | None:
+    if expected.min_certificate_days is None or response.certificate_end is None:
         return None
     days = (response.certificate_end - now) / DAY
-    if days >= wanted.min_certificate_days:
+    if days >= expected.min_certificate_days:
         return None
-    return f"certificate expires in {days:.0f} days, wanted {wanted.min_certificate_days:g}"
+    return f"certificate expires in {days:.0f} days, wanted {expected.min_certificate_days:g}"

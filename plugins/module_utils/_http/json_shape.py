@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Does a JSON document hold what was wanted? Dotted paths, exact values and kinds of value."""
+"""Compare a JSON document with dotted paths, exact values and kinds of value. Pure."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ KINDS: dict[str, tuple[type, ...]] = {
 
 
 def parse(body: bytes | str) -> Any:
-    """The document in C(body); ValueError if there is none, however deep it is nested."""
+    """Return the document in C(body). ValueError if it is invalid, at any nesting depth."""
     try:
         return json.loads(body)
     except RecursionError:
         raise ValueError("nested too deeply") from None
 
 
-def dig(document: Any, path: str) -> Any:
-    """Follow a dotted path; a number is an index of a list. LookupError where it leads nowhere."""
+def lookup(document: Any, path: str) -> Any:
+    """Follow a dotted path; a number is an index of a list. LookupError if it does not exist."""
     for part in filter(None, path.split(".")):
         if isinstance(document, list) and part.isdecimal() and part.isascii():
             document = document[int(part[:9])]
@@ -38,11 +38,11 @@ def dig(document: Any, path: str) -> Any:
     return document
 
 
-def mismatch(document: Any, wanted: Mapping[str, Any]) -> str | None:
-    """Say where C(document) is not as C(wanted), a mapping of dotted path to value or kind."""
-    for path, value in wanted.items():
+def mismatch(document: Any, expected: Mapping[str, Any]) -> str | None:
+    """Return where C(document) differs from C(expected), a mapping of dotted path to value or kind."""
+    for path, value in expected.items():
         try:
-            found = dig(document, str(path))
+            found = lookup(document, str(path))
         except LookupError:
             return f"JSON has no {path}"
         if isinstance(value, str) and value in KINDS:
@@ -54,16 +54,16 @@ def mismatch(document: Any, wanted: Mapping[str, Any]) -> str | None:
 
 
 def _is_kind(found: Any, kind: str) -> bool:
-    # To Python a bool is a number, to JSON it is none.
+    # In Python a bool is an int, in JSON it is not a number.
     return isinstance(found, KINDS[kind]) and (kind == "<bool>") == isinstance(found, bool)
 
 
-def _same(found: Any, wanted: Any) -> bool:
-    """Compare as JSON does, which tells 1 from true, whatever Python thinks."""
-    if isinstance(found, bool) != isinstance(wanted, bool):
+def _same(found: Any, expected: Any) -> bool:
+    """Compare as JSON does: 1 and true differ, although Python's are equal."""
+    if isinstance(found, bool) != isinstance(expected, bool):
         return False
-    if isinstance(found, list) and isinstance(wanted, list):
-        return len(found) == len(wanted) and all(map(_same, found, wanted))
-    if isinstance(found, dict) and isinstance(wanted, Mapping):
-        return found.keys() == wanted.keys() and all(_same(found[k], wanted[k]) for k in found)
-    return bool(found == wanted)
+    if isinstance(found, list) and isinstance(expected, list):
+        return len(found) == len(expected) and all(map(_same, found, expected))
+    if isinstance(found, dict) and isinstance(expected, Mapping):
+        return found.keys() == expected.keys() and all(_same(found[k], expected[k]) for k in found)
+    return bool(found == expected)

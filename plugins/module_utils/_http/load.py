@@ -1,17 +1,17 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ask one thing many times, within bounds, and note what each answer took.
+"""Send one request many times, within bounds, and measure each response.
 
-One thread and one selector drive all connections: threads would wait for each other's turn in
-Python, and that would be measured. Each request has a connection of its own, as in C(client.py),
-and an answer is read as strictly as there.
+One thread and one selector run all connections: threads would wait for Python's global lock, and
+that wait would be measured. Each request has its own connection, as in C(client.py), and responses
+are parsed as strictly.
 
-In a closed loop so many users each ask again when they are answered, so a slow answer delays the
-next question, and fewer of the slow ones are met. An open loop asks at a rate whatever happens,
-as strangers do, and an answer's time begins when its request was due. Else the wait that one slow
-answer imposes on all others is left out: Gil Tene's coordinated omission, which wrk2 was made for
-(https://github.com/giltene/wrk2).
+In a closed loop, a fixed number of users send the next request after each response. So a slow
+response delays the next request, and fewer slow ones are measured. An open loop sends requests at
+a fixed rate, as independent users do. Its latency begins when the request was due. Otherwise the
+wait that one slow response imposes on all others is left out. This is Gil Tene's coordinated
+omission, for which wrk2 was made (https://github.com/giltene/wrk2).
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from typing import Any
 
 from .._errors import HttpError
 from .connection import Clock, explain
-from .response import Answer, read_answer
+from .response import RawResponse, read_response
 
-# What an open loop has under way at once. What is due beyond it waits, and its wait counts.
-MOST_OPEN = 200
+# The maximum of concurrent requests of an open loop. Later ones wait, and their wait counts.
+MAX_OPEN = 200
 
 
 @dataclass(frozen=True)
-class Question:
-    """The bytes of a request, and where they go."""
+class LoadTarget:
+    """The bytes of a request and its destination."""
 
     family: int
     address: Any
@@ -44,9 +44,9 @@ class Question:
 
 @dataclass(frozen=True)
 class Schedule:
-    """When requests are due.
+    """The times at which requests are due.
 
-    C(due) tells it of the nth one, in seconds from the start, where C(now) are those that have gone by.
+    C(due) returns that of the nth one, in seconds from the start; C(now) is the elapsed time.
     """
 
     total: int
@@ -55,19 +55,19 @@ class Schedule:
     due: Callable[[int, float], float]
 
 
-def closed(users: int, seconds: float, most: int) -> Schedule:
+def closed_loop(users: int, seconds: float, most: int) -> Schedule:
     return Schedule(most, users, seconds, lambda _number, now: now)
 
 
-def opened(rate: float, seconds: float, most: int) -> Schedule:
-    """What was due in time is asked in any case, however late."""
+def open_loop(rate: float, seconds: float, most: int) -> Schedule:
+    """Return an open loop. Every request that was due in time is sent, even late."""
     total = max(1, min(most, int(rate * seconds)))
-    return Schedule(total, MOST_OPEN, float("inf"), lambda number, _now: number / rate)
+    return Schedule(total, MAX_OPEN, float("inf"), lambda number, _now: number / rate)
 
 
 @dataclass
 class Tally:
-    """What came of it. Only answers below 400 have a latency: an error is quick, or it never comes."""
+    """The results of a loop. Only responses below 400 have a latency: errors are fast, or never arrive."""
 
     latencies_ms: list[float] = field(default_factory=list)
     statuses: Counter[int] = field(default_factory=Counter)
@@ -75,7 +75,7 @@ class Tally:
     cache: Counter[str] = field(default_factory=Counter)
     received: int = 0
     elapsed: float = 0.0
-    # How much of that time this process was busy itself.
+    # The CPU seconds of this process in that time.
     own_cpu: float = 0.0
 
     @property
@@ -92,7 +92,7 @@ class Tally:
 
     def answered(self, raw: bytes, took: float) -> None:
         try:
-            answer = read_answer(_Whole(raw))
+            answer = read_response(_Whole(raw))
         except HttpError as error:
             self.failures[str(error)] += 1
             return
@@ -100,18 +100,18 @@ class Tally:
         self.statuses[answer.status] += 1
         if answer.status < 400:
             self.latencies_ms.append(took * 1000)
-        told = cache_of(answer)
-        if told:
-            self.cache[told] += 1
+        cache = cache_of(answer)
+        if cache:
+            self.cache[cache] += 1
 
 
-def cache_of(answer: Answer) -> str | None:
-    """What the cache says of itself, if it says anything."""
+def cache_of(answer: RawResponse) -> str | None:
+    """Return the cache status that the response reports, if any."""
     return answer.headers.get("X-Cache")
 
 
 class _Whole:
-    """An answer that is there already, for C(read_answer)."""
+    """A complete response in memory, for C(read_response)."""
 
     def __init__(self, raw: bytes) -> None:
         self.late = ""
@@ -124,9 +124,9 @@ class _Whole:
 
 
 class _Exchange:
-    """A request that is under way."""
+    """A request in flight."""
 
-    def __init__(self, question: Question, due: float) -> None:
+    def __init__(self, question: LoadTarget, due: float) -> None:
         self.due = due
         self.raw = bytearray()
         self._rest = question.request
@@ -139,11 +139,11 @@ class _Exchange:
             self.sock.close()
             raise
 
-    def _knock(self, question: Question) -> None:
+    def _knock(self, question: LoadTarget) -> None:
         try:
             self.sock.connect(question.address)
         except BlockingIOError:
-            # TCP is on its way; a UNIX socket does not wait, and its queue is full.
+            # TCP connects in the background. A UNIX socket does not wait, so its queue is full.
             if question.family == socket.AF_UNIX:
                 raise
 
@@ -151,7 +151,7 @@ class _Exchange:
         try:
             sent = self.sock.send(self._rest)
         except (BlockingIOError, BrokenPipeError):
-            # Whoever hung up may have said why.
+            # A peer that disconnected may have sent the reason.
             return
         self._rest = self._rest[sent:]
 
@@ -159,8 +159,8 @@ class _Exchange:
     def events(self) -> int:
         return selectors.EVENT_READ | (selectors.EVENT_WRITE if self._rest else 0)
 
-    def go_on(self, events: int) -> bool:
-        """Do what can be done; whether all is there, which the other side tells by hanging up."""
+    def on_ready(self, events: int) -> bool:
+        """Handle ready events, and return whether the peer has closed the connection."""
         if events & selectors.EVENT_WRITE:
             self.send()
         if not events & selectors.EVENT_READ:
@@ -170,16 +170,16 @@ class _Exchange:
         return not data
 
 
-class _Drive:
-    """One loop, from its first request to its last answer."""
+class _LoadRun:
+    """One loop, from its first request to its last response."""
 
-    def __init__(self, question: Question, schedule: Schedule, clock: Clock) -> None:
+    def __init__(self, question: LoadTarget, schedule: Schedule, clock: Clock) -> None:
         self.question = question
         self.schedule = schedule
         self.clock = clock
         self.tally = Tally()
         self.selector = selectors.DefaultSelector()
-        # In the order in which they were due.
+        # In the order of their due times.
         self.under_way: dict[_Exchange, None] = {}
         self.begun = 0
         self.started = clock()
@@ -189,7 +189,7 @@ class _Drive:
         return self.clock() - self.started
 
     def next_due(self, now: float) -> float | None:
-        """When the next request is due, if one may be begun at all."""
+        """Return when the next request is due, or V(None) if no more may start."""
         if self.begun >= self.schedule.total or now >= self.schedule.seconds:
             return None
         return self.schedule.due(self.begun, now)
@@ -205,15 +205,15 @@ class _Drive:
                 if due is not None and due <= now and len(self.under_way) < self.schedule.at_once:
                     self.begin(due)
                     continue
-                for key, events in self.selector.select(self.patience(due, now)):
-                    self.go_on(key.data, events)
+                for key, events in self.selector.select(self.next_timeout(due, now)):
+                    self.on_ready(key.data, events)
                 self.expire()
         self.tally.elapsed = self.now
         self.tally.own_cpu = time.thread_time() - busy
         return self.tally
 
-    def patience(self, due: float | None, now: float) -> float:
-        """Seconds until something is to be done though nothing comes."""
+    def next_timeout(self, due: float | None, now: float) -> float:
+        """Return the seconds until the next timeout or due request."""
         moments = []
         if self.under_way:
             moments.append(next(iter(self.under_way)).due + self.question.timeout)
@@ -231,9 +231,9 @@ class _Drive:
         self.under_way[exchange] = None
         self.selector.register(exchange.sock, exchange.events, exchange)
 
-    def go_on(self, exchange: _Exchange, events: int) -> None:
+    def on_ready(self, exchange: _Exchange, events: int) -> None:
         try:
-            if exchange.go_on(events):
+            if exchange.on_ready(events):
                 took = self.now - exchange.due
                 self.end(exchange)
                 self.tally.answered(bytes(exchange.raw), took)
@@ -255,6 +255,6 @@ class _Drive:
         exchange.sock.close()
 
 
-def drive(question: Question, schedule: Schedule, clock: Clock = time.monotonic) -> Tally:
-    """Ask as the schedule says, and wait for what is under way at its end."""
-    return _Drive(question, schedule, clock).run()
+def run_load(question: LoadTarget, schedule: Schedule, clock: Clock = time.monotonic) -> Tally:
+    """Send requests as scheduled, and wait for those in flight at the end."""
+    return _LoadRun(question, schedule, clock).run()

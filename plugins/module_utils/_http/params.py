@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From a module's parameters to the parts of a request, and which of them are secret."""
+"""Convert a module's parameters to the parts of a request, and name its secret ones."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 from .._errors import ArgumentError
 
 Params = Mapping[str, Any]
-# The headers whose values may be shown; any other one may carry a secret.
+# Only the values of these headers may be shown. Any other header can be a secret.
 _HARMLESS = re.compile(
     r"accept|accept-(charset|encoding|language)|cache-control|connection|content-(encoding|language|type)|date|expect|host"
     r"|if-(match|modified-since|none-match|unmodified-since)|origin|pragma|range|user-agent"
@@ -23,17 +23,17 @@ _HARMLESS = re.compile(
 
 
 def join(base_url: str, path: str) -> str:
-    """C(path) below C(base_url), which may have a path of its own."""
+    """Join C(path) to C(base_url), which can have a path of its own."""
     return f"{base_url.rstrip('/')}/{path.lstrip('/')}"
 
 
 def headers_of(given: Params | None) -> dict[str, str]:
-    """Headers as they are sent; YAML makes numbers and booleans of some."""
+    """Return headers as strings; YAML makes numbers and booleans of some."""
     return {str(name): str(value) for name, value in (given or {}).items()}
 
 
 def body_of(given: Params, headers: dict[str, str]) -> bytes | None:
-    """The body of a request; one of JSON announces itself in C(headers)."""
+    """Return the body of a request. A JSON body sets the content type in C(headers)."""
     if given.get("body_json") is None:
         body = given.get("body")
         return None if body is None else str(body).encode("utf-8", "surrogateescape")
@@ -45,6 +45,6 @@ def body_of(given: Params, headers: dict[str, str]) -> bytes | None:
 
 
 def secrets(headers: Mapping[str, Any] | None) -> set[str]:
-    """The values of all headers that are not known to be harmless, for Ansible to mask."""
+    """Return the values of all headers that are not known to be harmless, for Ansible to mask."""
     found = (headers or {}).items()
     return {str(value) for name, value in found if value and not _HARMLESS.fullmatch(str(name))}

@@ -1,10 +1,10 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Read one HTTP/1 answer, strictly: an answer that is cut anywhere is no answer.
+"""Parse one HTTP/1 response strictly: a truncated response is an error.
 
-C(http.client) takes a head that ends in the middle for a complete one and knows
-only one of the 1xx answers, so a verdict cannot be built on it.
+C(http.client) accepts a truncated head as complete and supports only one of the 1xx
+responses, so a verdict cannot rely on it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _CHUNK = re.compile(rb"([0-9a-fA-F]{1,15})[ \t]*(?:;.*)?")
 
 
 class Source(Protocol):
-    """Where bytes come from; C(late) is what to say when they don't."""
+    """A source of bytes; C(late) is the message for a timeout."""
 
     late: str
     late_details: dict[str, object]
@@ -35,7 +35,7 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class Headers:
-    """Headers in the order they came; names are compared without case."""
+    """Headers in the order of arrival; names are compared without case."""
 
     items: tuple[tuple[str, str], ...] = ()
 
@@ -48,8 +48,8 @@ class Headers:
 
 
 @dataclass(frozen=True)
-class Answer:
-    """Status, headers and the beginning of the decoded body; C(size) counts all bytes that came."""
+class RawResponse:
+    """Status, headers and the beginning of the decoded body; C(size) counts all received bytes."""
 
     status: int
     headers: Headers = field(default_factory=Headers)
@@ -69,10 +69,10 @@ class _Reader:
         self._buffer += data
         return bool(data)
 
-    def begins_with(self, wanted: bytes) -> bool:
-        """Whether the next bytes are C(wanted), told as soon as one of them differs."""
-        while wanted.startswith(bytes(self._buffer[: len(wanted)])):
-            if len(self._buffer) >= len(wanted):
+    def begins_with(self, expected: bytes) -> bool:
+        """Return whether the next bytes are C(expected). Return at the first byte that differs."""
+        while expected.startswith(bytes(self._buffer[: len(expected)])):
+            if len(self._buffer) >= len(expected):
                 return True
             if not self._fill():
                 where = "in the status line" if self._buffer else "without an answer"
@@ -103,7 +103,7 @@ class _Reader:
         self._head_left = HEAD_LIMIT
 
     def some(self, size: int) -> bytes:
-        """At least one and at most C(size) bytes, none at the end."""
+        """Return at least one and at most C(size) bytes, and none at the end."""
         if not self._buffer and not self._fill():
             return b""
         data = bytes(self._buffer[:size])
@@ -111,8 +111,8 @@ class _Reader:
         return data
 
 
-def read_answer(source: Source, method: str = "GET") -> Answer:
-    """Read the final answer to a request made with C(method)."""
+def read_response(source: Source, method: str = "GET") -> RawResponse:
+    """Read the final response to a request with C(method)."""
     reader = _Reader(source)
     while True:
         status = _read_status(reader)
@@ -128,7 +128,7 @@ def read_answer(source: Source, method: str = "GET") -> Answer:
             body.add(data)
             source.late_details["size"] = body.size
         body.finish()
-    return Answer(status, headers, bytes(body.kept), body.size, body.truncated)
+    return RawResponse(status, headers, bytes(body.kept), body.size, body.truncated)
 
 
 def _read_status(reader: _Reader) -> int:
@@ -205,7 +205,7 @@ def _chunks(reader: _Reader) -> Iterator[bytes]:
 
 
 class _Body:
-    """Keeps the beginning of a body, decoded, and counts the rest."""
+    """Stores the decoded beginning of a body, and counts the rest."""
 
     def __init__(self, encoding: str | None) -> None:
         self.kept = bytearray()

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""URLs as the HTTP client needs them: refused early when wrong, shown without what may be secret."""
+"""Parse URLs for the HTTP client: reject invalid ones, and hide secret parts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _KEEP = "%/:=&?~#+!$,;'@()*[]"
 
 @dataclass(frozen=True)
 class Url:
-    """A URL in parts; C(host) is without brackets, C(target) is what the request line carries."""
+    """A parsed URL; C(host) is without brackets, C(target) is the request target."""
 
     scheme: str
     host: str
@@ -48,7 +48,7 @@ class Url:
 
     @property
     def netloc(self) -> str:
-        """Host and port as a C(Host) header has them."""
+        """Return host and port in the form of a C(Host) header."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == PORTS[self.scheme] else f"{host}:{self.port}"
 
@@ -61,11 +61,11 @@ class Url:
         return self.target.partition("?")[0]
 
     def join(self, reference: str) -> Url:
-        """The URL that C(reference), say from a C(Location) header, means on this page."""
+        """Return the URL of C(reference), for example from a C(Location) header, on this page."""
         return Url.parse(urljoin(str(self), reference))
 
     def shown(self) -> str:
-        """The URL for people; a query may carry a token, so it stays hidden."""
+        """Return the URL for people. The query is hidden, because it can contain a token."""
         hidden = "?…" if "?" in self.target else ""
         return f"{self.scheme}://{self.netloc}{self.path}{hidden}"
 

@@ -22,11 +22,11 @@ from . import sql as migrations_sql
 from . import sql_changes as sql
 from .sql_changes import CHOSEN, PLACEHOLDER, Change
 
-# What a script does with a database at hand, and does not print in offline mode.
+# Code that uses a live database, and prints nothing in offline mode.
 ONLINE_ONLY = re.compile(r"is_offline_mode|as_sql|get_bind|[Ss]ession\b|[Cc]onnection\b|connect\(")
 MAX_LOOPS = 500
 MAX_DEPTH = 20
-# They only look, or give something to work with.
+# These only read, or return an object to work with.
 HARMLESS_OPS = frozenset(
     [
         "autocommit_block",
@@ -86,7 +86,7 @@ HARMLESS_CALLS = frozenset(
         "refresh",
     ]
 )
-# They may be given a connection.
+# These can receive a connection.
 TAKE_BIND = HARMLESS_CALLS | frozenset(
     [
         "Inspector",
@@ -140,7 +140,7 @@ CONSTRAINT_KINDS = {"foreignkey": "f", "check": "c", "unique": "u", "primary": "
 
 
 class Unresolved:
-    """A value of which only the running script knows."""
+    """A value that only the running script knows."""
 
     def __repr__(self) -> str:
         return "..."
@@ -151,7 +151,7 @@ UNRESOLVED = Unresolved()
 
 @dataclass(frozen=True)
 class Batch:
-    """What C(with op.batch_alter_table()) gives."""
+    """The result of C(with op.batch_alter_table())."""
 
     table: str
 
@@ -165,7 +165,7 @@ class Op:
 
 @dataclass(frozen=True)
 class Script:
-    """An Alembic script: where it stands, and what it does."""
+    """An Alembic script: its place in the history, and its changes."""
 
     name: str
     revision: str
@@ -180,7 +180,7 @@ class Script:
 
 
 def read(name: str, text: str, dialect: str = "postgresql") -> Script:
-    """Read a script; one that cannot be read has one change that is unknown."""
+    """Parse a script; an invalid one has one unknown change."""
     try:
         tree = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -214,7 +214,7 @@ def _strings(value: Any) -> tuple[str, ...]:
 
 
 class _Reader:
-    """Follows what upgrade() does, with the values that are known from the source."""
+    """An interpreter of upgrade(), with the values that the source contains."""
 
     def __init__(self, tree: ast.Module, dialect: str) -> None:
         self.dialect = dialect
@@ -301,7 +301,7 @@ class _Reader:
         for target in targets:
             if isinstance(target, ast.Name):
                 value = self.value(node.value, known)
-                # A call is kept as it stands: it may be a column, a table or a statement.
+                # A call is stored as its syntax tree: it can be a column, a table or a statement.
                 known[target.id] = node.value if value is UNRESOLVED else value
             elif isinstance(target, (ast.Tuple, ast.List)):
                 for values in self._iterations(target, ast.List([node.value], ast.Load()), known):
@@ -310,7 +310,7 @@ class _Reader:
     def _iterations(
         self, target: ast.expr, source: ast.expr, known: Mapping[str, Any]
     ) -> Iterator[dict[str, Any]]:
-        """The values of a loop's variables in each of its rounds."""
+        """Yield the values of a loop's variables in each iteration."""
         names = [node.id for node in ast.walk(target) if isinstance(node, ast.Name)]
         items = self.value(source, known)
         if isinstance(items, Mapping):
@@ -329,7 +329,7 @@ class _Reader:
     def _expression(
         self, node: ast.expr, known: Mapping[str, Any], is_statement: bool = False
     ) -> None:
-        """Find the calls in an expression, in the order in which they are made."""
+        """Find the calls in an expression, in execution order."""
         if isinstance(node, (ast.ListComp, ast.SetComp, ast.GeneratorExp, ast.DictComp)):
             first = node.generators[0]
             parts = [node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt]
@@ -359,7 +359,7 @@ class _Reader:
     # Values
 
     def value(self, node: Any, known: Mapping[str, Any]) -> Any:
-        """Evaluate what is known without running anything, else UNRESOLVED."""
+        """Evaluate an expression without running code, else return UNRESOLVED."""
         if not isinstance(node, ast.AST):
             return UNRESOLVED if node is None else node
         if isinstance(node, ast.Constant):
@@ -457,7 +457,7 @@ class _Reader:
             return re.sub(r"\{[^{}]*\}", PLACEHOLDER, text)
 
     def _string(self, node: ast.expr | None, known: Mapping[str, Any]) -> str:
-        """A name that is given, or CHOSEN."""
+        """Return a name if it is known, else CHOSEN."""
         value = self.value(node, known)
         if isinstance(value, str) and PLACEHOLDER not in value:
             return value
@@ -504,7 +504,7 @@ class _Reader:
         if isinstance(root, ast.AST):
             root = None
         is_op = isinstance(root, Batch) or (isinstance(root, Op) and not root.is_bind)
-        # By its name alone too: what op is called by, or what gives a batch, may not be known.
+        # Also by the method's name alone, because the variable of op or of a batch may be unknown.
         if verb in OPERATIONS and (is_op or verb in TELLING or _looks_like_op(call.func)):
             batch = root.table if isinstance(root, Batch) else ""
             self.found += OPERATIONS[verb](self, call, known, batch)
@@ -523,7 +523,7 @@ class _Reader:
     def _foreign(
         self, call: ast.Call, verb: str, root: Any, known: Mapping[str, Any], is_statement: bool
     ) -> None:
-        """Look at a call of something else, which may work on the database."""
+        """Check a call of other code, which can use the database."""
         given = [*call.args, *(word.value for word in call.keywords)]
         handed = [value for node in given for value in [self.value(node, known)]]
         if any(isinstance(value, (Op, Batch)) for value in handed) and verb not in TAKE_BIND:
@@ -566,8 +566,8 @@ class _Reader:
         if names & {"update", "delete", "merge"}:
             self.found.append(Change(sql.DATA, what=ast.unparse(shown)[: sql.MAX_TEXT]))
         elif not names & {"insert", "select", "exists"}:
-            said = ast.unparse(node)
-            self.found.append(sql.unknown(f"execute({said})"))
+            text = ast.unparse(node)
+            self.found.append(sql.unknown(f"execute({text})"))
 
     # Operations
 
@@ -594,7 +594,7 @@ class _Reader:
                 default = "generated"
             elif kind == "ForeignKey":
                 target = self._string(self._argument(part, 0, "column"), known)
-                # SQLAlchemy adds the constraint in a statement of its own, and so checks all rows.
+                # SQLAlchemy adds the constraint in a separate statement, which checks all rows.
                 below.append(
                     Change(sql.FOREIGN_KEY, table, columns=(name,), kind=target.rpartition(".")[0])
                 )
@@ -619,14 +619,14 @@ class _Reader:
         )
 
     def condition(self, node: ast.expr | None, known: Mapping[str, Any]) -> tuple[str, ...]:
-        """The names in the expression of a CHECK; none where only the running script knows it."""
+        """Return the names in the expression of a CHECK; () if only the running script knows it."""
         text = self.value(node, known)
         if not isinstance(text, str):
             return ()
         return sql.identifiers(list(migrations_sql.tokens(text, self.dialect)), self.dialect)
 
     def _default(self, node: ast.expr, known: Mapping[str, Any]) -> str:
-        """What a server default is; a string of SQLAlchemy is a literal, text() an expression."""
+        """Return the kind of a server default; a string of SQLAlchemy is a literal, text() an expression."""
         value = self.value(node, known)
         if value is None or value is False:
             return ""
@@ -684,7 +684,7 @@ def _root(call: ast.Call) -> str:
 
 
 def _looks_like_op(node: ast.expr) -> bool:
-    """Whether something is called by the usual names of op and of a batch."""
+    """Return whether the object has a usual name of op or of a batch."""
     root = node.value if isinstance(node, ast.Attribute) else node
     return bool(re.search(r"(^|_)(op|operations|batch|batch_op)$", _name(root)))
 
@@ -724,7 +724,7 @@ def _add_column(
 def _drop_column(
     reader: _Reader, call: ast.Call, known: Mapping[str, Any], batch: str
 ) -> list[Change]:
-    # A batch whose name is not known is given the column alone.
+    # A batch whose name is not known receives only the column.
     is_batch = batch or len(call.args) == 1
     table = batch or (CHOSEN if is_batch else reader._table(call, known))
     column = reader._string(reader._argument(call, 0 if is_batch else 1, "column_name"), known)
@@ -846,8 +846,8 @@ def _drop_constraint(
     name = reader._string(reader._argument(call, 0, "constraint_name"), known)
     table = batch or reader._table(call, known, 1)
     kind = reader._argument(call, 1 if batch else 2, "type_")
-    said = CONSTRAINT_KINDS.get(reader._string(kind, known), "")
-    return [Change(sql.DROP_CONSTRAINT, table, name=name, kind=said)]
+    kind_name = CONSTRAINT_KINDS.get(reader._string(kind, known), "")
+    return [Change(sql.DROP_CONSTRAINT, table, name=name, kind=kind_name)]
 
 
 def _batch_alter(
@@ -876,5 +876,5 @@ OPERATIONS: Mapping[str, Operation] = {
     "drop_table": _drop_table,
     "rename_table": _rename_table,
 }
-# Names that nothing but Alembic's operations has.
+# Names that exist only as Alembic's operations.
 TELLING = frozenset(OPERATIONS) - {"add_column"}

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ask a PostgreSQL about tables, locks and indexes. Reads only.
+"""Query a PostgreSQL for tables, locks and indexes. Reads only.
 
 Catalogs: https://www.postgresql.org/docs/current/catalogs.html
 """
@@ -14,16 +14,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from .._errors import Doubt, Problem
+from .._errors import PreflightError, PreflightWarning
 from .._services import postgres
 from . import sql
 from .rules import Catalog, Column, Table
 
-# A question must not wait for what the migration would wait for. LOCAL, for a pooler gives the
-# connection to others.
+# A query must not wait for the same lock as the migration. LOCAL, because a pooler reuses the
+# connection for others.
 BEGIN = "BEGIN READ ONLY; SET LOCAL statement_timeout = '5s'; SET LOCAL lock_timeout = '1s'"
 NOT_NULL = re.compile(r'CHECK \(\(?"?(\w+)"? IS NOT NULL\)?\)')
-# A name that the search path does not find may be found by a script that changes the path.
+# A script can change the search path, so names outside of it are found also.
 RELATION = """
 coalesce(to_regclass({name})::oid, (
   SELECT oid FROM pg_class WHERE relname = {last} AND relkind IN ({kinds})
@@ -62,7 +62,7 @@ VERSIONS = "SELECT coalesce(json_agg(version_num), '[]') FROM alembic_version"
 
 @dataclass(frozen=True)
 class Index:
-    """An index that PostgreSQL does not use, since its making was cut off."""
+    """An index that PostgreSQL does not use, because its creation was interrupted."""
 
     name: str
     table: str
@@ -73,9 +73,9 @@ class Index:
 
 
 def relation(table: str, kinds: str = "rpf") -> str:
-    """SQL for the oid of a table, by its name in a statement.
+    """Return SQL for the oid of a table, by its name in a statement.
 
-    @param kinds: as pg_class.relkind
+    @param kinds: values of pg_class.relkind
     """
     parts = table.split(".")
     quoted = ".".join('"' + part.replace('"', '""') + '"' for part in parts)
@@ -87,7 +87,7 @@ def relation(table: str, kinds: str = "rpf") -> str:
 
 
 def _asked(connection: postgres.Connection, query: str) -> Any:
-    """The JSON that a query returns, or None without a row."""
+    """Return the JSON result of a query, or None without a row."""
     row = connection.row(query)
     return json.loads(row[0]) if row and row[0] else None
 
@@ -95,15 +95,15 @@ def _asked(connection: postgres.Connection, query: str) -> Any:
 def read(
     url: str, timeout: float, tables: Iterable[str], indexes: Iterable[str], small_rows: int
 ) -> Catalog:
-    """Read what is known of tables, and of the tables that indexes belong to.
+    """Read the properties of tables, and of the tables of indexes.
 
-    @param small_rows: up to how many rows are counted one by one; statistics may be old
-    @raises Problem: when the database does not answer
-    @raises Doubt: when it cannot be asked from here
+    @param small_rows: up to how many rows are counted exactly, because statistics can be old
+    @raises PreflightError: if the database does not respond
+    @raises PreflightWarning: if it cannot be queried from here
     """
     names, owned = list(tables), list(indexes)
 
-    def ask(connection: postgres.Connection) -> Catalog:
+    def query(connection: postgres.Connection) -> Catalog:
         connection.row(BEGIN)
         found = {name: _table(connection, name, small_rows) for name in names}
         for name in owned:
@@ -113,24 +113,24 @@ def read(
         connection.row("COMMIT")
         return Catalog(found)
 
-    return postgres.session(url, timeout, ask)
+    return postgres.session(url, timeout, query)
 
 
 def _table(connection: postgres.Connection, name: str, small_rows: int) -> Table | None:
     connection.row("SAVEPOINT asking")
     try:
-        told = _asked(connection, TABLE.format(relation=relation(name)))
+        found = _asked(connection, TABLE.format(relation=relation(name)))
     except postgres.Refused:
-        # Somebody has it locked. What cannot be measured is not small.
+        # Another session has locked it. A table without a size does not count as small.
         connection.settle()
         connection.row("ROLLBACK TO asking")
         return Table()
-    if told is None:
+    if found is None:
         return None
-    rows = int(told["rows"])
+    rows = int(found["rows"])
     if rows <= small_rows:
-        rows = max(rows, _counted(connection, told["name"], small_rows))
-    constraints = told["constraints"] or []
+        rows = max(rows, _counted(connection, found["name"], small_rows))
+    constraints = found["constraints"] or []
     never_null = {
         match.group(1)
         for _name, kind, valid, text in constraints
@@ -139,23 +139,23 @@ def _table(connection: postgres.Connection, name: str, small_rows: int) -> Table
     }
     return Table(
         rows=rows,
-        size=int(told["size"]),
-        columns={column: Column(*rest) for column, *rest in told["columns"] or []},
+        size=int(found["size"]),
+        columns={column: Column(*rest) for column, *rest in found["columns"] or []},
         constraints={constraint: kind for constraint, kind, _valid, _text in constraints},
-        indexes=dict(told["indexes"] or []),
+        indexes=dict(found["indexes"] or []),
         never_null=frozenset(never_null),
     )
 
 
 def _counted(connection: postgres.Connection, name: str, small_rows: int) -> int:
-    """How many rows there are, and one more than C(small_rows) where there are more."""
+    """Return the number of rows, or C(small_rows) + 1 if there are more."""
     connection.row("SAVEPOINT counting")
     try:
         row = connection.row(
             f"SELECT count(*) FROM (SELECT 1 FROM {name} LIMIT {small_rows + 1}) some_rows"
         )
     except postgres.Refused:
-        # Not allowed, or locked. What cannot be counted is not small.
+        # No permission, or locked. A table that cannot be counted does not count as small.
         connection.settle()
         connection.row("ROLLBACK TO counting")
         return small_rows + 1
@@ -163,33 +163,33 @@ def _counted(connection: postgres.Connection, name: str, small_rows: int) -> int
 
 
 def heads(url: str, timeout: float) -> list[str]:
-    """The revisions that the database has; none where Alembic has left no table or nobody can be asked."""
+    """Return the database's revisions; [] without Alembic's table or a connection."""
 
-    def ask(connection: postgres.Connection) -> list[str]:
+    def query(connection: postgres.Connection) -> list[str]:
         return [str(one) for one in _asked(connection, VERSIONS) or []]
 
     try:
-        return postgres.session(url, timeout, ask)
-    except (Problem, Doubt):
+        return postgres.session(url, timeout, query)
+    except (PreflightError, PreflightWarning):
         return []
 
 
 def invalid_indexes(url: str, timeout: float) -> list[Index]:
-    """The indexes that a CREATE INDEX CONCURRENTLY has left behind; none where nobody can be asked."""
+    """Return the indexes that a CREATE INDEX CONCURRENTLY left invalid; [] without a connection."""
 
-    def ask(connection: postgres.Connection) -> list[Index]:
+    def query(connection: postgres.Connection) -> list[Index]:
         return [Index(name, table) for name, table in _asked(connection, INVALID) or []]
 
     try:
-        return postgres.session(url, timeout, ask)
-    except (Problem, Doubt):
+        return postgres.session(url, timeout, query)
+    except (PreflightError, PreflightWarning):
         return []
 
 
 def holders(url: str, timeout: float, table: str) -> list[str]:
-    """Who holds a lock on a table, the oldest transaction first; none where nobody can be asked."""
+    """Return the holders of locks on a table, the oldest transaction first; [] without a connection."""
 
-    def ask(connection: postgres.Connection) -> list[str]:
+    def query(connection: postgres.Connection) -> list[str]:
         return [
             f"pid {pid} holds it ({state}{f', for {since} s' if since is not None else ''})"
             for pid, state, since in _asked(connection, HOLDERS.format(relation=relation(table)))
@@ -197,6 +197,6 @@ def holders(url: str, timeout: float, table: str) -> list[str]:
         ]
 
     try:
-        return postgres.session(url, timeout, ask)
-    except (Problem, Doubt):
+        return postgres.session(url, timeout, query)
+    except (PreflightError, PreflightWarning):
         return []

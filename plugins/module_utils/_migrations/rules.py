@@ -1,10 +1,10 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Find the schema changes that break the live release, or that keep its users waiting. Pure.
+"""Find the schema changes that break the live release, or that block its users. Pure.
 
-A change has two effects, on locks and on the live release. Each has its own switch, so that a yes
-to the one is not a yes to the other.
+A change can affect locks and the live release. Each effect has its own switch, so that allowing one
+does not allow the other.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from . import sql_changes as sql
 from .sql_changes import Change
 
-# Rule by rule, what to do instead.
+# The remedy, by rule.
 REMEDIES: Mapping[str, str] = {
     "access": "Release code that does without the right first",
     "blocking": "Run it by hand at a quiet hour, or in its CONCURRENTLY form",
@@ -38,7 +38,7 @@ REMEDIES: Mapping[str, str] = {
 RULES = tuple(REMEDIES)
 REFUSE, WARN, IGNORE = "refuse", "warn", "ignore"
 SWITCHES = {"breaks": "rollout_allow_destructive", "locks": "rollout_allow_blocking"}
-# Words of an expression that name no column.
+# Words of an expression that are not columns.
 EXPRESSION_WORDS = frozenset(
     [
         *(
@@ -59,13 +59,13 @@ EXPRESSION_WORDS = frozenset(
 )
 
 
-# Functions by which a CHECK refuses NULL, besides IS NOT NULL.
+# Functions by which a CHECK rejects NULL, besides IS NOT NULL.
 NULL_FUNCTIONS = frozenset(["coalesce", "num_nonnulls", "num_nulls", "nullif"])
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column as the database has it."""
+    """A column as it is in the database."""
 
     type: str
     not_null: bool
@@ -74,7 +74,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """A table as the database has it; C(rows) is C(None) where nobody counted."""
+    """A table as it is in the database; C(rows) is C(None) if it was not counted."""
 
     rows: int | None = None
     size: int | None = None
@@ -89,7 +89,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Catalog:
-    """What is known of the database; C(tables) has None for a table that is not there."""
+    """The known part of the database; C(tables) has None for a table that does not exist."""
 
     tables: Mapping[str, Table | None] = field(default_factory=dict)
     dialect: str = "postgresql"
@@ -101,7 +101,7 @@ class Catalog:
         return name in self.tables and self.tables[name] is None
 
     def unique_index(self, name: str) -> str:
-        """The table of a unique index."""
+        """Return the table of a unique index."""
         for table, known in self.tables.items():
             if known and known.indexes.get(name):
                 return table
@@ -110,7 +110,7 @@ class Catalog:
 
 @dataclass(frozen=True)
 class Policy:
-    """What the team wants done about findings."""
+    """The team's settings for findings."""
 
     rules: Mapping[str, str] = field(default_factory=dict)
     allow_blocking: bool = False
@@ -120,7 +120,7 @@ class Policy:
 
 @dataclass(frozen=True)
 class Finding:
-    """One change with its effects, as a clause each; an empty one is no effect."""
+    """One change with its effects as a clause each; an empty one means no effect."""
 
     revision: str
     rule: str
@@ -140,22 +140,22 @@ class _Added:
 
 
 def tables(changes: Iterable[Change]) -> list[str]:
-    """The tables whose size and columns matter, sorted."""
+    """Return the tables whose size and columns matter, sorted."""
     return sorted({change.table for change in changes if change.table not in ("", sql.CHOSEN)})
 
 
 def indexes(changes: Iterable[Change]) -> list[str]:
-    """The indexes whose table matters, sorted."""
+    """Return the indexes whose table matters, sorted."""
     return sorted({change.name for change in changes if change.verb == sql.DROP_INDEX})
 
 
-def judge(
+def evaluate(
     changes: Mapping[str, Sequence[Change]], catalog: Catalog, live: str = "the live release"
 ) -> list[Finding]:
-    """Find what may break or block in the migrations of a release.
+    """Find the changes that can break or block in the migrations of a release.
 
-    @param changes: by revision, in the order in which they are run
-    @param live: what the release is called that goes on serving
+    @param changes: by revision, in execution order
+    @param live: the name, in messages, of the release that keeps serving
     """
     run = _Run(catalog, live)
     for revision, steps in changes.items():
@@ -165,7 +165,7 @@ def judge(
 
 
 class _Run:
-    """The state of the schema while migrations are followed."""
+    """The state of the schema during the migrations."""
 
     def __init__(self, catalog: Catalog, live: str) -> None:
         self.catalog = catalog
@@ -182,13 +182,13 @@ class _Run:
             if not change.kind or self.catalog.lacks(change.table):
                 self.new.add(change.table)
             return
-        # No user waits for a table that this run makes, and the live release does not know it.
+        # No user waits for a table that this run creates, and the live release does not know it.
         if change.table in self.new:
             return
         getattr(self, f"_{change.verb.replace(' ', '_')}")(change)
 
     def never_set(self) -> list[Finding]:
-        """New columns that end as NOT NULL without a default: the live release cannot insert."""
+        """Return the new columns that end as NOT NULL without a default: the live release cannot insert."""
         return [
             Finding(
                 one.revision,
@@ -208,11 +208,11 @@ class _Run:
         )
 
     def _old(self, change: Change) -> _Added | None:
-        """The column as this run has added it."""
+        """Return the column as this run has added it."""
         return self.added.get((change.table, change.column))
 
     def _are_new(self, table: str, columns: Sequence[str]) -> bool:
-        """Whether an expression is about columns only that the live release does not know."""
+        """Return whether an expression uses only columns that the live release does not know."""
         known = self.catalog.table(table).columns
         new = {column for of, column in self.added if of == table}
         if known:
@@ -237,7 +237,7 @@ class _Run:
                 "rewrites the table under ACCESS EXCLUSIVE",
             )
         for below in change.below:
-            # PostgreSQL does not look for what cannot be there.
+            # PostgreSQL skips the check of a column that is NULL in all rows.
             if below.verb == sql.FOREIGN_KEY and below.inline and not change.default:
                 continue
             self.take(self.revision, below)
@@ -319,14 +319,14 @@ class _Run:
         columns = ", ".join(change.columns)
         says = f"{kind} on {table}({columns}){{size}}" if columns else f"{kind} on {table}{{size}}"
         if change.using_index:
-            # Duplicates were refused since the index was made.
+            # Duplicates have been rejected since the creation of the index.
             if kind == "PRIMARY KEY":
                 self._find("set-not-null", says, "scans the table, unless its columns are NOT NULL")
             return
         locks = "" if change.safe or self.catalog.dialect == "mysql" else "blocks writes"
         ours = [self.added.get((table, column)) for column in change.columns]
         if self._are_new(table, change.columns):
-            # One value for all rows is a duplicate; NULL is one only where the index says so.
+            # One value for all rows is a duplicate; NULL is one only if the index says so.
             same_values = {"constant", ""} if "NULLS NOT DISTINCT" in kind else {"constant"}
             same = all(one and one.default in same_values for one in ours)
             breaks = f"the second insert of {self.live} fails" if same else ""
@@ -409,7 +409,7 @@ class _Run:
 
 
 def _refuses_null(words: Sequence[str]) -> bool:
-    """Whether an expression with these words may be false where a column is NULL."""
+    """Return whether an expression with these words can be false if a column is NULL."""
     tests = zip(words, words[1:], words[2:])
     return ("is", "not", "null") in tests or bool(NULL_FUNCTIONS & set(words))
 
@@ -417,7 +417,7 @@ def _refuses_null(words: Sequence[str]) -> bool:
 def is_small(finding: Finding, catalog: Catalog, policy: Policy) -> bool:
     rows = catalog.table(finding.table).rows
     if rows is None:
-        # Sizes are read from PostgreSQL alone; a guess would refuse every migration elsewhere.
+        # Sizes are read only from PostgreSQL; an assumption would refuse every migration elsewhere.
         return catalog.dialect != "postgresql"
     return rows <= policy.small_rows
 
@@ -425,23 +425,23 @@ def is_small(finding: Finding, catalog: Catalog, policy: Policy) -> bool:
 def decide(
     findings: Iterable[Finding], catalog: Catalog, policy: Policy
 ) -> tuple[list[str], list[str]]:
-    """Sort findings into what is refused and what is only told, as lines for people."""
+    """Sort findings into refused ones and warnings, as lines for people."""
     refused: list[str] = []
     warned: list[str] = []
     for finding in findings:
-        wanted = policy.rules.get(finding.rule)
+        action = policy.rules.get(finding.rule)
         small = is_small(finding, catalog, policy)
-        if wanted == IGNORE or (finding.rule == "data" and small and not wanted):
+        if action == IGNORE or (finding.rule == "data" and small and not action):
             continue
         effects = {"breaks": bool(finding.breaks), "locks": bool(finding.locks)}
-        if wanted == REFUSE and not any(effects.values()):
+        if action == REFUSE and not any(effects.values()):
             effects["breaks"] = True
-        elif wanted != REFUSE:
+        elif action != REFUSE:
             effects["locks"] = effects["locks"] and not small
         allowed = {"breaks": policy.allow_destructive, "locks": policy.allow_blocking}
         missing = [SWITCHES[name] for name in SWITCHES if effects[name] and not allowed[name]]
-        line = told(finding, catalog)
-        if missing and wanted != WARN:
+        line = describe(finding, catalog)
+        if missing and action != WARN:
             advice = f"{REMEDIES[finding.rule]}, or set {' and '.join(missing)}."
             refused.append(f"{line} {advice}")
         else:
@@ -449,8 +449,8 @@ def decide(
     return refused, warned
 
 
-def told(finding: Finding, catalog: Catalog) -> str:
-    """Say what a change does, to which table of what size."""
+def describe(finding: Finding, catalog: Catalog) -> str:
+    """Describe a change, with its table and the table's size."""
     says = finding.says.replace("{size}", describe_size(catalog, finding.table))
     locks = f" {finding.locks}" if finding.locks else ""
     breaks = f", and {finding.breaks}" if finding.breaks else ""

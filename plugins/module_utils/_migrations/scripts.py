@@ -1,10 +1,10 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Find the Alembic scripts that a release brings, and what they do to the database.
+"""Find the new Alembic scripts of a release, and their effects on the database.
 
-A script is run offline, in which Alembic prints its SQL. Where that is not possible its source is
-read instead. Reads files below the given folders; a command is run by the function that is passed in.
+A script runs offline, which makes Alembic print its SQL. If that is not possible, its source is read
+instead. Reads files below the given folders. The function that is passed in runs commands.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from . import sql_changes as sql
 from .alembic import Script
 from .sql_changes import Change
 
-# A script is written by hand.
+# In bytes. Scripts are written by hand.
 MAX_SCRIPT_BYTES = 1 << 20
 # Each one loads the app, which takes a second or more.
 MAX_OFFLINE_RUNS = 10
@@ -35,21 +35,21 @@ Run = Callable[[Sequence[str]], "tuple[int, str]"]
 
 @dataclass
 class Reading:
-    """What the migrations of a release do, by the labels of their scripts."""
+    """The effects of the migrations of a release, by the labels of their scripts."""
 
     changes: dict[str, Sequence[Change]] = field(default_factory=dict)
-    # The scripts that have printed their SQL, by their labels.
+    # The labels of the scripts that have printed their SQL.
     printed: list[str] = field(default_factory=list)
     # Why a script was read as source, by its label.
     partly: dict[str, str] = field(default_factory=dict)
 
 
 def scripts(*folders: str) -> dict[str, str]:
-    """The Alembic scripts below C(folders), text by file name: those in C(versions) beside an C(env.py).
+    """Return the Alembic scripts in C(versions) next to an C(env.py) below C(folders), text by file name.
 
-    A name stands for its script: Alembic puts the revision into it.
+    The name identifies a script, because Alembic puts the revision into it.
 
-    @raises UntrustedError: for one that lies out of the folders, behind a link
+    @raises UntrustedError: for one outside of the folders, behind a link
     """
     found = {}
     for path in _script_paths(folders):
@@ -63,7 +63,7 @@ def _script_paths(folders: tuple[str, ...]) -> Iterator[str]:
         for place, subfolders, files in os.walk(folder):
             if "env.py" in files and "versions" in subfolders:
                 versions = _inside(os.path.join(place, "versions"), folder)
-                # Alembic looks below C(versions) too, where recursive_version_locations is set.
+                # Alembic also looks below C(versions), if recursive_version_locations is set.
                 for below, _subfolders, names in os.walk(versions):
                     yield from (
                         _inside(os.path.join(below, name), folder)
@@ -73,7 +73,7 @@ def _script_paths(folders: tuple[str, ...]) -> Iterator[str]:
 
 
 def _inside(path: str, folder: str) -> str:
-    """Where a path of a release leads, which must be in the release: the app can change what is elsewhere."""
+    """Resolve a path of a release. It must stay in the release: the app can change other files."""
     real = os.path.realpath(path)
     if not real.startswith(os.path.realpath(folder) + os.sep):
         raise untrusted.UntrustedError(
@@ -84,22 +84,22 @@ def _inside(path: str, folder: str) -> str:
 
 
 def new(known: Mapping[str, str], found: Mapping[str, str]) -> list[str]:
-    """The names of the scripts that only C(found) has, sorted."""
+    """Return the names of the scripts that only C(found) has, sorted."""
     return sorted(set(found) - set(known))
 
 
 def dialect(url: str) -> str:
-    """The SQL that the database of a SQLAlchemy URL speaks; PostgreSQL where nothing is known."""
+    """Return the SQL dialect of a SQLAlchemy URL; PostgreSQL if it is not known."""
     return DIALECTS.get(url.partition(":")[0].partition("+")[0], "postgresql")
 
 
 def pending(
     known: Mapping[str, str], found: Mapping[str, Script], heads: Sequence[str] = ()
 ) -> list[Script]:
-    """The scripts that a migration would run, in their order.
+    """Return the scripts that a migration would run, in their order.
 
     @param known: the scripts of the live release, by name
-    @param heads: the revisions that the database has, if that is known
+    @param heads: the revisions of the database, if known
     """
     by_revision = {script.revision: script for script in found.values() if script.revision}
     if heads and set(heads) <= set(by_revision):
@@ -117,22 +117,22 @@ def pending(
 
 
 def _in_order(chosen: Iterable[Script]) -> list[Script]:
-    """Parents before children, and by name where neither is."""
+    """Sort parents before children, and otherwise by name."""
     waiting = sorted(chosen, key=lambda script: script.name)
     ordered: list[Script] = []
     while waiting:
         names = {script.revision for script in waiting}
         ready = [s for s in waiting if not names & {*s.parents, *s.depends} - {s.revision}]
-        # A circle is an error of Alembic's own, which stops the migration.
+        # A cycle is an error of Alembic itself, which stops the migration.
         ordered += ready or waiting
         waiting = [script for script in waiting if script not in ordered]
     return ordered
 
 
 def offline_command(words: Sequence[str], span: str) -> list[str] | None:
-    """Have an upgrade print its SQL instead of running it, or None where the command is none of Alembic's.
+    """Return the command with which an upgrade prints its SQL; None for a command of another program.
 
-    @param span: from which revision to which, as C(0001:0002)
+    @param span: the first and the last revision, as C(0001:0002)
     """
     if "upgrade" not in words or "--sql" in words:
         return None
@@ -148,7 +148,7 @@ def offline_command(words: Sequence[str], span: str) -> list[str] | None:
 
 
 def read_offline(text: str, dialect: str = "postgresql") -> dict[str, list[Change]]:
-    """Read the SQL that Alembic prints, by revision."""
+    """Parse the SQL that Alembic prints, by revision."""
     steps = list(STEP.finditer(text))
     ends = [step.start() for step in steps[1:]] + [len(text)]
     return {
@@ -160,14 +160,14 @@ def read_offline(text: str, dialect: str = "postgresql") -> dict[str, list[Chang
 def read(
     todo: Sequence[Script], command: Sequence[str], run: Run | None, dialect: str = "postgresql"
 ) -> Reading:
-    """Find what scripts do: by the SQL that they print where they can, else by their source.
+    """Find the changes of scripts: by the SQL that they print if they can, else by their source.
 
-    @param run: runs a command in the release, without a way to change anything
+    @param run: runs a command in the release, without permission to change anything
     """
     reading = Reading()
     printed: dict[str, list[Change]] = {}
     why: dict[str, str] = {}
-    # Other databases alter columns by statements that repeat all of a column.
+    # For other databases, statements that alter a column repeat all of its definition.
     if run and dialect == "postgresql":
         printed, why = _printed(todo, command, run)
     for script in todo:
@@ -191,7 +191,7 @@ def read(
 def _printed(
     todo: Sequence[Script], command: Sequence[str], run: Run
 ) -> tuple[dict[str, list[Change]], dict[str, str]]:
-    """The changes of the scripts that print SQL, and of the others why they do not, by revision."""
+    """Return the changes of the scripts that print SQL, and the reasons of the others, by revision."""
     if not todo or offline_command(command, "") is None:
         return {}, {}
     is_chain = all(one.revision and len(one.parents) <= 1 for one in todo) and all(
@@ -221,8 +221,8 @@ def _offline(command: Sequence[str], first: Script, last: Script) -> list[str]:
 
 
 def destructive(name: str, text: str) -> list[str]:
-    """What of a script breaks an older release, by its source alone, as lines for people."""
+    """Return the changes of a script that break an older release, from its source only, as lines."""
     script = alembic.read(name, text)
     catalog = rules.Catalog()
-    found = rules.judge({script.label: script.changes}, catalog)
-    return [rules.told(one, catalog) for one in found if one.breaks]
+    found = rules.evaluate({script.label: script.changes}, catalog)
+    return [rules.describe(one, catalog) for one in found if one.breaks]

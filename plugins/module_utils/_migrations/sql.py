@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Split SQL into statements and tokens. Pure.
 
-It knows the lexical rules of PostgreSQL, MySQL and SQLite: nested comments, dollar quotes,
+This file implements the lexical rules of PostgreSQL, MySQL and SQLite: nested comments, dollar quotes,
 E-strings, backslashes and bodies of functions. No text raises an exception.
 """
 
@@ -28,14 +28,14 @@ WORD, NAME, STRING, BODY, NUMBER, SIGN, BROKEN = (
     "broken",
 )
 SPACE = re.compile(r"\s+")
-# An identifier may hold any letter, and a dollar sign after the first one.
+# An identifier can have any letter, and a dollar sign after the first one.
 IDENTIFIER = re.compile(r"[^\W\d][\w$]*")
 DOLLAR = re.compile(r"\$(?:[^\W\d]\w*)?\$")
 NUMERAL = re.compile(r"\d[\w.]*|\.\d+")
-# What a driver or SQLAlchemy puts in place of a value.
+# The placeholders of a driver or of SQLAlchemy for a value.
 PARAMETER = re.compile(r"%\(\w+\)s|%s|(?<!:):[A-Za-z_]\w*|\$\d+|\?")
 COMMENT_ENDS = re.compile(r"/\*|\*/")
-# Statements that hold others, which end with a semicolon of their own.
+# Statements that contain others, which end with their own semicolon.
 ROUTINES = {"FUNCTION", "PROCEDURE", "TRIGGER", "EVENT"}
 # https://www.postgresql.org/docs/current/sql-keywords-appendix.html: some of the reserved words.
 RESERVED = words(
@@ -77,12 +77,12 @@ class Statement:
 
     @property
     def text(self) -> str:
-        """The statement on one line, for messages."""
+        """Return the statement on one line, for messages."""
         return spell(self.tokens)
 
 
 def spell(tokens: Sequence[Token]) -> str:
-    """Write tokens as SQL, with one space where there may be some."""
+    """Write tokens as SQL, with one space where spaces are allowed."""
     spelled = ""
     for token in tokens:
         text = token.text
@@ -101,7 +101,7 @@ def spell(tokens: Sequence[Token]) -> str:
 
 
 def quote(name: str) -> str:
-    """Write an identifier, in quotes where it needs them."""
+    """Write an identifier, in quotes if necessary."""
     if re.fullmatch(r"[a-z_][a-z0-9_$]*", name) and name not in RESERVED:
         return name
     return '"' + name.replace('"', '""') + '"'
@@ -112,7 +112,7 @@ def literal(text: str) -> str:
 
 
 def tokens(text: str, dialect: str = "postgresql") -> Iterator[Token]:
-    """Read the tokens of C(text); what does not end is one BROKEN token.
+    """Yield the tokens of C(text); an unterminated element is one BROKEN token.
 
     @param dialect: postgresql, mysql or sqlite
     """
@@ -142,11 +142,11 @@ def tokens(text: str, dialect: str = "postgresql") -> Iterator[Token]:
 
 
 def _comment(text: str, place: int, dialect: str) -> int | None:
-    """Where the comment ends that begins at C(place), if one does."""
+    """Return the end of the comment that begins at C(place), if there is one."""
     if text.startswith("--", place) or (dialect == "mysql" and text[place] == "#"):
         end = text.find("\n", place)
         return len(text) if end < 0 else end
-    # MySQL runs what is in /*! ... */.
+    # MySQL executes the content of /*! ... */.
     if not text.startswith("/*", place) or (dialect == "mysql" and text.startswith("/*!", place)):
         return None
     if dialect != "postgresql":
@@ -161,7 +161,7 @@ def _comment(text: str, place: int, dialect: str) -> int | None:
 
 
 def _token(text: str, place: int, dialect: str) -> tuple[str, str, int]:
-    """Kind, value and end of the token at C(place)."""
+    """Return kind, value and end of the token at C(place)."""
     char = text[place]
     prefix = re.compile(r"(?:[EeBbXxNn]|[Uu]&)(?=')|[Uu]&(?=\")").match(text, place)
     if prefix and not (dialect == "mysql" and prefix.group() in "Ee"):
@@ -188,7 +188,7 @@ def _token(text: str, place: int, dialect: str) -> tuple[str, str, int]:
     if text.startswith("::", place):
         return SIGN, "::", place + 2
     if text.startswith("/*!", place):
-        # The digits are the oldest version that runs it.
+        # The digits are the oldest version that executes it.
         end = place + 3
         while end < len(text) and text[end].isdigit():
             end += 1
@@ -222,7 +222,7 @@ def _quoted(text: str, place: int, backslash: bool, dialect: str) -> tuple[str, 
 def statements(text: str, dialect: str = "postgresql", nests: bool = True) -> list[Statement]:
     """Split C(text) at its semicolons.
 
-    @param nests: whether those in the body of a routine do not count
+    @param nests: whether those in the body of a routine are ignored
     """
     found: list[Statement] = []
     current: list[Token] = []
@@ -239,7 +239,7 @@ def statements(text: str, dialect: str = "postgresql", nests: bool = True) -> li
         if nests and token.word in {"BEGIN", "CASE", "END", "IF", "LOOP", "REPEAT", "WHILE"}:
             depth = _nested(depth, current, dialect)
     if depth:
-        # A body that does not end would hide all that follows.
+        # An unterminated body would hide all later statements.
         return statements(text, dialect, nests=False)
     if current:
         found.append(Statement(tuple(current)))
@@ -247,7 +247,7 @@ def statements(text: str, dialect: str = "postgresql", nests: bool = True) -> li
 
 
 def _nested(depth: int, current: Sequence[Token], dialect: str) -> int:
-    """How many blocks of a routine are open after the last token of C(current)."""
+    """Return the number of open blocks of a routine after the last token of C(current)."""
     heads = {token.word for token in current[:8]}
     if not current or current[0].word != "CREATE" or not heads & ROUTINES:
         return 0
@@ -257,7 +257,7 @@ def _nested(depth: int, current: Sequence[Token], dialect: str) -> int:
         return max(0, depth - 1)
     if word == "BEGIN":
         return depth + 1
-    # END IF closes what IF has opened; IF EXISTS and IF NOT EXISTS stand in the head.
+    # END IF closes an IF; IF EXISTS and IF NOT EXISTS are in the head.
     if depth and before != "END" and (word == "CASE" or dialect == "mysql"):
         return depth + 1
     return depth

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Translate SQL statements into schema changes. Pure.
 
-Invariant: a statement yields no change only if it is known to be harmless to a release that works
-on the same database. What is not understood yields a change with the verb UNKNOWN.
+Invariant: a statement yields no change only if it is known to be harmless to a release that uses
+the same database. A statement that is not understood yields a change with the verb UNKNOWN.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ TYPE = "type"
 UNIQUE = "unique"
 UNKNOWN = "unknown"
 
-# Where a name is known only when the script runs.
+# A name that is known only when the script runs.
 CHOSEN = "(chosen by the script)"
-# What stands in a statement for a value of which only the running script knows.
+# The placeholder in a statement for a value that only the running script knows.
 PLACEHOLDER = "evenkeel_chosen"
 MAX_TEXT = 80
 
@@ -49,7 +49,7 @@ STABLE = words(
     "lower make_date make_interval md5 now nullif replace round row statement_timestamp substring "
     "timestamp timezone to_char to_date to_json to_jsonb to_timestamp transaction_timestamp trim upper"
 )
-# Functions that a SELECT may call without changing more than a sequence or a setting.
+# Functions that a SELECT can call without a change beyond a sequence or a setting.
 HARMLESS = STABLE | words(
     "abs age array_agg array_length array_to_string avg bool_and bool_or btrim cast ceil char char_length "
     "clock_timestamp conflict count crypt currval decimal decode dense_rank digest encode exists first_value "
@@ -60,19 +60,19 @@ HARMLESS = STABLE | words(
     "repeat right row_number rpad rtrim set_config setval sha256 split_part string_agg string_to_array sum "
     "to_number to_regclass trunc unnest uuid_generate_v4 values varchar"
 )
-# What begins a statement that neither changes the schema nor data.
+# The first words of statements that change neither schema nor data.
 NEUTRAL = words(
     "ANALYZE ABORT BEGIN CHECKPOINT CLOSE COMMENT COMMIT DEALLOCATE DESCRIBE DISCARD END EXPLAIN "
     "FETCH GRANT LISTEN MOVE NOTIFY PRAGMA PREPARE RELEASE RESET ROLLBACK SAVEPOINT SET SHOW START "
     "TABLE UNLISTEN UNLOCK USE"
 )
-# What begins any statement that is told apart below.
+# The first words of all statements that this file distinguishes.
 VERBS = NEUTRAL | words(
     "ALTER ATTACH CALL CLUSTER COPY CREATE DECLARE DELETE DETACH DO DROP EXECUTE GRANT IMPORT INSERT LOAD LOCK "
     "MERGE OPTIMIZE REASSIGN REFRESH REINDEX RENAME REPLACE REVOKE SECURITY SELECT TRUNCATE UPDATE VACUUM "
     "VALUES WITH"
 )
-# What of a routine's body may begin a statement.
+# The words of a routine's body that can begin a statement.
 INNER_VERBS = words(
     "ALTER CLUSTER CREATE DELETE DROP LOCK MERGE REINDEX RENAME REVOKE TRUNCATE UPDATE VACUUM"
 )
@@ -81,8 +81,8 @@ COLUMN_ENDS = words(
     "DEFERRABLE FIRST GENERATED INITIALLY NOT NULL ON PRIMARY REFERENCES STORAGE UNIQUE USING"
 )
 SERIALS = {"serial", "serial4", "bigserial", "serial8", "smallserial", "serial2"}
-# Objects that come into being, and that no release knows yet. A publication is none of them: an UPDATE
-# of a published table fails if its rows have no identity.
+# Objects that a statement creates, and that no release uses yet. A publication does not belong to
+# them: an UPDATE of a published table fails if its rows have no identity.
 NEW_OBJECTS = words(
     "ACCESS AGGREGATE CAST COLLATION CONVERSION DATABASE DOMAIN EXTENSION FOREIGN FUNCTION GROUP "
     "LANGUAGE MATERIALIZED OPERATOR PROCEDURE ROLE SCHEMA SEQUENCE SERVER STATISTICS "
@@ -97,7 +97,7 @@ QUIET_ACTIONS = (
     ("REPLICA", "IDENTITY", "FULL"),
     ("RESET",),
 )
-# The same in MySQL. Elsewhere a column may have such a name.
+# The same in MySQL. In other databases a column can have such a name.
 MYSQL_QUIET_ACTIONS = (
     ("RENAME", "INDEX"),
     ("RENAME", "KEY"),
@@ -150,7 +150,7 @@ WIDER = {
 SIZED = re.compile(r"([a-z ]+?) ?(?:\(([\d, ]+)\))?((?: with| without) time zone)?")
 
 
-# Words before a parenthesis that opens a query or an expression, and no call.
+# Words before a parenthesis that opens a query or an expression instead of a call.
 OPENS_QUERY = {
     "ALL", "AND", "ANY", "AS", "BY", "CASE", "ELSE", "EXCEPT", "FILTER", "FROM", "HAVING", "INTERSECT",
     "INTO", "JOIN", "LATERAL", "LIMIT", "MATERIALIZED", "NOT", "ON", "OR", "RETURNING", "SELECT", "SET",
@@ -160,11 +160,11 @@ OPENS_QUERY = {
 
 @dataclass(frozen=True)
 class Change:
-    """One change of a schema, or of what is in it.
+    """One change of a schema, or of its data.
 
-    C(name) is that of a constraint or an index, and of a column that is renamed the new one.
-    C(default) of a column is empty, constant, volatile or generated. C(safe) says of a type that
-    nothing is rewritten, of an index CONCURRENTLY, of a constraint NOT VALID or USING INDEX.
+    C(name) is that of a constraint or an index, and for a renamed column the new one. C(default) of a
+    column is empty, constant, volatile or generated. C(safe) means no rewrite for a type, CONCURRENTLY
+    for an index, and NOT VALID or USING INDEX for a constraint.
     """
 
     verb: str
@@ -186,7 +186,7 @@ class Change:
 
 
 def changes(text: str, dialect: str = "postgresql") -> list[Change]:
-    """Read what the statements in C(text) change, in their order."""
+    """Return the changes of the statements in C(text), in their order."""
     found: list[Change] = []
     for statement in sql.statements(text, dialect):
         line = statement.tokens[0].line
@@ -211,7 +211,7 @@ def _of(statement: Statement, dialect: str) -> list[Change]:
         return [unknown(f"{statement.text} does not end")]
     first = statement.tokens[0].word
     if first not in VERBS:
-        # A script may print something between two statements, which hides no statement.
+        # Output of a script between two statements must not hide a statement.
         for place, token in enumerate(statement.tokens):
             if place and token.leads and token.word in VERBS:
                 noise, rest = statement.tokens[:place], statement.tokens[place:]
@@ -229,10 +229,10 @@ def _of(statement: Statement, dialect: str) -> list[Change]:
 
 def _neutral(statement: Statement) -> list[Change]:
     words = [word for word in statement.words if word not in {"LOCAL", "SESSION"}]
-    # EXPLAIN ANALYZE runs what it explains.
+    # EXPLAIN ANALYZE executes its statement.
     if words[0] == "EXPLAIN" and {"ANALYZE", "ANALYSE"} & set(words):
         return [unknown(statement.text)]
-    # After these a name may mean another table, or a wait for a lock has no end.
+    # After these a name can mean another table, or a wait for a lock is unlimited.
     is_endless = re.fullmatch(r"0+[a-z]*", statement.tokens[-1].text)
     if words[:2] == ["SET", "SEARCH_PATH"] or (words[:2] == ["SET", "LOCK_TIMEOUT"] and is_endless):
         return [unknown(statement.text)]
@@ -289,7 +289,7 @@ class Reader:
         return not self.is_done and self.tokens[self.at].is_sign(text)
 
     def part(self) -> str:
-        """Read an identifier as the server would know it."""
+        """Read an identifier in the form that the server stores."""
         token = self.take()
         if PLACEHOLDER in token.text:
             return CHOSEN
@@ -304,7 +304,7 @@ class Reader:
         raise IndexError(token.text)
 
     def name(self) -> str:
-        """Read a name that may have a schema."""
+        """Read a name that can have a schema."""
         parts = [self.part()]
         while self.sees_sign("."):
             self.take()
@@ -312,7 +312,7 @@ class Reader:
         return CHOSEN if CHOSEN in parts else plain(".".join(parts))
 
     def group(self) -> list[Token]:
-        """Read what stands in parentheses, without them."""
+        """Read the content of parentheses."""
         if not self.sees_sign("("):
             return []
         start, depth = self.at + 1, 0
@@ -328,18 +328,18 @@ class Reader:
         return tokens
 
     def has(self, *words: str) -> bool:
-        """Whether the words stand anywhere in the rest."""
+        """Return whether the words are anywhere in the rest."""
         rest = [token.word for token in self.tokens[self.at :]]
         return any(tuple(rest[place : place + len(words)]) == words for place in range(len(rest)))
 
 
 def plain(name: str) -> str:
-    """Leave out the schema that is searched by default."""
+    """Remove the schema that is searched by default."""
     return name[len("public.") :] if name.startswith("public.") else name
 
 
 def split(tokens: Iterable[Token]) -> list[list[Token]]:
-    """Split at the commas that no parentheses or brackets enclose."""
+    """Split at the commas outside of parentheses and brackets."""
     parts: list[list[Token]] = [[]]
     depth = 0
     for token in tokens:
@@ -353,7 +353,7 @@ def split(tokens: Iterable[Token]) -> list[list[Token]]:
 
 
 def identifiers(tokens: Sequence[Token], dialect: str) -> tuple[str, ...]:
-    """The names in a list of columns or in an expression."""
+    """Return the names in a list of columns or in an expression."""
     found = []
     for token in tokens:
         if token.kind in (sql.WORD, sql.NAME):
@@ -369,7 +369,7 @@ def _alter(reader: Reader, statement: Statement) -> list[Change]:
     if reader.accept("TABLE") or reader.accept("FOREIGN", "TABLE"):
         return _alter_table(reader, statement)
     if reader.accept("INDEX"):
-        # Renamed, moved or set otherwise; a release does not name it.
+        # A rename, move or setting of an index. A release does not name indexes.
         return [] if not reader.has("TABLESPACE") else [unknown(statement.text)]
     kind = reader.word
     text = statement.text
@@ -470,7 +470,7 @@ def _action(reader: Reader, table: str) -> list[Change]:
     if reader.accept("SET", "SCHEMA"):
         return [Change(RENAME, table, what=f"table {table}")]
     if reader.accept("SET"):
-        # SET (fillfactor = 70) and the like.
+        # For example SET (fillfactor = 70).
         return [] if reader.sees_sign("(") else [unknown(text)]
     if reader.accept("DETACH", "PARTITION"):
         return [Change(DROP, table, what=f"partition {reader.name()} of {table}")]
@@ -510,7 +510,7 @@ def _constraint(reader: Reader, table: str, name: str = "") -> Change:
     not_valid = reader.has("NOT", "VALID")
     kind = reader.take().word
     if kind == "NOT":
-        # NOT NULL as a constraint of its own, PostgreSQL 18.
+        # NOT NULL as a separate constraint, PostgreSQL 18.
         reader.accept("NULL")
         return Change(SET_NOT_NULL, table, reader.part(), safe=not_valid)
     if kind in {"PRIMARY", "UNIQUE"}:
@@ -547,7 +547,7 @@ def _constraint(reader: Reader, table: str, name: str = "") -> Change:
 
 
 def _unique_kind(reader: Reader) -> str:
-    """Whether NULL is a duplicate of NULL, as words for people."""
+    """Return whether NULL is a duplicate of NULL, as text for people."""
     return "UNIQUE NULLS NOT DISTINCT" if reader.has("NULLS", "NOT", "DISTINCT") else "UNIQUE"
 
 
@@ -609,7 +609,7 @@ def _column(reader: Reader, table: str) -> list[Change]:
 
 
 def volatility(tokens: Sequence[Token]) -> str:
-    """Tell whether a default is the same for all rows that exist: empty for NULL, constant or volatile."""
+    """Return the kind of a default for existing rows: empty for NULL, constant or volatile."""
     if [token.word for token in tokens] == ["NULL"]:
         return ""
     for place, token in enumerate(tokens[:-1]):
@@ -621,7 +621,7 @@ def volatility(tokens: Sequence[Token]) -> str:
 
 
 def _is_one_of(functions: frozenset[str], tokens: Sequence[Token], place: int) -> bool:
-    """Whether the function at C(place) is one of the server's own with these names."""
+    """Return whether the function at C(place) is one of the server's own with these names."""
     in_schema = place > 1 and tokens[place - 1].is_sign(".")
     if in_schema and tokens[place - 2].text.lower() != "pg_catalog":
         return False
@@ -629,7 +629,7 @@ def _is_one_of(functions: frozenset[str], tokens: Sequence[Token], place: int) -
 
 
 def _redefined(reader: Reader, table: str, column: str) -> list[Change]:
-    """Read MySQL's MODIFY and CHANGE, which say all of a column again, changed or not."""
+    """Read MySQL's MODIFY and CHANGE, which repeat the whole definition of a column."""
     again = _column(Reader([Token(sql.NAME, column, 0), *reader.rest()], reader.dialect), table)[0]
     found = [Change(TYPE, table, column, new_type=again.new_type, kind="restated")]
     return found + (
@@ -701,7 +701,7 @@ def type_name(text: str) -> str:
     base = TYPE_NAMES.get(base.strip(), base.strip())
     if zone:
         base = base.partition(" ")[0]
-    # Only bpchar is without a limit.
+    # Only bpchar has no limit.
     if base in {"character", "bit"} and not size and text != "bpchar":
         size = "1"
     size = f"({','.join(size.replace(' ', '').split(','))})" if size else ""
@@ -711,7 +711,7 @@ def type_name(text: str) -> str:
 
 
 def widens(old: str, new: str) -> tuple[bool, bool]:
-    """Tell whether a change of type rewrites the table, and whether it can break a release."""
+    """Return whether a change of type rewrites the table, and whether it can break a release."""
     if not old:
         return True, True
     if old == new:
@@ -771,7 +771,7 @@ def _create(reader: Reader, statement: Statement) -> list[Change]:
     if kind in {"VIEW", "MATERIALIZED", "RECURSIVE"} and not replaces:
         return []
     if kind in {"FUNCTION", "PROCEDURE", "AGGREGATE"} or kind in NEW_OBJECTS:
-        # What is replaced may be used by the live release.
+        # The live release can use the replaced object.
         return [unknown(text)] if replaces else []
     return [unknown(text)]
 
@@ -848,7 +848,7 @@ def _delete(reader: Reader, statement: Statement) -> list[Change]:
 def _update(reader: Reader, statement: Statement) -> list[Change]:
     reader.accept("ONLY")
     table = reader.name()
-    # Alembic's own note of where the database is, by the old value.
+    # Alembic's own record of the database's revision, by the old value.
     is_note = reader.accept("SET") and reader.part() == "version_num"
     if is_note and statement.words.count("VERSION_NUM") == 2:
         return []
@@ -867,7 +867,7 @@ def _data(reader: Reader, statement: Statement) -> list[Change]:
 
 
 def _insert(reader: Reader, statement: Statement) -> list[Change]:
-    """Read an INSERT, whose query may write and may call what does."""
+    """Read an INSERT, whose query can write or call functions that write."""
     reader.accept_any("IGNORE")
     reader.accept("INTO")
     table = reader.name()
@@ -881,12 +881,12 @@ def _insert(reader: Reader, statement: Statement) -> list[Change]:
 
 
 def _query(tokens: Sequence[Token], dialect: str) -> list[Change]:
-    """Read a query within a statement; what a JOIN has after ON is a part of it."""
+    """Read a query within a statement; the part of a JOIN after ON belongs to it."""
     return _of(Statement(tuple(tokens)), dialect) if tokens else []
 
 
 def _names_query(tokens: Sequence[Token], place: int) -> bool:
-    """Whether the name at C(place) is that of a query of WITH, which has a list of columns."""
+    """Return whether the name at C(place) is that of a query of WITH, which has a list of columns."""
     follows = Reader(tokens[place + 1 :], "")
     try:
         follows.group()
@@ -900,7 +900,7 @@ def _names_query(tokens: Sequence[Token], place: int) -> bool:
 
 
 def _select(reader: Reader, statement: Statement) -> list[Change]:
-    """Read a query, which may write and may call what does."""
+    """Read a query, which can write or call functions that write."""
     found: list[Change] = []
     tokens = statement.tokens
     for place, token in enumerate(tokens[:-1]):
@@ -910,7 +910,7 @@ def _select(reader: Reader, statement: Statement) -> list[Change]:
             found += _of(Statement(tokens[place:]), reader.dialect)
         calls = following.is_sign("(") and token.kind in (sql.WORD, sql.NAME)
         opens = token.word in OPENS_QUERY
-        # AS gives a type to CAST, or a name with a list of columns to a query.
+        # AS precedes a type in CAST, or the name of a query with a list of columns.
         is_named = place and tokens[place - 1].word == "AS"
         if not calls or opens or is_named or _is_one_of(HARMLESS, tokens, place):
             continue
@@ -922,7 +922,7 @@ def _select(reader: Reader, statement: Statement) -> list[Change]:
 
 
 def _do(reader: Reader, statement: Statement) -> list[Change]:
-    """Look into an anonymous block: what it surely may do, and that it is not understood."""
+    """Return the known changes of an anonymous block, and one unknown change for the rest."""
     body = next(
         (token.text for token in statement.tokens if token.kind in (sql.BODY, sql.STRING)), ""
     )
@@ -930,7 +930,7 @@ def _do(reader: Reader, statement: Statement) -> list[Change]:
 
 
 def inside(body: str, dialect: str) -> list[Change]:
-    """What the statements in the body of a routine would change, as far as they are understood."""
+    """Return the changes of the statements in the body of a routine, as far as they are understood."""
     found: list[Change] = []
     for part in sql.statements(body, dialect, nests=False):
         words = part.words
@@ -980,7 +980,7 @@ def _blocking(reader: Reader, statement: Statement) -> list[Change]:
 
 
 def _each(reader: Reader, text: str) -> list[Change]:
-    """Say it of each table in a list."""
+    """Return a blocking change for each table in a list."""
     found = []
     for part in split(reader.rest()):
         one = Reader(part, reader.dialect)

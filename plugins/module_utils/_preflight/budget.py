@@ -1,22 +1,22 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How many connections to the database the workers of a fleet can ask for. Pure."""
+"""Calculate how many database connections the workers of a fleet can open. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from .._errors import Doubt, Problem
+from .._errors import PreflightError, PreflightWarning
 
 
 @dataclass(frozen=True)
-class Budget:
-    """What the workers of hosts with the same figures may ask of the database, over both slots.
+class ConnectionBudget:
+    """The maximum connections of the workers of hosts with the same figures, over both slots.
 
-    A worker holds at most as many connections as it has threads, and never more
-    than its pool gives: pool_size + max_overflow (SQLAlchemy's QueuePool).
+    A worker holds at most one connection per thread, and never more than the size of its
+    pool: pool_size + max_overflow (SQLAlchemy's QueuePool).
     """
 
     workers: int
@@ -43,19 +43,21 @@ class Budget:
         return self.workers * self.pool * self.hosts * self.slots
 
 
-def shares(figures: Iterable[Mapping[str, int]], slots: int) -> list[Budget]:
-    """The budgets of hosts that have the same figures, in the order of the fleet."""
+def shares(figures: Iterable[Mapping[str, int]], slots: int) -> list[ConnectionBudget]:
+    """Group hosts with the same figures, in the order of the fleet."""
     counted: dict[tuple[tuple[str, int], ...], int] = {}
     for own in figures:
         key = tuple(sorted(own.items()))
         counted[key] = counted.get(key, 0) + 1
-    return [Budget(**dict(key), hosts=hosts, slots=slots) for key, hosts in counted.items()]
+    return [
+        ConnectionBudget(**dict(key), hosts=hosts, slots=slots) for key, hosts in counted.items()
+    ]
 
 
-def judge_budget(budgets: Sequence[Budget], allowed: int, because: str) -> None:
-    """Compare what the fleet can hold with what the server allows, for the reason C(because).
+def check_budget(budgets: Sequence[ConnectionBudget], allowed: int, because: str) -> None:
+    """Compare the fleet's maximum with the server's limit, which has the reason C(because).
 
-    @param budgets: of all hosts that use the server, also of those that this run leaves alone
+    @param budgets: of all hosts that use the server, including those outside of this run
     """
     wanted, possible = (sum(getattr(b, of) for b in budgets) for of in ("wanted", "possible"))
     arithmetic = " + ".join(_multiplied(budget) for budget in budgets) + f" = {wanted}"
@@ -64,7 +66,7 @@ def judge_budget(budgets: Sequence[Budget], allowed: int, because: str) -> None:
         fits = allowed // (only.each * only.hosts * only.slots) if only else None
         advice = f"at most gunicorn_workers: {fits} fits" if fits else "not even one worker fits"
         advice = advice if only else "lower gunicorn_workers"
-        raise Problem(
+        raise PreflightError(
             f"{arithmetic}, and the database allows {allowed} ({because}); {advice}, or let the server "
             "allow more."
         )
@@ -75,7 +77,7 @@ def judge_budget(budgets: Sequence[Budget], allowed: int, because: str) -> None:
             for b in budgets
         )
         fits = allowed // sum(b.workers * b.hosts * b.slots for b in budgets)
-        raise Doubt(
+        raise PreflightWarning(
             f"in theory the pools could hold {pools} = {possible} connections, and the database allows "
             f"{allowed} ({because}). What the workers can really hold at once fits: {arithmetic}. A release "
             f"that leaks them could still take all; flask_app_pool_size: {fits} with "
@@ -83,7 +85,7 @@ def judge_budget(budgets: Sequence[Budget], allowed: int, because: str) -> None:
         )
 
 
-def _multiplied(budget: Budget) -> str:
+def _multiplied(budget: ConnectionBudget) -> str:
     return (
         f"{_counted(budget.workers, 'worker')} x {_counted(budget.each, 'connection')} x "
         f"{_counted(budget.hosts, 'host')} x {_counted(budget.slots, 'slot')}"

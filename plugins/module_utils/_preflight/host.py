@@ -1,10 +1,10 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Can this host take a release? Judgements are pure; a few readers look at the host.
+"""Check whether a host can take a release. The checks are pure; a few functions read the host.
 
-A rollout that finds out half way leaves a mess, so all that can be known before is
-asked before, and all that is wrong is told at once.
+A rollout that fails in the middle is costly. So preflight checks all that can be known before,
+and reports all errors together.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from .._errors import Problem
+from .._errors import PreflightError
 from .._front import config
 
-# Debian gives those below to what every system has (Debian policy 9.2.2); others do alike.
+# Debian reserves lower ids for system users (Debian policy 9.2.2). Other distributions do the same.
 SYSTEM_UIDS = 100
 TARGET = ("python_version", "python_tag", "machine", "libc")
 DESCRIBE_PYTHON = """
@@ -47,26 +47,26 @@ print(json.dumps({
 """
 
 
-def judge_python(found: Mapping[str, Any], minimum: str, path: str) -> None:
+def check_python(found: Mapping[str, Any], minimum: str, path: str) -> None:
     def number(version: str) -> list[int]:
         return [int(part) for part in re.findall(r"\d+", version)[:2]]
 
     if number(found["python_version"]) < number(minimum):
-        raise Problem(
+        raise PreflightError(
             f"{path} is {found['python_version']}, and {minimum} or newer is wanted; name a newer "
             "interpreter of the host."
         )
     if found["lacks"]:
-        raise Problem(
+        raise PreflightError(
             f"{path} lacks {' and '.join(found['lacks'])} of the standard library; install the whole Python "
             "(on Debian the package python3, not only python3-minimal, and python3-distutils with 3.9)."
         )
 
 
-def judge_user(name: str, uid: int | None) -> None:
-    """Refuse to make a user of the system's own, C(bin) or C(backup) say, into the app's."""
+def check_user(name: str, uid: int | None) -> None:
+    """Refuse a user of the system, for example C(bin) or C(backup), as the app's user."""
     if uid is not None and uid < SYSTEM_UIDS:
-        raise Problem(
+        raise PreflightError(
             f"{name} is a user of the system itself (uid {uid}) on this host; give the app another name, or "
             "name another user in flask_app_user."
         )
@@ -79,53 +79,55 @@ def user_id(name: str) -> int | None:
         return None
 
 
-def judge_disk(path: str, free_mb: int, wanted_mb: int) -> None:
+def check_disk(path: str, free_mb: int, wanted_mb: int) -> None:
     if free_mb < wanted_mb:
-        raise Problem(
+        raise PreflightError(
             f"{path} has {free_mb} MB free, {wanted_mb} are wanted; free some, or lower it."
         )
 
 
-def judge_clock(skew: float, allowed: float) -> None:
+def check_clock(skew: float, allowed: float) -> None:
     if abs(skew) > allowed:
         direction = "ahead of" if skew > 0 else "behind"
-        raise Problem(
+        raise PreflightError(
             f"this host's is {abs(skew):.0f} s {direction} the controller's, {allowed:g} s are allowed: "
             "sessions, certificates and histories would be wrong; set it right, e.g. timedatectl set-ntp "
             "true."
         )
 
 
-def judge_port(port: int, holders: Iterable[str], owners: Iterable[str]) -> None:
-    """Refuse a port that something else has.
+def check_port(port: int, holders: Iterable[str], owners: Iterable[str]) -> None:
+    """Refuse a port that another program uses.
 
-    @param holders: who listens there, as C(program (pid N))
-    @param owners: programs that may
+    @param holders: the listening programs, as C(program (pid N))
+    @param owners: the programs that may use it
     """
     names = {holder: holder.partition(" ")[0] for holder in holders}
     if names and not set(names.values()) & set(owners):
-        raise Problem(f"{port} is taken by {', '.join(names)}; stop it, or choose another port.")
+        raise PreflightError(
+            f"{port} is taken by {', '.join(names)}; stop it, or choose another port."
+        )
 
 
-def judge_listens(
-    wanted: Sequence[config.Listen],
+def check_listens(
+    requested: Sequence[config.Listen],
     servers: Sequence[config.Server],
     running: Sequence[config.Listen],
     own: str,
     default_site: str,
 ) -> None:
-    """Refuse addresses that another file of nginx's configuration has, or that a reload cannot bind.
+    """Refuse addresses that another nginx file configures, or that a reload cannot bind.
 
-    @param running: where nginx listens now
+    @param running: the addresses on which nginx listens now
     @param own: the app's own file
     """
-    verdict = config.judge(servers, wanted, own, default_site)
+    verdict = config.evaluate(servers, requested, own, default_site)
     if verdict.problem:
-        raise Problem(verdict.problem)
-    clash = config.clash(running, wanted)
+        raise PreflightError(verdict.problem)
+    clash = config.clash(running, requested)
     if clash:
         theirs, ours = clash
-        raise Problem(
+        raise PreflightError(
             f"nginx listens on {theirs.text} and cannot also bind {ours.text} at a reload; choose another port, or "
             "stop nginx on this host before the run (systemctl stop nginx), which interrupts its users."
         )
@@ -133,26 +135,26 @@ def judge_listens(
 
 def port_number(value: Any) -> int:
     if not re.fullmatch(r"\d{1,5}", str(value)) or not 0 < int(value) < 65536:
-        raise Problem(f"{value!r} is no port; wanted 1 to 65535.")
+        raise PreflightError(f"{value!r} is no port; wanted 1 to 65535.")
     return int(value)
 
 
 def describe_python(path: str) -> dict[str, Any]:
-    """Ask an interpreter, which may be another than our own, what wheels it takes."""
+    """Return which wheels an interpreter accepts. It can be another one than this process's."""
     try:
         done = subprocess.run(
             [path, "-c", DESCRIBE_PYTHON], capture_output=True, text=True, check=True, timeout=30
         )
         found: dict[str, Any] = json.loads(done.stdout)
     except (OSError, subprocess.SubprocessError, ValueError) as error:
-        raise Problem(
+        raise PreflightError(
             f"{path} does not run ({error}); install Python 3.9 or newer on the host, or name where it is."
         ) from error
     return found
 
 
 def free_mb(path: str) -> int:
-    """Megabytes free where C(path) is or would be made."""
+    """Return the free megabytes of the file system of C(path), which need not exist."""
     path = os.path.abspath(path)
     while not os.path.exists(path):
         path = os.path.dirname(path)

@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from .._errors import Doubt, Problem
+from .._errors import PreflightError, PreflightWarning
 
 
 @dataclass
 class Report:
-    """All that is found, so that people mend it in one go."""
+    """All findings of a run, so that the user can fix them together."""
 
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -23,10 +23,10 @@ class Report:
 
     @contextlib.contextmanager
     def about(self, variable: str) -> Iterator[None]:
-        """Note what is said in the block under the variable that can be changed about it."""
+        """Record an error of the block under the variable that can fix it."""
         try:
             yield
-        except Problem as problem:
+        except PreflightError as problem:
             self.problems.append(f"{variable}: {problem}")
-        except Doubt as doubt:
+        except PreflightWarning as doubt:
             self.warnings.append(f"{variable}: {doubt}")

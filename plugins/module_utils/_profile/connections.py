@@ -1,10 +1,10 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which connection of a worker leads to the database, and which to Redis.
+"""Find out which connection of a worker leads to the database, and which to Redis.
 
-The URLs in the app's environment say where these are, and are asked for nothing else: no user and
-no password of them leaves this file.
+The URLs in the app's environment have the addresses. Nothing else of them is read: no user and
+no password leaves this file.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .._services import postgres
 from .._system import procfs
 from . import syscalls
 
-# Linux' state of a UNIX socket that was accepted, in /proc/net/unix (include/uapi/linux/net.h).
+# State of an accepted UNIX socket in /proc/net/unix (include/uapi/linux/net.h).
 CONNECTED = "03"
 URLS = {
     "DATABASE_URL": syscalls.DATABASE,
@@ -34,14 +34,14 @@ Address = tuple[str, int]
 
 
 def environment(text: str) -> dict[str, str]:
-    """Read what C(envfile.environment_file) wrote."""
+    """Parse the output of C(envfile.environment_file)."""
     return {name: re.sub(r"\\(.)", r"\1", value) for name, value in _LINE.findall(text)}
 
 
 def addresses(
     variables: Mapping[str, str], lookup: Callable[..., Any] = socket.getaddrinfo
 ) -> dict[Address, str]:
-    """What stands at which address; nothing of what has no address, or is not known here."""
+    """Return the kind of service by address. Services without an address are left out."""
     found = {}
     for name, kind in URLS.items():
         place = _place(variables.get(name, ""))
@@ -51,13 +51,13 @@ def addresses(
 
 
 def _place(url: str) -> Address | None:
-    """Host and port; nothing for a file, a UNIX socket, or what is no URL."""
+    """Return host and port, or V(None) for a file, a UNIX socket or an invalid URL."""
     try:
-        if postgres.speaks(url):
+        if postgres.is_postgres_url(url):
             target = postgres.Target.parse(url)
             return None if target.local else (target.host, target.port)
         parts, query = service_address.split(url)
-    except _errors.Problem:
+    except _errors.PreflightError:
         return None
     kind = parts.scheme.partition("+")[0]
     known = {**service_address.DATABASE_PORTS, "redis": REDIS_PORT, "rediss": REDIS_PORT}
@@ -66,7 +66,7 @@ def _place(url: str) -> Address | None:
 
 
 def _resolve(place: Address, lookup: Callable[..., Any]) -> Iterator[Address]:
-    # libpq takes several hosts, by commas.
+    # libpq accepts several hosts, separated by commas.
     for host in place[0].split(","):
         try:
             answers = lookup(host, place[1], type=socket.SOCK_STREAM)
@@ -77,7 +77,7 @@ def _resolve(place: Address, lookup: Callable[..., Any]) -> Iterator[Address]:
 
 
 class Connections:
-    """What stands behind the sockets of workers; the kernel's tables are read again when one is new."""
+    """The peers of workers' sockets. A new socket causes a new read of the kernel's tables."""
 
     def __init__(self, users: str, servers: Mapping[Address, str], proc: str = procfs.PROC) -> None:
         self._users = users
@@ -86,16 +86,16 @@ class Connections:
         self._kinds: dict[str, str] = {}
 
     def kind(self, main: int, link: str) -> str:
-        """What a descriptor leads to, by where its link does.
+        """Return the kind of a descriptor by its link.
 
-        @param main: whose network it is
+        @param main: the process whose network namespace is read
         """
         inode = procfs.socket_of(link)
         if not inode:
             return syscalls.DISK if link.startswith("/") else syscalls.UNKNOWN
         if inode not in self._kinds:
             self.read(main)
-        # The other end of a UNIX socket stands in no table, and need not be looked for again.
+        # The peer of a UNIX socket is in no table, so it is not looked up again.
         return self._kinds.setdefault(inode, syscalls.UNKNOWN)
 
     def read(self, main: int) -> None:
@@ -109,7 +109,7 @@ class Connections:
             self._kinds[inode] = syscalls.CLIENT if state == CONNECTED else syscalls.IDLE
 
     def count(self, inodes: Iterable[str], kind: str) -> int | None:
-        """How many of the sockets lead to the database, or to Redis; V(None) where its address is not known."""
+        """Count the sockets to the database, or to Redis; V(None) if its address is not known."""
         if kind not in self._servers.values():
             return None
         return sum(1 for inode in inodes if self._kinds.get(inode) == kind)

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is measured of an app, in which order, and what is told of it."""
+"""Measure the endpoints of an app in a fixed order, and report the figures."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from . import syscalls, workers
 
 Params = Mapping[str, Any]
 
-# What asks the app itself, where the front lets who asks from the host: RFC 9111, 5.2.1.4.
+# This header bypasses the cache if the front allows it for local clients: RFC 9111, 5.2.1.4.
 COLD = {"Cache-Control": "no-cache"}
 CACHES = {"cold": COLD, "warm": {}}
 LOOPS = ("closed", "open")
@@ -28,16 +28,16 @@ LOOPS_EACH = len(CACHES) * len(LOOPS)
 PERCENTILES = (50, 90, 95, 99)
 QUANTILES = 40
 BUSY_CLIENT = 0.8
-LEAST = {"concurrency": 1, "seconds": 0.1, "rate": 0.1}
-MOST_CONCURRENCY = http_load.MOST_OPEN
-# An endpoint is shown with what takes a tenth of its time or more.
+MINIMUMS = {"concurrency": 1, "seconds": 0.1, "rate": 0.1}
+MAX_CONCURRENCY = http_load.MAX_OPEN
+# The minimum share of an endpoint's time for which a wait is shown.
 SHOWN_SHARE = 0.1
-# So many looks at workers are needed for shares to be worth telling.
-LEAST_LOOKS = 30
+# The minimum number of worker samples for reliable shares.
+MIN_LOOKS = 30
 SLOWEST = 3
-# Before the line that has the routes: an app may print what it likes when it is imported.
+# Precedes the line with the routes, because an app can print anything when it is imported.
 MARK = "evenkeel routes: "
-# Runs in the release, as config/evenkeel_preload.py does; its arguments are the release's folder and MARK.
+# Runs in the release, as config/evenkeel_preload.py does. Its arguments are the release's folder and MARK.
 ROUTES = """
 import json, os, sys
 folder, mark = sys.argv[1:]
@@ -59,7 +59,7 @@ print(mark + json.dumps(sorted(paths)))
 
 @dataclass(frozen=True)
 class Endpoint:
-    """What is asked, and what it is called."""
+    """A request and its name."""
 
     name: str
     request: client.Request
@@ -67,7 +67,7 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class Plan:
-    """How much is asked, and for how long."""
+    """The amount and the duration of the measurement."""
 
     seconds: float
     concurrency: int
@@ -76,24 +76,24 @@ class Plan:
 
     def schedule(self, loop: str, most: int) -> http_load.Schedule:
         if loop == "closed":
-            return http_load.closed(self.concurrency, self.seconds, most)
-        return http_load.opened(self.rate, self.seconds, most)
+            return http_load.closed_loop(self.concurrency, self.seconds, most)
+        return http_load.open_loop(self.rate, self.seconds, most)
 
 
 def read_plan(params: Params) -> Plan:
-    """Read the parameters of C(endpoint_profile); ArgumentError names the first that is wrong."""
-    for name, least in LEAST.items():
+    """Parse the parameters of C(endpoint_profile). ArgumentError names the first invalid one."""
+    for name, least in MINIMUMS.items():
         if not params[name] >= least:
             raise ArgumentError(f"{name} must be at least {least}, not {params[name]}.")
-    if params["concurrency"] > MOST_CONCURRENCY:
+    if params["concurrency"] > MAX_CONCURRENCY:
         raise ArgumentError(
-            f"concurrency must be at most {MOST_CONCURRENCY}, not {params['concurrency']}."
+            f"concurrency must be at most {MAX_CONCURRENCY}, not {params['concurrency']}."
         )
     return Plan(*(params[name] for name in Plan.__dataclass_fields__))
 
 
 def read_endpoints(given: Sequence[Any], params: Params) -> list[Endpoint]:
-    """Paths, and dictionaries with C(path), C(name) and C(headers), as endpoints."""
+    """Convert paths, and dictionaries with C(path), C(name) and C(headers), to endpoints."""
     found: list[Endpoint] = []
     for index, one in enumerate(given):
         try:
@@ -127,7 +127,7 @@ def _endpoint(given: Any, params: Params) -> Endpoint:
 
 
 def credentials(params: Params) -> set[str]:
-    """What must be masked wherever it stands."""
+    """Return the values that must be masked in all output."""
     given = [
         params["headers"],
         *(one.get("headers") for one in params["endpoints"] if isinstance(one, Mapping)),
@@ -141,9 +141,9 @@ def credentials(params: Params) -> set[str]:
 
 
 def read_routes(status: int, output: str) -> list[str]:
-    """The paths that C(ROUTES) printed.
+    """Return the paths that C(ROUTES) printed.
 
-    @raises ArgumentError: when it could not
+    @raises ArgumentError: if there are none
     """
     for line in output.splitlines():
         if line.startswith(MARK):
@@ -165,7 +165,7 @@ def read_routes(status: int, output: str) -> list[str]:
 
 @dataclass
 class Budget:
-    """Bounds the whole: each loop may have an equal share of what those before it left."""
+    """A bound of all loops: each can use an equal share of what the earlier ones left."""
 
     left: int
     loops: int
@@ -186,16 +186,16 @@ class Budget:
 
 
 def address(request: client.Request) -> tuple[int, Any]:
-    """Where to connect, so that no name is looked up while it is measured.
+    """Resolve the address once, so that no lookup is measured.
 
-    @raises HttpError: when nobody listens there
+    @raises HttpError: if no server listens
     """
     if request.unix_socket:
         return socket.AF_UNIX, request.unix_socket
     deadline = client.Deadline(request.timeout)
     found = connection.resolve(request.url.host, request.url.port, deadline)
     for family, where in found:
-        # A name can have an address that nobody listens at; a number is what was asked already.
+        # A name can have addresses without a server; a number was tried already.
         with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_STREAM) as tried:
             if len(found) > 1:
                 tried.settimeout(request.timeout)
@@ -205,28 +205,28 @@ def address(request: client.Request) -> tuple[int, Any]:
 
 
 def measure(
-    endpoints: Sequence[Endpoint], plan: Plan, watch: workers.Watch
+    endpoints: Sequence[Endpoint], plan: Plan, watch: workers.WorkerSampler
 ) -> Iterator[dict[str, Any]]:
-    """What each endpoint is like, one after the other; one that does not answer well is left in peace."""
+    """Measure each endpoint in turn. An endpoint that does not respond well is not loaded."""
     budget = Budget(plan.max_requests, len(endpoints) * LOOPS_EACH)
     for endpoint in endpoints:
-        told = {"name": endpoint.name, "status": None, "body_bytes": None, "error": None}
+        result = {"name": endpoint.name, "status": None, "body_bytes": None, "error": None}
         try:
-            told.update(_first(endpoint.request))
+            result.update(_first(endpoint.request))
             place = address(endpoint.request)
         except _errors.HttpError as error:
             budget.spend(1, LOOPS_EACH)
-            yield {**told, "error": f"not measured: {error}", "loops": []}
+            yield {**result, "error": f"not measured: {error}", "loops": []}
         else:
             budget.spend(1)
-            yield {**told, "loops": list(_loops(endpoint.request, place, plan, budget, watch))}
+            yield {**result, "loops": list(_loops(endpoint.request, place, plan, budget, watch))}
 
 
 def _first(request: client.Request) -> dict[str, Any]:
     answer = client.fetch(request)
     if answer.status >= 400:
         raise _errors.HttpError(f"it answers {answer.status}")
-    # As a client has it, unpacked; what is on the wire is counted in the loops.
+    # The decoded size, as a client sees it. The loops count the bytes on the wire.
     size = None if answer.truncated else len(answer.body)
     return {"status": answer.status, "body_bytes": size}
 
@@ -236,23 +236,23 @@ def _loops(
     place: tuple[int, Any],
     plan: Plan,
     budget: Budget,
-    watch: workers.Watch,
+    watch: workers.WorkerSampler,
 ) -> Iterator[dict[str, Any]]:
     for cache, headers in CACHES.items():
         asked = replace(request, headers={**request.headers, **headers})
-        question = http_load.Question(*place, asked.head(), request.timeout)
-        # So that what is warm is warm before it is measured.
-        budget.spend(http_load.drive(question, http_load.closed(1, plan.seconds, 1)).asked)
+        question = http_load.LoadTarget(*place, asked.head(), request.timeout)
+        # Fills the cache before the warm loop is measured.
+        budget.spend(http_load.run_load(question, http_load.closed_loop(1, plan.seconds, 1)).asked)
         for loop in LOOPS:
             schedule = plan.schedule(loop, budget.share())
             with watch.during() as load:
-                tally = http_load.drive(question, schedule)
+                tally = http_load.run_load(question, schedule)
             budget.spend(tally.asked, 1)
-            yield {"cache": cache, "loop": loop, **tell(tally, load)}
+            yield {"cache": cache, "loop": loop, **describe_loop(tally, load)}
 
 
-def tell(tally: http_load.Tally, load: workers.Load) -> dict[str, Any]:
-    """One loop, in figures."""
+def describe_loop(tally: http_load.Tally, load: workers.WorkerActivity) -> dict[str, Any]:
+    """Return the figures of one loop."""
     fine = tally.latencies_ms
     cpu_ms = load.cpu_seconds * 1000 / tally.answers if tally.answers else None
     hits = tally.cache["HIT"] / sum(tally.cache.values()) if tally.cache else None
@@ -275,7 +275,7 @@ def tell(tally: http_load.Tally, load: workers.Load) -> dict[str, Any]:
 
 
 def percentiles(samples: Sequence[float]) -> dict[str, float]:
-    """By the nearest rank, so that each is a time that an answer took; nothing of no answers."""
+    """Return percentiles by the nearest rank, so that each is a measured time; {} without samples."""
     if not samples:
         return {}
     found = {f"p{one}": round(_statistics.percentile(samples, one), 2) for one in PERCENTILES}
@@ -283,14 +283,14 @@ def percentiles(samples: Sequence[float]) -> dict[str, float]:
 
 
 def quantiles(samples: Sequence[float]) -> list[float]:
-    """The distribution in 41 steps, from the fastest answer to the slowest."""
+    """Return the distribution in 41 steps, from the fastest response to the slowest."""
     ordered = sorted(samples)
     steps = range(QUANTILES + 1) if ordered else ()
     return [round(_statistics.percentile(ordered, step * 100 / QUANTILES), 2) for step in steps]
 
 
 def slowest(measured: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Who answers slowest when no cache helps, the slowest first, and what for."""
+    """Return the slowest endpoints without the cache, the slowest first, and their waits."""
     found = []
     for endpoint in measured:
         cold = {one["loop"]: one for one in endpoint["loops"] if one["cache"] == "cold"}
@@ -301,7 +301,7 @@ def slowest(measured: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def waits_for(loops: Mapping[str, Mapping[str, Any]]) -> str:
-    """Where the time of an endpoint goes, in words.
+    """Return the time of an endpoint by kind of wait, as text.
 
     @param loops: its loops without the cache, or with it, by their kind
     """
@@ -310,16 +310,16 @@ def waits_for(loops: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def where(loops: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
-    """Where the time goes, as shares."""
-    # Under load each worker is seen at work most of the time, which makes for most looks.
+    """Return the time of an endpoint by kind of wait, as shares."""
+    # Under load each worker is busy most of the time, which gives the most samples.
     for loop in (loops["closed"], loops["open"]):
-        if loop["looks"] >= LEAST_LOOKS:
+        if loop["looks"] >= MIN_LOOKS:
             return dict(loop["waits"])
     return _guessed(loops["open"])
 
 
 def _guessed(loop: Mapping[str, Any]) -> dict[str, float]:
-    """Where workers were not looked at often enough, or may not be, their CPU is known at least."""
+    """Estimate the shares from the workers' CPU if there are too few samples or no permission."""
     if loop["cpu_ms"] is None or not loop["latency_ms"]:
         return {}
     cpu = min(1.0, loop["cpu_ms"] / max(loop["latency_ms"]["p50"], 0.01))
@@ -333,14 +333,14 @@ def message(measured: Sequence[Mapping[str, Any]]) -> str:
         for one in slowest(measured)[:SLOWEST]
     )
     bad = "; ".join(f"{one['name']}: {one['error']}" for one in measured if one["error"])
-    said = [f"{done} of {len(measured)} endpoints were measured."]
-    said += [f"Slowest: {slow}."] if slow else []
-    said += [f"{bad}."] if bad else []
-    return " ".join(said)
+    sentences = [f"{done} of {len(measured)} endpoints were measured."]
+    sentences += [f"Slowest: {slow}."] if slow else []
+    sentences += [f"{bad}."] if bad else []
+    return " ".join(sentences)
 
 
 def warnings(measured: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What makes figures say less than they seem to."""
+    """Return the reasons why figures mean less than they seem to."""
     found = []
     for endpoint in measured:
         loops = endpoint["loops"]

@@ -1,14 +1,14 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a worker waits for at a moment, seen from outside: which system call it sleeps in, and on what.
+"""Find out what a worker waits for, from outside: its system call and that call's object.
 
-The kernel tells call and arguments (proc_pid_syscall(5)). Which descriptors a poll or a select
-is about lies in the worker's memory, which root may read where it may trace. Each descriptor leads
-to a socket, and that to a server. Nothing is stopped, and no library is needed in the app.
+The kernel reports call and arguments (proc_pid_syscall(5)). The descriptors of a poll or a select
+are in the worker's memory, which root can read if tracing is allowed. Each descriptor leads to a
+socket, and the socket to a server. Nothing is stopped, and the app needs no library.
 
-What is not seen: the server behind a UNIX socket, why a lock is held, and what a worker does
-besides system calls, which is all taken for CPU.
+This does not detect the server behind a UNIX socket, why a lock is held, and what a worker does
+outside of system calls. All of the latter counts as CPU.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from typing import NamedTuple
 
 from .._system import procfs
 
-# What a worker can be found at. Of several that it waits for at once, the first here is what counts:
-# one that listens for the next request and for no server has none.
+# The states of a worker. If it waits for several objects at once, the first in ORDER counts:
+# a worker that waits for the next request, and for no server, is idle.
 IDLE, DATABASE, REDIS, OTHER, CLIENT = "idle", "database", "redis", "other server", "client"
 DISK, LOCK, SLEEP, CPU, UNKNOWN = "disk", "lock", "sleep", "cpu", "unknown"
 ORDER = (DATABASE, REDIS, OTHER, IDLE, CLIENT, DISK, UNKNOWN)
 
-# Numbers of system calls, as the kernel's tables for the two machines have them
+# Numbers of system calls in the kernel's tables of the two machines
 # (arch/x86/entry/syscalls/syscall_64.tbl and include/uapi/asm-generic/unistd.h).
 CALLS: Mapping[str, Mapping[int, str]] = {
     "x86_64": {
@@ -44,8 +44,8 @@ CALLS: Mapping[str, Mapping[int, str]] = {
         242: "read", 441: "epoll",
     },
 }  # fmt: skip
-# No worker of ours polls more; a pointer that was misread must not make us read gigabytes.
-MOST_DESCRIPTORS = 4096
+# No worker polls more. A misread pointer must not cause a read of gigabytes.
+MAX_DESCRIPTORS = 4096
 FUTEX_COMMAND = 127
 FUTEX_WAITS = (0, 9)
 
@@ -53,14 +53,14 @@ Memory = Callable[[int, int], bytes]
 
 
 class Call(NamedTuple):
-    """A system call, by our own word for its kind, and its arguments."""
+    """A system call, by its kind in CALLS, and its arguments."""
 
     kind: str
     arguments: tuple[int, ...]
 
 
 def call(text: str, machine: str = "") -> Call:
-    """Read C(/proc/<pid>/syscall); V(cpu) for who is in none."""
+    """Parse C(/proc/<pid>/syscall); V(cpu) for a process outside of system calls."""
     words = text.split()
     if words[0] == "running":
         return Call(CPU, ())
@@ -69,52 +69,52 @@ def call(text: str, machine: str = "") -> Call:
 
 
 def descriptors(made: Call, memory: Memory, polled: Callable[[int], Iterable[int]]) -> list[int]:
-    """The descriptors that a call sleeps on.
+    """Return the descriptors that a call waits for.
 
-    @param memory: reads so many bytes at an address of the worker
-    @param polled: what an epoll's descriptor stands for
+    @param memory: reads a number of bytes at an address of the worker
+    @param polled: returns the descriptors of an epoll descriptor
     """
     first, second = made.arguments[:2]
     if made.kind in ("read", "write"):
         return [first]
     if made.kind == "epoll":
         return list(polled(first))
-    if made.kind == "poll" and 0 < second <= MOST_DESCRIPTORS:
+    if made.kind == "poll" and 0 < second <= MAX_DESCRIPTORS:
         entries = struct.iter_unpack("=ii", memory(first, 8 * second))
         return [fd for fd, _events in entries if fd >= 0]
-    if made.kind == "select" and 0 < first <= MOST_DESCRIPTORS and second:
+    if made.kind == "select" and 0 < first <= MAX_DESCRIPTORS and second:
         bits = memory(second, (first + 7) // 8)
         return [fd for fd in range(first) if bits[fd // 8] >> fd % 8 & 1]
     return []
 
 
 def is_parked(made: Call) -> bool:
-    """Whether a thread sleeps on a futex without an end, as those of a pool do that have nothing to do.
+    """Return whether a thread waits on a futex without a timeout, as idle threads of a pool do.
 
-    Who waits for Python's own lock does so for some milliseconds at a time.
+    A thread that waits for Python's global lock does so for a few milliseconds at a time.
     """
     operation, timeout = made.arguments[1] & FUTEX_COMMAND, made.arguments[3]
     return operation in FUTEX_WAITS and not timeout
 
 
-def is_nap(made: Call) -> bool:
-    """Whether a poll or a select is about nothing, as a sleep is made of in older versions of Python."""
+def is_timed_sleep(made: Call) -> bool:
+    """Return whether a poll or a select has no descriptors: older Python versions sleep this way."""
     counted = {"select": 0, "poll": 1}
     return made.kind in counted and not made.arguments[counted[made.kind]]
 
 
-def of(kinds: Iterable[str]) -> str:
-    """Which of the kinds of its descriptors a worker waits for."""
+def wait_kind(kinds: Iterable[str]) -> str:
+    """Return which of the kinds of its descriptors a worker waits for."""
     found = set(kinds)
     return next((kind for kind in ORDER if kind in found), UNKNOWN)
 
 
-def look(process: str, thread: str, kind_of: Callable[[str], str]) -> str:
-    """What a thread is at now.
+def sample(process: str, thread: str, kind_of: Callable[[str], str]) -> str:
+    """Return the state of a thread.
 
     @param process: its folder in C(/proc)
-    @param kind_of: what stands behind a descriptor, by where its link leads
-    @raises OSError: when it has ended, or must not be looked at
+    @param kind_of: returns the kind of a descriptor by its link
+    @raises OSError: if it has ended, or must not be traced
     """
     made = call(procfs.read(process, "task", thread, "syscall"))
     if made.kind == "futex":
@@ -122,7 +122,7 @@ def look(process: str, thread: str, kind_of: Callable[[str], str]) -> str:
         return IDLE if has_peers and is_parked(made) else LOCK
     if made.kind in (CPU, SLEEP, DISK):
         return made.kind
-    if is_nap(made):
+    if is_timed_sleep(made):
         return SLEEP
 
     def memory(address: int, size: int) -> bytes:
@@ -138,4 +138,4 @@ def look(process: str, thread: str, kind_of: Callable[[str], str]) -> str:
         return [int(line.split()[1]) for line in info.splitlines() if line.startswith("tfd:")]
 
     found = descriptors(made, memory, polled)
-    return of(kind_of(os.readlink(f"{process}/fd/{fd}")) for fd in found)
+    return wait_kind(kind_of(os.readlink(f"{process}/fd/{fd}")) for fd in found)

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the workers of a slot hold, use and wait for while they are asked."""
+"""Sample the resources and waits of a slot's workers during a measurement."""
 
 from __future__ import annotations
 
@@ -16,43 +16,43 @@ from .._system import procfs
 from . import syscalls
 from .connections import Connections
 
-# Often enough for three hundred looks at each worker in a loop of three seconds; a look at five
-# workers takes a few hundred microseconds of a core.
+# Gives 300 samples of each worker in a loop of three seconds. A sample of five workers takes a few
+# hundred microseconds of a core.
 LOOK_SECONDS = 0.01
-# Connections come and go more slowly, and counting them costs more.
+# Connections change more slowly, and counting them costs more. In samples.
 LOOKS_A_COUNT = 20
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass
-class Load:
-    """What the workers did during one loop."""
+class WorkerActivity:
+    """The activity of the workers during one loop."""
 
     states: Counter[str] = field(default_factory=Counter)
     cpu_seconds: float = 0.0
 
     @property
     def looks(self) -> int:
-        """How often a worker was found at a request."""
+        """Return how many samples found a worker at a request."""
         return sum(count for kind, count in self.states.items() if kind != syscalls.IDLE)
 
     def waits(self) -> dict[str, float]:
-        """What share of the time in which they had a request went where; nothing where nobody may look."""
+        """Return the share of each wait in the time at requests; {} without permission to trace."""
         busy = sorted((kind, count) for kind, count in self.states.items() if kind != syscalls.IDLE)
         return {kind: round(count / self.looks, 3) for kind, count in busy}
 
 
-class Watch:
-    """Looks at the workers of one slot; gunicorn may replace them meanwhile."""
+class WorkerSampler:
+    """A sampler of the workers of one slot, which gunicorn can replace meanwhile."""
 
     def __init__(self, main: int, connections: Connections, proc: str = procfs.PROC) -> None:
         self._main = main
         self._connections = connections
         self._proc = proc
         self._states: Counter[str] = Counter()
-        # First and last of the ticks that were seen of each worker.
+        # First and last CPU ticks of each worker.
         self._ticks: dict[int, tuple[int, int]] = {}
-        # The most connections that one worker had open at once.
+        # The maximum of concurrent connections of one worker.
         self.most: dict[str, int | None] = {syscalls.DATABASE: None, syscalls.REDIS: None}
         self.warning: str | None = None
 
@@ -62,7 +62,7 @@ class Watch:
                 yield pid, os.path.join(self._proc, str(pid))
 
     def look(self) -> None:
-        """Note what each worker is at."""
+        """Record the state of each worker."""
         for pid, process in self.workers():
             with contextlib.suppress(OSError, IndexError):  # It has ended meanwhile.
                 first, _last = self._ticks.get(pid, (None, 0))
@@ -73,7 +73,7 @@ class Watch:
 
     def _look_at(self, process: str, thread: str) -> None:
         try:
-            state = syscalls.look(
+            state = syscalls.sample(
                 process, thread, lambda link: self._connections.kind(self._main, link)
             )
         except PermissionError:
@@ -82,7 +82,7 @@ class Watch:
         self._states[state] += 1
 
     def count(self) -> None:
-        """Note the connections that each worker has open."""
+        """Record the open connections of each worker."""
         with contextlib.suppress(OSError):
             self._connections.read(self._main)
         for _pid, process in self.workers():
@@ -93,10 +93,10 @@ class Watch:
                     self.most[kind] = now if now is None else max(most or 0, now)
 
     @contextlib.contextmanager
-    def during(self) -> Iterator[Load]:
-        """Look again and again while the block runs; what was seen is there when it has ended."""
+    def during(self) -> Iterator[WorkerActivity]:
+        """Sample while the block runs. The result is complete when it has ended."""
         self._states, before = Counter(), self.cpu_seconds()
-        load, over = Load(), threading.Event()
+        load, over = WorkerActivity(), threading.Event()
 
         def watch() -> None:
             looks = 0
@@ -118,19 +118,19 @@ class Watch:
             load.states, load.cpu_seconds = self._states, self.cpu_seconds() - before
 
     def cpu_seconds(self) -> float:
-        """What all workers that were ever seen have used since then."""
+        """Return the CPU seconds of all workers since each was first sampled."""
         return sum(last - first for first, last in self._ticks.values()) / TICKS
 
     def held(self, socket: str) -> list[dict[str, float | int | None]]:
-        """What each worker holds now, and what it used since it was first seen."""
+        """Return the resources of each worker now, and its use since it was first sampled."""
         self.count()
         found = procfs.workers(self._main, socket, self._proc)
-        told: list[dict[str, float | int | None]] = []
+        result: list[dict[str, float | int | None]] = []
         for pid, process in self.workers():
             with contextlib.suppress(OSError):
                 inodes = procfs.sockets(process)
                 first, last = self._ticks.get(pid, (0, 0))
-                told.append(
+                result.append(
                     {
                         "pid": pid,
                         "pss_mb": pss_mb(process),
@@ -141,20 +141,20 @@ class Watch:
                         "cpu_seconds": (last - first) / TICKS,
                     }
                 )
-        return told
+        return result
 
     def main_pss_mb(self) -> float | None:
         return pss_mb(os.path.join(self._proc, str(self._main)))
 
 
 def ticks(stat: str) -> int:
-    """CPU that a process has used, itself and the kernel for it (proc_pid_stat(5), fields 14 and 15)."""
+    """Return the CPU ticks of a process in user and kernel mode (proc_pid_stat(5), fields 14 and 15)."""
     fields = stat.rpartition(")")[2].split()
     return int(fields[11]) + int(fields[12])
 
 
 def pss_mb(process: str) -> float | None:
-    """Memory of a process where each shared page is counted by its share, so that a sum over all is right."""
+    """Return the memory of a process in MB. A shared page counts by its share, so sums are correct."""
     with contextlib.suppress(OSError):
         for line in procfs.read(process, "smaps_rollup").splitlines():
             if line.startswith("Pss:"):

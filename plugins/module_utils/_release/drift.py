@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Is a host still as the last run left it? Fingerprints of what a run decides, and what differs."""
+"""Detect drift: fingerprints of the state that a run sets, and their differences."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ CODE = ("app", "lib")
 
 
 def fingerprint(layout: Layout, live: str | None) -> dict[str, str]:
-    """What a run decides of a host, by name: the live release, its files, the units and the front.
+    """Return the state that a run sets, by name: the live release, its files, the units and the front.
 
-    The app's code is known by names, sizes and times, all else by content.
+    The app's code is compared by names, sizes and times, all else by content.
     """
     found = {LIVE: live or "none"}
     if live:
@@ -35,7 +35,7 @@ def fingerprint(layout: Layout, live: str | None) -> dict[str, str]:
 
 
 def system_files(layout: Layout) -> Iterator[str]:
-    """The files outside of the app's own folder that a release needs: the units and the front."""
+    """Yield the files outside of the app's own folder that a release needs: units and front."""
     units = os.path.join(layout.etc, "systemd", "system")
     for unit in (f"{layout.name}@.service", f"{layout.name}@.socket", f"{layout.name}.service"):
         yield os.path.join(units, unit)
@@ -65,9 +65,9 @@ def _times(folder: str) -> str:
 
 
 def differences(left: Mapping[str, str] | None, found: Mapping[str, str]) -> list[str]:
-    """The names of what is not as it was left, sorted; none where nothing was left yet.
+    """Return the names of the differences, sorted; [] without an earlier run.
 
-    Another live release has other files, so then it alone is told.
+    Another live release has other files, so then only the release is returned.
     """
     if left is None:
         return []
@@ -77,7 +77,7 @@ def differences(left: Mapping[str, str] | None, found: Mapping[str, str]) -> lis
 
 
 def read(layout: Layout) -> dict[str, str] | None:
-    """What the last run left, or V(None) if there was none."""
+    """Return the fingerprints of the last run, or V(None) if there was none."""
     try:
         with open(layout.left, encoding="utf-8") as stream:
             left = json.load(stream)
@@ -88,7 +88,7 @@ def read(layout: Layout) -> dict[str, str] | None:
 
 def write(layout: Layout, found: Mapping[str, str]) -> None:
     partial = f"{layout.left}.new"
-    # Root's alone: one of the fingerprints is of the environment, which holds secrets.
+    # Only for root: one of the fingerprints is of the environment, which has secrets.
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
         json.dump(found, stream, indent=2, sort_keys=True)

@@ -1,10 +1,10 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Find what only one slot can hold: locks, ports and names by which an app lets one process do a job.
+"""Find guards: locks, ports and socket names by which an app runs a job in a single process.
 
-An app takes such a guard when it is loaded. A candidate is loaded while the live slot holds it, so the
-candidate gets none, and does not try again. Reads proc(5); no request and no process of the app is touched.
+An app acquires a guard when it is loaded. A candidate is loaded while the live slot holds the guard, so
+the candidate does not get it, and does not try again. Reads proc(5) only, without requests to the app.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ from typing import Any
 
 from .._system import procfs
 
-# A lock that is held for one write is gone at the second look.
+# A lock for a single write is gone in the second sample.
 SECOND_LOOK_SECONDS = 0.2
 LISTENING = "0A"  # include/net/tcp_states.h
 UNCONNECTED = "01"  # include/uapi/linux/net.h
-# An app decides how many it has. Each costs a look of about 20 microseconds, so all cost seconds at most.
+# An app can have any number. Each costs about 20 microseconds, so all cost seconds at most.
 MAX_PROCESSES = 512
 MAX_DESCRIPTORS = 1024
 SYS_PIDFD_GETFD = 438  # the same number on each architecture
 LOCK = re.compile(r"^lock:\s+\d+: (FLOCK|POSIX|OFDLCK)\s+\S+\s+WRITE\b", re.MULTILINE)
-# What APScheduler calls its thread. The kernel knows the name since Python 3.14, staging always does.
+# The name of APScheduler's thread. The kernel has the name since Python 3.14, staging always does.
 SCHEDULER = "APScheduler"
-# All sockets in a table of these are listed. One that is in none is TCP, and bound at most.
+# All sockets of these kinds are listed in a table. Another one is TCP, and at most bound.
 TABLES = ("tcp", "tcp6", "udp", "udp6", "raw", "raw6", "packet", "netlink")
 
 
 @dataclass(frozen=True, order=True)
 class Guard:
-    """Something that one process holds, and nobody else can hold meanwhile."""
+    """A resource that one process holds, and that no other process can hold meanwhile."""
 
     kind: str
     name: str
@@ -49,7 +49,7 @@ class Guard:
 
 
 def held(main: int, own: str, proc: str = procfs.PROC) -> dict[Guard, int]:
-    """Return what the processes of a slot hold, and which process does.
+    """Return the guards of a slot's processes, and the process of each.
 
     @param main: gunicorn's main process; 0 for none
     @param own: the slot's own socket
@@ -69,7 +69,7 @@ def missing(
     new: Callable[[], dict[Guard, int]],
     sleep: Callable[[float], None] = time.sleep,
 ) -> dict[Guard, int]:
-    """Return what the old slot holds and the new one lacks, with the process that holds it."""
+    """Return the guards that the old slot holds and the new one lacks, with the process of each."""
     first = old()
     lacking = first.keys() - new().keys()
     if lacking:
@@ -79,7 +79,7 @@ def missing(
 
 
 def _family(main: int, proc: str) -> Iterator[int]:
-    """A process and all below it, however deep they lie."""
+    """Yield a process and all its descendants."""
     waiting = [main]
     while waiting:
         pid = waiting.pop()
@@ -90,7 +90,7 @@ def _family(main: int, proc: str) -> Iterator[int]:
 
 
 def _named(process: str, own: str) -> dict[str, Guard | None]:
-    """The guard that each socket is by its number, V(None) for one that is none."""
+    """Return the guard of each socket by inode, V(None) for a socket that is not a guard."""
     found: dict[str, Guard | None] = {}
     for table in TABLES:
         with contextlib.suppress(OSError):  # There is none without IPv6.
@@ -103,7 +103,7 @@ def _named(process: str, own: str) -> dict[str, Guard | None]:
                     found[inode] = Guard("port", f"{procfs.address(host)}:{int(port, 16)}")
     for line in procfs.read(process, "net", "unix").splitlines()[1:]:
         row = line.split()
-        # A name can hold a line break, and then a part of it looks like a row.
+        # A name can have a line break, and a part of it then looks like a row.
         if len(row) < 7:
             continue
         bound = len(row) == 8 and row[7] != own and row[5] == UNCONNECTED
@@ -126,7 +126,7 @@ def _of(pid: int, named: dict[str, Guard | None], proc: str) -> Iterator[Guard]:
 
 
 def _bound(pid: int, descriptor: int) -> Guard | None:
-    """The address of a socket that is in no table; V(None) where it has none, or nobody may look."""
+    """Return the address of a socket that is in no table; V(None) without one, or without permission."""
     with contextlib.suppress(OSError, AttributeError):
         process = os.pidfd_open(pid)
         try:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 class Switch:
     """One line of a host's history: C(release) became live instead of C(previous).
 
-    C(details) are for people: who did it, from which commit, what the gate said.
+    C(details) are for people: the user, the commit, the verdict of the gate.
     """
 
     time: str
@@ -25,7 +25,7 @@ class Switch:
 
     @classmethod
     def from_line(cls, line: str) -> Switch | None:
-        """Read a line, or return V(None) for one that a crash left unfinished."""
+        """Parse a line, or return V(None) for one that a crash left incomplete."""
         try:
             record = json.loads(line)
             names = ("time", "action", "release", "previous")
@@ -36,10 +36,10 @@ class Switch:
 
     @property
     def is_requested_rollback(self) -> bool:
-        """Whether a person asked for it; a host also goes back by itself when a release fails.
+        """Return whether a person requested it. A host also withdraws a failed release itself.
 
         Lines of older versions have no C(withdrawn). A run that releases has staged before, and a
-        line that a later run wrote for a killed one names nobody.
+        line that a later run wrote for a killed one has no user.
         """
         if self.action != "rollback" or "controller" not in self.details:
             return False
@@ -47,10 +47,10 @@ class Switch:
         staged = took.get("stage") if isinstance(took, Mapping) else None
         return not (self.details.get("withdrawn") or self.details.get("commit") or staged)
 
-    def told(self) -> dict[str, object]:
-        """The line as it is read: flat, and what the module itself knows is not to be overruled."""
+    def as_dict(self) -> dict[str, object]:
+        """Return the fields as one dictionary; the fields of this class have priority over the details."""
         own = {name: value for name, value in vars(self).items() if name != "details"}
         return {**self.details, **own}
 
     def to_line(self) -> str:
-        return json.dumps(self.told(), sort_keys=True) + "\n"
+        return json.dumps(self.as_dict(), sort_keys=True) + "\n"

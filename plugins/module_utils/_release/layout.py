@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The names of a release and of its slots, and where they lie on a host. Pure."""
+"""The names and paths of a release and of its slots on a host. Pure."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from typing import Any
 
 SLOTS = ("blue", "green")
-# What a Layout is made of, documented in plugins/doc_fragments/app.py.
+# The options of a Layout, documented in plugins/doc_fragments/app.py.
 APP_SPEC: dict[str, Any] = {
     "name": {"type": "str", "required": True},
     "root": {"type": "path", "default": "/srv"},
 }
 
 
-def other(slot: str | None) -> str:
+def other_slot(slot: str | None) -> str:
     return SLOTS[1] if slot == SLOTS[0] else SLOTS[0]
 
 
@@ -67,11 +67,11 @@ class Layout:
 
     @property
     def left(self) -> str:
-        """What the last run left, see C(drift.py)."""
+        """Return the path of the fingerprints of the last run, see C(drift.py)."""
         return self.path("left.json")
 
     def slot_of_socket(self, target: str | None) -> str | None:
-        """The slot that a C(live.sock) or C(candidate.sock) link names, if any."""
+        """Return the slot that a C(live.sock) or C(candidate.sock) link names, if any."""
         return next((slot for slot in SLOTS if target == self.socket(slot)), None)
 
 
@@ -82,14 +82,14 @@ def release_id(
     environment: Mapping[str, str],
     place: Sequence[str] = (),
 ) -> str:
-    """Derive the id of a release from all that makes it behave as it does.
+    """Derive the id of a release from everything that determines its behavior.
 
-    @param version: shown in front so that people recognise the release; may be empty
+    @param version: prefix of the id, so that people recognize the release; can be empty
     @param archive_digest: digest of code and locked wheels
     @param files: rendered configuration, content by relative path
     @param environment: environment of the app; only ten digits of the common
         hash leave this function, so no secret can be read from an id
-    @param place: what else of the host it is made with
+    @param place: further inputs from the host
     """
     content = json.dumps(
         [version, archive_digest, sorted(files.items()), sorted(environment.items()), *place]

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who may roll out on a host: a lock that names its holder, and ends by itself."""
+"""The lock of a rollout on a host, which names its holder and expires by itself."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from .._errors import LockError
 from .._system import untrusted
 
 MAX_BYTES = 1 << 16
-# The options that say whose lock it is; what they mean is in plugins/doc_fragments/run.py.
+# The options that identify the run; plugins/doc_fragments/run.py documents them.
 RUN_SPEC: dict[str, Any] = {name: {"type": "str"} for name in ("run", "who", "controller")}
-# Those of a module that takes a lock which another run may have.
+# The options of a module that can take the lock of another run.
 TAKE_SPEC: dict[str, Any] = {
     **RUN_SPEC,
     "force": {"type": "bool", "default": False},
@@ -39,15 +39,15 @@ class Lock:
 
     @classmethod
     def from_text(cls, text: str) -> Lock | None:
-        """Read a lock, or return V(None) for a file that is empty, or that a crash left unfinished."""
+        """Parse a lock, or return V(None) for a file that is empty, or that a crash left incomplete."""
         try:
-            told = json.loads(text)
+            fields = json.loads(text)
             return cls(
-                str(told["run"]),
-                str(told["who"]),
-                str(told["controller"]),
-                float(told["since"]),
-                float(told["until"]),
+                str(fields["run"]),
+                str(fields["who"]),
+                str(fields["controller"]),
+                float(fields["since"]),
+                float(fields["until"]),
             )
         except (ValueError, KeyError, TypeError, RecursionError):
             return None
@@ -55,8 +55,8 @@ class Lock:
     def to_text(self) -> str:
         return json.dumps(vars(self), sort_keys=True) + "\n"
 
-    def told(self) -> dict[str, str]:
-        """The lock as people read it."""
+    def as_dict(self) -> dict[str, str]:
+        """Return the lock for people, with times in ISO 8601."""
         return {
             "run": self.run,
             "who": self.who,
@@ -70,62 +70,71 @@ class HeldError(LockError):
     """Another run holds the lock."""
 
     def __init__(self, app: str, lock: Lock) -> None:
-        told = lock.told()
+        holder = lock.as_dict()
         super().__init__(
-            f"A rollout of {app} is under way: {told['who']} started it on {told['controller']} at "
-            f"{told['since']}, and its lock lasts until {told['until']}. Wait for its end. If it is known to "
+            f"A rollout of {app} is under way: {holder['who']} started it on {holder['controller']} at "
+            f"{holder['since']}, and its lock lasts until {holder['until']}. Wait for its end. If it is known to "
             "be gone, break its lock: -e rollout_break_lock=true",
-            told,
+            holder,
         )
 
 
-def take(app: str, found: Lock | None, wanted: Lock, gone: str = "", force: bool = False) -> Lock:
-    """The lock as it is to be written: a new one, or a run's own for longer.
+def next_lock(
+    app: str, found: Lock | None, requested: Lock, gone: str = "", force: bool = False
+) -> Lock:
+    """Return the lock to write: a new one, or the run's own, extended.
 
-    @param found: what the host has
-    @param wanted: the lock from now on; C(since) is now
-    @param gone: a run that is known to have ended without giving its lock back
-    @param force: take it from whoever has it
-    @raises HeldError: when another run has it
+    @param found: the lock on the host
+    @param requested: the lock from now on; C(since) is now
+    @param gone: a run that is known to have ended without releasing its lock
+    @param force: take the lock from any other run
+    @raises HeldError: if another run has it
     """
-    if found is None or found.until <= wanted.since:
-        return wanted
-    if found.run == wanted.run:
-        return replace(wanted, since=found.since)
+    if found is None or found.until <= requested.since:
+        return requested
+    if found.run == requested.run:
+        return replace(requested, since=found.since)
     if force or found.run == gone:
-        return wanted
+        return requested
     raise HeldError(app, found)
 
 
-def own(run: str, who: str, controller: str, seconds: float) -> Lock:
-    """A run's lock from now on."""
+def new_lock(run: str, who: str, controller: str, seconds: float) -> Lock:
+    """Return a run's lock from now on."""
     now = time.time()
     return Lock(run, who, controller, now, now + seconds)
 
 
 def path(app: str, directory: str = "/run") -> str:
-    """Where the lock of an app is kept: a reboot ends it."""
+    """Return the path of an app's lock. A reboot removes it."""
     return os.path.join(directory, f"evenkeel-{app}.lock")
 
 
-def hold(
-    path: str, app: str, wanted: Lock, gone: str = "", force: bool = False, check_mode: bool = False
+def acquire(
+    path: str,
+    app: str,
+    requested: Lock,
+    gone: str = "",
+    force: bool = False,
+    check_mode: bool = False,
 ) -> tuple[Lock | None, Lock | None]:
-    """Take a lock as C(take) does; return what there was and what there is."""
-    return _change(path, lambda found: take(app, found, wanted, gone, force), check_mode, force)
+    """Acquire a lock as C(next_lock) decides; return the lock before and after."""
+    return _change(
+        path, lambda found: next_lock(app, found, requested, gone, force), check_mode, force
+    )
 
 
-def ask(
+def acquire_for(
     path: str, params: Mapping[str, Any], seconds: float, check_mode: bool
 ) -> tuple[Lock | None, Lock | None]:
-    """Take a lock as C(take) does, for the run that a module's options tell (RUN_SPEC or TAKE_SPEC, and the app's name)."""
-    wanted = own(params["run"], params["who"], params["controller"], seconds)
+    """Acquire a lock for the run of a module's options (RUN_SPEC or TAKE_SPEC, and the app's name)."""
+    requested = new_lock(params["run"], params["who"], params["controller"], seconds)
     gone, force = params.get("gone", ""), params.get("force", False)
-    return hold(path, params["name"], wanted, gone, force, check_mode)
+    return acquire(path, params["name"], requested, gone, force, check_mode)
 
 
-def give_back(path: str, run: str, check_mode: bool = False) -> tuple[Lock | None, Lock | None]:
-    """Give a run's own lock back, and no other's; return what there was and what there is."""
+def unlock(path: str, run: str, check_mode: bool = False) -> tuple[Lock | None, Lock | None]:
+    """Release a run's own lock, and no other; return the lock before and after."""
     return _change(path, lambda found: None if found and found.run == run else found, check_mode)
 
 

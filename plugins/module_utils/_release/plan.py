@@ -1,10 +1,10 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which steps take a host from one state to another.
+"""Plan the steps that take a host from one state to another.
 
-Everything here is pure: a host is described by a C(Host) value and a plan is a
-list of steps. C(slots.py) observes hosts and carries steps out.
+Pure: a C(HostState) value describes a host, and a plan is a list of steps. C(slots.py) observes hosts
+and executes steps.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from dataclasses import dataclass, field, replace
 
 from .._errors import ReleaseError
 from .history import Switch
-from .layout import SLOTS, other
+from .layout import SLOTS, other_slot
 
 
 @dataclass(frozen=True)
-class Host:
-    """What was found on a host; all a plan needs to know."""
+class HostState:
+    """The observed state of a host; the only input of a plan."""
 
     releases: tuple[str, ...] = ()
     slots: Mapping[str, str | None] = field(default_factory=dict)
     running: frozenset[str] = frozenset()
-    # Not running, and not stopped either: systemd starts what died again and again.
-    restless: frozenset[str] = frozenset()
+    # Neither running nor stopped: systemd restarts a process that dies repeatedly.
+    crash_looping: frozenset[str] = frozenset()
     live: str | None = None
     candidate: str | None = None
     history: tuple[Switch, ...] = ()
@@ -42,25 +42,25 @@ class Host:
         return self.release_in(self.candidate) if self.candidate != self.live else None
 
     def is_stopped(self, slot: str) -> bool:
-        return slot not in self.running | self.restless
+        return slot not in self.running | self.crash_looping
 
     @property
     def idle(self) -> str:
-        """The slot that no user's request reaches."""
-        return other(self.live)
+        """Return the slot that no user's request reaches."""
+        return other_slot(self.live)
 
     def replaced_by(self, release: str | None) -> str | None:
-        """What was live before C(release), also where the switch itself is done and was not recorded."""
+        """Return the release that was live before C(release), also after a switch without a record."""
         return self.recorded if release == self.live_release else self.live_release
 
     @property
     def recorded(self) -> str | None:
-        """The release that the history knows as the live one."""
+        """Return the live release of the history."""
         return self.history[-1].release if self.history else None
 
     @property
     def unrecorded(self) -> Switch | None:
-        """The switch that was done, and that nobody lived to record."""
+        """Return a switch that was completed, but killed before its record."""
         if self.live_release in (None, self.recorded):
             return None
         was_live = self.live_release in (switch.release for switch in self.history)
@@ -68,10 +68,10 @@ class Host:
 
     @property
     def previous(self) -> str | None:
-        """The release to roll back to: the last good one before the live one that is still there.
+        """Return the release to roll back to: the last good one before the live one that still exists.
 
-        A release that was rolled back from is not good, so that rolling back
-        twice goes further back and never forward into the bad release.
+        A release that was rolled back is not good. So a second rollback goes further back, and never
+        forward to the bad release.
         """
         bad = {self.live_release}
         for switch in reversed([*self.history, *filter(None, [self.unrecorded])]):
@@ -83,9 +83,9 @@ class Host:
 
 
 def rolled_back(history: Sequence[Switch], digests: Mapping[str, str]) -> list[dict[str, object]]:
-    """The releases that a person went back from and that nobody has wanted again since.
+    """Return the releases that a person rolled back and that no one has released again since.
 
-    Who releases the same code again in another configuration wants to know too, so each has the
+    A release of the same code in another configuration needs this warning also, so each has the
     digest of its code.
 
     @param digests: of the code of releases on the host, by release
@@ -127,7 +127,7 @@ class Step:
     detail: str | None = None
 
 
-def _require_staged(host: Host, release: str) -> None:
+def _require_staged(host: HostState, release: str) -> None:
     if release not in host.releases:
         known = ", ".join(host.releases) or "none"
         raise ReleaseError(
@@ -136,8 +136,8 @@ def _require_staged(host: Host, release: str) -> None:
         )
 
 
-def plan_candidate(host: Host, release: str) -> list[Step]:
-    """Run C(release) in the slot that no user reaches."""
+def plan_candidate(host: HostState, release: str) -> list[Step]:
+    """Plan to run C(release) in the slot that no user reaches."""
     _require_staged(host, release)
     if host.live_release == release and host.live in host.running:
         return []
@@ -152,8 +152,8 @@ def plan_candidate(host: Host, release: str) -> list[Step]:
     return [*steps, Step("point_candidate", slot)]
 
 
-def plan_live(host: Host, release: str, action: str) -> list[Step]:
-    """Send the users to the slot that runs C(release)."""
+def plan_live(host: HostState, release: str, action: str) -> list[Step]:
+    """Plan to move the users to the slot that runs C(release)."""
     if host.live_release == release and host.live in host.running:
         return []
     slot = host.idle
@@ -169,8 +169,8 @@ def plan_live(host: Host, release: str, action: str) -> list[Step]:
     return [*steps, Step("point_candidate", None)] if host.candidate else steps
 
 
-def plan_withdrawn(host: Host, release: str) -> list[Step]:
-    """Make sure that C(release) neither serves users nor runs as the candidate."""
+def plan_withdrawn(host: HostState, release: str) -> list[Step]:
+    """Plan that C(release) neither serves users nor runs as the candidate."""
     steps: list[Step] = []
     bad = next((slot for slot in SLOTS if host.release_in(slot) == release), None)
     if bad is None:
@@ -191,47 +191,49 @@ def plan_withdrawn(host: Host, release: str) -> list[Step]:
     return steps
 
 
-def plan_retired(host: Host) -> list[Step]:
-    """Stop whatever is not live, once its last request is answered."""
+def plan_retired(host: HostState) -> list[Step]:
+    """Plan to stop the slot that is not live, after its last response."""
     steps = [Step("point_candidate", None)] if host.candidate else []
     return steps if host.is_stopped(host.idle) else [*steps, Step("stop", host.idle)]
 
 
-def plan_pruned(host: Host, keep: int) -> list[Step]:
-    """Remove all but the C(keep) newest releases, never one that a slot or a way back needs.
+def plan_pruned(host: HostState, keep: int) -> list[Step]:
+    """Plan to remove all but the C(keep) newest releases, never one that a slot or a rollback needs.
 
     C(host.releases) is ordered from the newest to the oldest.
     """
     needed = set(host.slots.values()) | {host.previous}
-    kept = set(host.releases[:keep]) | needed
-    return [Step("remove", release) for release in host.releases if release not in kept]
+    remaining = set(host.releases[:keep]) | needed
+    return [Step("remove", release) for release in host.releases if release not in remaining]
 
 
-def plan_settled(host: Host, keep: int, is_as_left: bool, guards: Sequence[str] = ()) -> list[Step]:
-    """Tidy up after a run: only what is live runs, and it is remembered how the host was left.
+def plan_settled(
+    host: HostState, keep: int, is_as_left: bool, guards: Sequence[str] = ()
+) -> list[Step]:
+    """Plan the end of a run: only the live slot runs, and the state of the host is stored.
 
-    @param guards: what the slot that is to be stopped holds, and the live one lacks
+    @param guards: the guards that the slot to be stopped holds, and the live one lacks
     """
     steps = plan_retired(host)
     if guards and Step("stop", host.idle) in steps and host.live:
         steps.append(Step("recycle", host.live, ", ".join(guards)))
-    steps += plan_pruned(foresee(host, steps), keep)
+    steps += plan_pruned(simulate(host, steps), keep)
     switch = host.unrecorded
     if switch:
         return [*steps, Step("record", switch.release, switch.action)]
     return steps if is_as_left else [*steps, Step("remember")]
 
 
-def foresee_before(host: Host, state: str, release: str | None) -> Host:
-    """The host as the earlier states of a rollout would have left it; in check mode they did not."""
+def assume_earlier_states(host: HostState, state: str, release: str | None) -> HostState:
+    """Return the host after the earlier states of a rollout, which check mode did not execute."""
     if release is None or state not in ("candidate", "live"):
         return host
     staged = replace(host, releases=tuple(dict.fromkeys((release, *host.releases))))
-    return staged if state == "candidate" else foresee(staged, plan_candidate(staged, release))
+    return staged if state == "candidate" else simulate(staged, plan_candidate(staged, release))
 
 
-def summarise(host: Host) -> dict[str, str | None]:
-    """The state of a host as people see it in diffs and in C(release_info)."""
+def summarise(host: HostState) -> dict[str, str | None]:
+    """Return the state of a host for diffs and for C(release_info)."""
     return {
         "live": host.live_release,
         "live_slot": host.live,
@@ -240,10 +242,10 @@ def summarise(host: Host) -> dict[str, str | None]:
     }
 
 
-def foresee(host: Host, steps: Iterable[Step]) -> Host:
-    """The host as it would be after C(steps), for check mode and diffs."""
+def simulate(host: HostState, steps: Iterable[Step]) -> HostState:
+    """Return the host as it would be after C(steps), for check mode and diffs."""
     slots = dict(host.slots)
-    running, restless = set(host.running), set(host.restless)
+    running, crash_looping = set(host.running), set(host.crash_looping)
     releases = list(host.releases)
     live, candidate, history = host.live, host.candidate, host.history
     for step in steps:
@@ -253,7 +255,7 @@ def foresee(host: Host, steps: Iterable[Step]) -> Host:
             running.add(step.subject)
         elif step.verb == "stop" and step.subject:
             running.discard(step.subject)
-            restless.discard(step.subject)
+            crash_looping.discard(step.subject)
         elif step.verb == "point_live":
             live = step.subject
         elif step.verb == "point_candidate":
@@ -269,7 +271,7 @@ def foresee(host: Host, steps: Iterable[Step]) -> Host:
         releases=tuple(releases),
         slots=slots,
         running=frozenset(running),
-        restless=frozenset(restless),
+        crash_looping=frozenset(crash_looping),
         live=live,
         candidate=candidate,
         history=history,

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Name the property of the slot's unit that an app's error points to. Pure."""
+"""Find the property of the slot's unit that causes an app's error. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .._system import process
 
 READ_ONLY = re.compile(r"Read-only file system(?:: '(?P<path>[^']*)')?")
 IN_RELEASE = re.compile(r"/releases/[^/]+/(?:app|lib)/(?P<path>.+)")
-# What the last line of an error has, and the line of a drop-in that lifts the restriction, see
+# A pattern in the last line of an error, and the line of a drop-in that lifts the restriction, see
 # systemd.exec(5). The first match wins, so the more specific ones come first.
 RESTRICTIONS: tuple[tuple[re.Pattern[str], str], ...] = (
     (
@@ -38,9 +38,9 @@ RESTRICTIONS: tuple[tuple[re.Pattern[str], str], ...] = (
 
 
 def remedy(output: str, app: str) -> str | None:
-    """Return what to do about an error that the sandbox of a slot can have caused.
+    """Return the remedy for an error that the sandbox of a slot can have caused.
 
-    @param output: what a command in a release printed before it failed
+    @param output: the output of a command in a release before it failed
     @param app: the app's name
     """
     error = process.last_line(output)
@@ -54,11 +54,15 @@ def remedy(output: str, app: str) -> str | None:
                 f"flask_app_shared_paths (here: {own['path']} or a folder above it)."
             )
         return _drop_in(app, f"ReadWritePaths={path or '<folder>'}")
-    # The line of the code that failed stands before it.
+    # The failed line of code precedes it.
     lines = [line for line in output.splitlines() if line.strip(" ^~")]
-    told = "\n".join([*lines[-2:-1], error])
+    context = "\n".join([*lines[-2:-1], error])
     line = next(
-        (line for pattern, line in RESTRICTIONS if pattern.search(error) or pattern.search(told)),
+        (
+            line
+            for pattern, line in RESTRICTIONS
+            if pattern.search(error) or pattern.search(context)
+        ),
         None,
     )
     return _drop_in(app, line) if line else None

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The one place that observes and changes the slots, links and units of a host."""
+"""Observe and change the slots, links and units of a host. No other file does."""
 
 from __future__ import annotations
 
@@ -24,37 +24,37 @@ from . import drift, static
 from . import guards as release_guards
 from .history import Switch
 from .layout import SLOTS, Layout
-from .plan import Host, Step
+from .plan import HostState, Step
 
 POLL_SECONDS = 0.05
-# So long a new worker may take to load the app and what its predecessor in the other slot held.
+# The maximum time in which a new worker loads the app and acquires its predecessor's guards.
 RECYCLE_SECONDS = 30.0
-# What a unit is that died and will be started again, or is on its way otherwise.
-RESTLESS = ("activating", "deactivating")
-# A request is logged when it is answered.
+# The states of a unit that died and will be restarted, or that changes its state.
+CRASH_LOOPING = ("activating", "deactivating")
+# A request is logged after its response.
 LINE_SECONDS = 5.0
 # Linux' states of a stream socket in /proc/net/unix: one that waits in a
 # listener's backlog, and one that was accepted (include/uapi/linux/net.h).
 OPEN_STATES = {"02", "03"}
-# systemd answers in milliseconds; it reads the journal in some seconds on a slow disk.
+# systemd responds in milliseconds; it reads the journal in some seconds on a slow disk.
 SYSTEMD_SECONDS = 60.0
-# Where a unit has no end to its stop.
+# For a unit without a stop timeout.
 STOP_SECONDS = 600.0
-# What a log is searched for was written last. An app may write without end.
+# Only the end of a log is searched. The log of an app has no limit.
 LOG_BYTES = 16 * 1024 * 1024
 REASON_BYTES = 64 * 1024
-# systemd.time(7) names the units of a time span.
+# The units of a time span in systemd.time(7).
 UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 
 
-def observe(layout: Layout) -> Host:
-    """Look at links, units and history. Nothing is assumed of what ran before."""
+def observe(layout: Layout) -> HostState:
+    """Read links, units and history. No earlier state is assumed."""
     states = {slot: _state(layout, slot) for slot in SLOTS}
-    return Host(
+    return HostState(
         releases=_releases(layout),
         slots={slot: _base(_readlink(layout.slot(slot))) for slot in SLOTS},
         running=frozenset(slot for slot in SLOTS if states[slot] in ("active", "reloading")),
-        restless=frozenset(slot for slot in SLOTS if states[slot] in RESTLESS),
+        crash_looping=frozenset(slot for slot in SLOTS if states[slot] in CRASH_LOOPING),
         live=live_slot(layout),
         candidate=layout.slot_of_socket(_readlink(layout.candidate)),
         history=_history(layout),
@@ -62,7 +62,7 @@ def observe(layout: Layout) -> Host:
 
 
 def live_slot(layout: Layout) -> str | None:
-    """The slot that the users' link leads to."""
+    """Return the slot of the users' link."""
     return layout.slot_of_socket(_readlink(layout.live))
 
 
@@ -78,7 +78,7 @@ def _base(path: str | None) -> str | None:
 
 
 def _releases(layout: Layout) -> tuple[str, ...]:
-    """Whole releases, from the newest to the oldest."""
+    """Return the complete releases, from the newest to the oldest."""
     try:
         with os.scandir(layout.path("releases")) as entries:
             found = [entry for entry in entries if not entry.name.startswith(".")]
@@ -97,7 +97,7 @@ def _history(layout: Layout) -> tuple[Switch, ...]:
 
 
 def digests(layout: Layout, releases: Sequence[str]) -> dict[str, str]:
-    """The digest of the code of releases, as far as they are there and tell it."""
+    """Return the digest of the code of each release that exists and records it."""
     found = {}
     for release in releases:
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
@@ -110,9 +110,9 @@ def digests(layout: Layout, releases: Sequence[str]) -> dict[str, str]:
 def _systemctl(*args: str, timeout: float | None = None) -> subprocess.CompletedProcess[str]:
     """Run systemctl.
 
-    @param timeout: seconds that it may take, where the caller knows what to do then
-    @raises TimeoutExpired: when it took longer
-    @raises ReleaseError: when systemd does not answer at all
+    @param timeout: in seconds, if the caller handles it
+    @raises TimeoutExpired: if it took longer
+    @raises ReleaseError: if systemd does not respond at all
     """
     try:
         return process.run(
@@ -130,7 +130,7 @@ def _systemctl(*args: str, timeout: float | None = None) -> subprocess.Completed
 
 
 def seconds_of(span: str) -> float | None:
-    """A time span as systemd shows it, such as C(1min 30s); V(None) for one without an end."""
+    """Parse a time span of systemd, such as C(1min 30s); V(None) for an infinite one."""
     found = re.findall(r"(\d+(?:\.\d+)?)([a-z]+)", span)
     if not found or any(unit not in UNITS for _number, unit in found):
         return None
@@ -149,24 +149,24 @@ def unit_state(layout: Layout, slot: str) -> dict[str, str]:
 
 
 def guards(layout: Layout, slot: str) -> dict[release_guards.Guard, int]:
-    """Return what only one slot can hold, as far as this slot holds it."""
+    """Return the guards that this slot holds."""
     main = int(unit_state(layout, slot).get("MainPID") or 0)
     return release_guards.held(main, layout.socket(slot))
 
 
 def open_connections(table: str, path: str) -> int:
-    """Count the connections to the listening socket C(path) that are accepted or wait to be.
+    """Count the connections to the listening socket C(path), accepted or in its backlog.
 
     @param table: the text of /proc/net/unix
     """
     return sum(1 for state, _inode in procfs.unix_sockets(table, path) if state in OPEN_STATES)
 
 
-def ask(path: str, url: str, timeout: float) -> tuple[int, str | None]:
-    """Ask the gunicorn behind the UNIX socket C(path); return status and the release that answered.
+def query(path: str, url: str, timeout: float) -> tuple[int, str | None]:
+    """Send a request to the gunicorn behind the UNIX socket C(path); return status and release.
 
-    @param timeout: seconds for all of it, however slowly the app answers
-    @raises OSError: when nobody answers
+    @param timeout: seconds for the whole request, also if the app responds slowly
+    @raises OSError: if there is no response
     """
     try:
         target = client.Url.parse(f"http://localhost/{url.lstrip('/')}")
@@ -177,16 +177,16 @@ def ask(path: str, url: str, timeout: float) -> tuple[int, str | None]:
     return answer.status, release and untrusted.printable(release)
 
 
-def try_ask(path: str, url: str, timeout: float) -> tuple[int | None, str | None]:
-    """As C(ask), with nothing for an answer when nobody answers."""
+def try_query(path: str, url: str, timeout: float) -> tuple[int | None, str | None]:
+    """As C(query), but return V(None) twice if there is no response."""
     try:
-        return ask(path, url, timeout)
+        return query(path, url, timeout)
     except OSError:
         return None, None
 
 
 def since(layout: Layout) -> str | None:
-    """When the live link was last switched."""
+    """Return when the live link was last switched."""
     try:
         switched = os.lstat(layout.live).st_mtime
     except FileNotFoundError:
@@ -195,19 +195,19 @@ def since(layout: Layout) -> str | None:
 
 
 def _given(value: str | None) -> str:
-    """What a step of this kind always names."""
+    """Return the subject that a step of this kind always has."""
     if value is None:
         raise TypeError("a step lacks what it is about")
     return value
 
 
 class Slots:
-    """Carries out the steps of a plan; each public method but C(apply) is one verb."""
+    """The executor of a plan's steps; each public method except C(apply) is one verb."""
 
     def __init__(
         self,
         layout: Layout,
-        host: Host,
+        host: HostState,
         *,
         health_path: str = "/",
         start_timeout: float = 60.0,
@@ -246,12 +246,12 @@ class Slots:
         for kind in ("socket", "service"):
             unit = self.layout.unit(slot, kind)
             try:
-                # gunicorn tells systemd that it is ready when it has loaded the app.
+                # gunicorn notifies systemd that it is ready after it has loaded the app.
                 done = _systemctl("start", unit, timeout=self.start_timeout)
             except subprocess.TimeoutExpired:
-                self._give_up(slot, f"it is not ready within {self.start_timeout:g} s")
+                self._fail_start(slot, f"it is not ready within {self.start_timeout:g} s")
             if done.returncode != 0:
-                self._give_up(slot, f"{unit} does not start")
+                self._fail_start(slot, f"{unit} does not start")
         self._await_answer(slot, deadline)
         self._await_line(slot, logged)
 
@@ -261,12 +261,14 @@ class Slots:
         while True:
             left = deadline - self.clock()
             if left <= 0:
-                self._give_up(slot, f"{why} within {self.start_timeout:g} s")
+                self._fail_start(slot, f"{why} within {self.start_timeout:g} s")
             state = unit_state(self.layout, slot)
             if state.get("ActiveState") == "failed" or state.get("NRestarts", "0") != "0":
-                self._give_up(slot, f"it dies at start ({state.get('Result')})")
+                self._fail_start(slot, f"it dies at start ({state.get('Result')})")
             try:
-                _status, answered = ask(self.layout.socket(slot), self.health_path, min(left, 2.0))
+                _status, answered = query(
+                    self.layout.socket(slot), self.health_path, min(left, 2.0)
+                )
                 if answered == release:
                     return
                 why = f"release {answered} answers instead of {release}"
@@ -275,9 +277,9 @@ class Slots:
             self.sleep(POLL_SECONDS)
 
     def _log_size(self) -> int:
-        """Bytes in the log of requests, which is looked at before anything is started.
+        """Return the size of the access log in bytes. This check precedes any start.
 
-        @raises UntrustedError: when something else lies there
+        @raises UntrustedError: if the path is not a regular file
         """
         if not self.log_directory:
             return 0
@@ -290,7 +292,7 @@ class Slots:
         return os.path.join(self.log_directory or "", "access.log")
 
     def _await_line(self, slot: str, logged: int) -> None:
-        """What was answered must stand in the log: a release that logs nothing could not be watched."""
+        """Require a log line of the response: a release without a log could not be monitored."""
         if not self.log_directory:
             return
         release = _base(_readlink(self.layout.slot(slot)))
@@ -298,7 +300,7 @@ class Slots:
         why = f"it answers, and {self._access_log()} has no line of it"
         while self.clock() < deadline:
             try:
-                # A log that was rotated meanwhile begins anew.
+                # A log that was rotated meanwhile begins at 0.
                 start = logged if self._log_size() >= logged else 0
                 if str(release).encode() in untrusted.read(self._access_log(), LOG_BYTES, start):
                     return
@@ -308,9 +310,9 @@ class Slots:
                 why = str(error)
                 break
             self.sleep(POLL_SECONDS)
-        self._give_up(slot, why)
+        self._fail_start(slot, why)
 
-    def _give_up(self, slot: str, why: str) -> NoReturn:
+    def _fail_start(self, slot: str, why: str) -> NoReturn:
         release = _base(_readlink(self.layout.slot(slot)))
         reason = self._last_error(slot, release)
         self.stop(Step("stop", slot), drain=False)
@@ -320,8 +322,8 @@ class Slots:
         )
 
     def _last_error(self, slot: str, release: str | None) -> str:
-        """What the app said last: from its own log, else from the journal."""
-        said = ""
+        """Return the last error of the app: from its own log, else from the journal."""
+        problem = ""
         if self.log_directory:
             log = os.path.join(self.log_directory, "app.log")
             try:
@@ -330,7 +332,7 @@ class Slots:
                 if error:
                     return f"Its log says: {error}. "
             except untrusted.UntrustedError as refused:
-                said = f"{str(refused).rstrip('.')}. "
+                problem = f"{str(refused).rstrip('.')}. "
             except OSError:
                 pass
         unit = self.layout.unit(slot)
@@ -338,19 +340,19 @@ class Slots:
         try:
             journal = process.run(command, timeout=SYSTEMD_SECONDS).stdout.splitlines()
         except (OSError, subprocess.TimeoutExpired):
-            return f"{said}Its journal cannot be read. "
-        return f"{said}Its journal says: {journal_error(journal)}. "
+            return f"{problem}Its journal cannot be read. "
+        return f"{problem}Its journal says: {journal_error(journal)}. "
 
     def stop(self, step: Step, drain: bool = True) -> None:
         slot = _given(step.subject)
         if drain:
             self._drain(slot)
-        # The socket too, and in one call: a socket that outlives its service starts it again.
+        # The socket also, and in one call: a socket that outlives its service restarts it.
         units = [self.layout.unit(slot, kind) for kind in ("socket", "service")]
         try:
             done = _systemctl("stop", *units, timeout=self._stop_seconds(slot))
         except subprocess.TimeoutExpired:
-            # The app may have its stop extended again and again (sd_notify(3), EXTEND_TIMEOUT_USEC).
+            # The app can extend its stop repeatedly (sd_notify(3), EXTEND_TIMEOUT_USEC).
             self.warnings.append(f"{units[-1]} did not stop within its time, and was killed.")
             _systemctl("kill", "--signal=SIGKILL", units[-1])
             done = _systemctl("stop", *units)
@@ -358,13 +360,13 @@ class Slots:
             raise ReleaseError(f"{' and '.join(units)} cannot be stopped: {done.stdout.strip()}")
 
     def _stop_seconds(self, slot: str) -> float:
-        """How long systemd itself may take: once until it kills, and once more until all are gone."""
+        """Return the maximum seconds of a stop by systemd: once until it kills, and once until all are gone."""
         shown = _systemctl("show", "-p", "TimeoutStopUSec", self.layout.unit(slot)).stdout
         span = seconds_of(shown.partition("=")[2])
         return (STOP_SECONDS if span is None else 2 * span) + SYSTEMD_SECONDS
 
     def recycle(self, step: Step) -> None:
-        """Have gunicorn replace one worker, whose import can take what the slot that was stopped held."""
+        """Let gunicorn replace one worker, whose import can acquire the guards of the stopped slot."""
         slot = _given(step.subject)
         deadline = self.clock() + min(self.start_timeout, RECYCLE_SECONDS)
         main = int(unit_state(self.layout, slot).get("MainPID") or 0)
@@ -388,7 +390,7 @@ class Slots:
         return sorted(self.guards - guards(self.layout, slot).keys())
 
     def _drain(self, slot: str) -> None:
-        """Wait until every connection to the slot is answered, the ones in the backlog too."""
+        """Wait until every connection to the slot has its response, including those in the backlog."""
         deadline = self.clock() + self.drain_timeout
         while self.clock() < deadline:
             with open("/proc/net/unix", encoding="utf-8", errors="replace") as stream:
@@ -401,11 +403,11 @@ class Slots:
             os.unlink(self.layout.live)
             return
         self._link(self.layout.socket(step.subject), self.layout.live)
-        wanted = _base(_readlink(self.layout.slot(step.subject)))
-        _status, answered = ask(self.layout.live, self.health_path, self.start_timeout)
-        if answered != wanted:
+        expected = _base(_readlink(self.layout.slot(step.subject)))
+        _status, answered = query(self.layout.live, self.health_path, self.start_timeout)
+        if answered != expected:
             raise ReleaseError(
-                f"{self.layout.live} was switched to {wanted}, yet {answered or 'something else'} "
+                f"{self.layout.live} was switched to {expected}, yet {answered or 'something else'} "
                 "answers behind it. Look at the slots with status.yml."
             )
 
@@ -426,7 +428,7 @@ class Slots:
         self.remember(step)
 
     def remember(self, _step: Step) -> None:
-        """Note how the host is now, so that what changes it by hand is seen."""
+        """Store the state of the host, so that a later run detects manual changes."""
         live = live_slot(self.layout)
         release = _base(_readlink(self.layout.slot(live))) if live else None
         with self._warned("How this host was left is not known"):
@@ -434,7 +436,7 @@ class Slots:
 
     @contextlib.contextmanager
     def _warned(self, what: str) -> Iterator[None]:
-        """What is noted for people must not stop the users' way, least of all the way back: a full disk, say."""
+        """Turn an error of a record into a warning: a full disk must not stop a switch or a withdrawal."""
         try:
             yield
         except OSError as exc:
@@ -445,7 +447,7 @@ class Slots:
         self._remove_unused()
 
     def _remove_unused(self) -> None:
-        """Remove what no release refers to any more: venvs, the archives they came from, static files."""
+        """Remove files that no release uses any more: venvs, their archives, static files."""
         releases = [self.layout.release(name) for name in _releases(self.layout)]
         used = {_base(_readlink(os.path.join(release, "venv"))) for release in releases}
         for release in releases:
@@ -460,8 +462,8 @@ class Slots:
         static.prune(self.layout, releases)
 
     def _link(self, target: str, link: str) -> None:
-        """Point C(link) to C(target) in one rename, so that nobody ever finds no link."""
-        # One name for all runs: what a killed one left is taken away by the next.
+        """Point C(link) to C(target) by one rename, so that the link always exists."""
+        # All runs use one name: the next run replaces the file of a killed one.
         temporary = f"{link}.new"
         if os.path.lexists(temporary):
             os.unlink(temporary)
@@ -475,7 +477,7 @@ class Slots:
 
 
 def append_line(path: str, line: str) -> None:
-    """Add a line for good, and never to one that was left unfinished."""
+    """Append a line durably, and never to an incomplete one."""
     with open(path, "ab+") as stream:
         if stream.tell():
             stream.seek(-1, os.SEEK_END)
@@ -486,21 +488,21 @@ def append_line(path: str, line: str) -> None:
 
 
 def journal_error(lines: Sequence[str]) -> str:
-    """The last thing that the unit's own processes said; systemd itself says only that it failed.
+    """Return the last message of the unit's own processes; systemd's own has only the fact of failure.
 
     @param lines: records as journalctl prints them as JSON (systemd.journal-fields(7))
     """
-    said = []
+    messages = []
     for line in lines:
         with contextlib.suppress(ValueError, AttributeError):
             record = json_shape.parse(line)
-            said.append((record.get("_PID") != "1", str(record.get("MESSAGE")).rstrip(".")))
-    own = [message for is_own, message in said if is_own]
-    return (own or [message for _is_own, message in said] or ["nothing"])[-1]
+            messages.append((record.get("_PID") != "1", str(record.get("MESSAGE")).rstrip(".")))
+    own = [message for is_own, message in messages if is_own]
+    return (own or [message for _is_own, message in messages] or ["nothing"])[-1]
 
 
 def last_error(lines: list[str], slot: str, release: str | None) -> str | None:
-    """The last error that C(release) in C(slot) logged, as one line."""
+    """Return the last error that C(release) in C(slot) logged, as one line."""
     for line in reversed(lines):
         try:
             record = json_shape.parse(line)

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Make a release on a host out of an archive and its configuration, whole or not at all."""
+"""Create a release on a host from an archive and its configuration, atomically."""
 
 from __future__ import annotations
 
@@ -30,31 +30,31 @@ from . import drift, sandbox, static
 from . import layout as release_layout
 from . import unit as release_unit
 
-# So long systemd waits for what it has killed; where it is told of the end, that takes no time.
+# systemd's wait for killed processes, in seconds; if it is notified of the end, there is no wait.
 STOP_SECONDS = 1
 # Seconds beyond a command's own time in which systemd must have ended it.
 END_SECONDS = 60.0
-# Properties that give a sealed command a place to write or a network; their names in systemd.exec(5), and before 231.
+# Properties that allow a sealed command writes or a network; their names in systemd.exec(5), and before 231.
 OPENING = (
     "ReadWritePaths=", "ReadWriteDirectories=", "BindPaths=", "RuntimeDirectory=", "StateDirectory=", "CacheDirectory=",
     "LogsDirectory=", "ConfigurationDirectory=", "RestrictAddressFamilies=", "NetworkNamespacePath=",
 )  # fmt: skip
-# The one family that leads nowhere; systemd 252 takes no empty list from systemd-run.
+# The one family without a network; systemd 252 accepts no empty list from systemd-run.
 SEAL = ("ProtectSystem=strict", "PrivateNetwork=yes", "RestrictAddressFamilies=AF_NETLINK")
-# What a unit without a PATH leaves to systemd, without the folders that only root needs.
+# systemd's default for a unit without a PATH, without the folders that only root needs.
 SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
-# Version and path of an interpreter. A path with a line break is quoted, so it is not taken for a lock.
+# Version and path of an interpreter. A path with a line break is quoted, so it is not parsed as a lock.
 DESCRIBE = "import sys; path = sys.executable; print(sys.version, path if path.isprintable() else ascii(path))"
-# What the last line of evenkeel_preload.py begins with; what it knows of the app follows as JSON.
+# The prefix of the last line of evenkeel_preload.py; its report on the app follows as JSON.
 MARK = "evenkeel: "
 OPTIMIZATIONS = "optimizations.json"
-# Characters of the app's own words in a message.
-MOST_REASON = 2000
+# Maximum characters of the app's own output in a message.
+MAX_REASON = 2000
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """A release as it shall be."""
+class ReleaseSpec:
+    """The specification of a release."""
 
     layout: release_layout.Layout
     release_id: str
@@ -69,16 +69,16 @@ class Wanted:
     environment: Mapping[str, str]
     shared: tuple[str, ...]
     start_timeout: float
-    # SHA-256 of both archives as they were built; nothing is compared without one.
+    # SHA-256 of both archives from the build; without one there is no comparison.
     archive_sha256: str = ""
     wheels_sha256: str = ""
 
 
-def keep_archive(layout: release_layout.Layout, archive: str, uploads: str | None) -> str:
-    """Put a new archive where the host keeps those of its releases, and return where that is.
+def store_archive(layout: release_layout.Layout, archive: str, uploads: str | None) -> str:
+    """Store a new archive in the host's folder of archives, and return its path.
 
     @param archive: its path on the controller
-    @param uploads: the folder that new archives were copied to
+    @param uploads: the folder with new archives
     @raises ArchiveError: on a host without the app's directories
     """
     if not os.path.isdir(layout.path("releases")):
@@ -86,32 +86,32 @@ def keep_archive(layout: release_layout.Layout, archive: str, uploads: str | Non
             f"This host was never set up for {layout.name}: run the playbook evenkeel.flask.site first."
         )
     name = os.path.basename(archive)
-    kept = layout.path("archives", name)
+    stored = layout.path("archives", name)
     upload = os.path.join(uploads or "", name)
     if uploads and os.path.exists(upload):
-        partial = f"{kept}.new"
+        partial = f"{stored}.new"
         with contextlib.suppress(FileNotFoundError):
             os.unlink(partial)
         try:
-            # 0600 from the first moment.
+            # 0600 from its creation.
             os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
             shutil.copyfile(upload, partial)
         except BaseException:
-            # Half of one would keep a full disk full.
+            # An incomplete file would keep a full disk full.
             os.unlink(partial)
             raise
-        os.replace(partial, kept)
-    return kept
+        os.replace(partial, stored)
+    return stored
 
 
 class ReplacedError(ArchiveError):
-    """A kept archive was not the one that was built, and was removed; the next run copies it again."""
+    """A stored archive differed from the build's and was removed; the next run copies it again."""
 
 
 def verify(archive: str, sha256: str) -> None:
-    """Compare a kept archive with the one that was built, before anything of it is used.
+    """Compare a stored archive with the build's, before any of it is used.
 
-    @raises ReplacedError: when it is another one
+    @raises ReplacedError: if it differs
     """
     found = artifact_archive.file_digest(archive) if sha256 and os.path.exists(archive) else sha256
     if found == sha256:
@@ -123,43 +123,41 @@ def verify(archive: str, sha256: str) -> None:
     )
 
 
-def stage(wanted: Wanted) -> None:
-    """Unpack, make the venv, write the configuration, prove that the app imports; then rename into place."""
-    layout = wanted.layout
-    folder = layout.path("releases", f".{wanted.release_id}")
+def stage(spec: ReleaseSpec) -> None:
+    """Unpack, create the venv, write the configuration, load the app; then rename into place."""
+    layout = spec.layout
+    folder = layout.path("releases", f".{spec.release_id}")
     if os.path.isdir(folder):
         shutil.rmtree(folder)
     os.makedirs(folder, mode=0o750)
     try:
-        verify(wanted.archive, wanted.archive_sha256)
-        manifest = artifact_archive.Manifest.read(wanted.archive)
-        if manifest.digest != wanted.digest:
-            raise ArchiveError(
-                f"{wanted.archive} is not the archive that was built. Copy it again."
-            )
-        artifact_archive.unpack(wanted.archive, folder)
-        venv = layout.path("venvs", venv_name(wanted.python, folder))
+        verify(spec.archive, spec.archive_sha256)
+        manifest = artifact_archive.Manifest.read(spec.archive)
+        if manifest.digest != spec.digest:
+            raise ArchiveError(f"{spec.archive} is not the archive that was built. Copy it again.")
+        artifact_archive.unpack(spec.archive, folder)
+        venv = layout.path("venvs", venv_name(spec.python, folder))
         if not artifact_venv.is_complete(venv):
-            verify(wanted.wheels, wanted.wheels_sha256)
-            artifact_archive.unpack(wanted.wheels, folder)
-            artifact_venv.create(wanted.python, venv, folder)
+            verify(spec.wheels, spec.wheels_sha256)
+            artifact_archive.unpack(spec.wheels, folder)
+            artifact_venv.create(spec.python, venv, folder)
             shutil.rmtree(os.path.join(folder, "wheels"))
         os.symlink(os.path.relpath(venv, folder), os.path.join(folder, "venv"))
-        _write_configuration(wanted, folder)
+        _write_configuration(spec, folder)
         places = [os.path.join(folder, place) for place in drift.CODE]
-        process.run([wanted.python, "-I", "-m", "compileall", "-q", *places])
-        # From here on a path in the release may lead to what the app controls.
-        _share(wanted, folder)
-        _own(folder, wanted.user)
-        _prove(wanted, folder)
+        process.run([spec.python, "-I", "-m", "compileall", "-q", *places])
+        # From here on a path in the release can lead to files that the app controls.
+        _link_shared_paths(spec, folder)
+        _set_owner(folder, spec.user)
+        _load_app(spec, folder)
     except BaseException:
         shutil.rmtree(folder)
         raise
-    os.replace(folder, layout.release(wanted.release_id))
+    os.replace(folder, layout.release(spec.release_id))
 
 
 def venv_name(python: str, folder: str) -> str:
-    """Name a venv after all that decides what is in it: the lock and the interpreter."""
+    """Return the name of a venv, from all that determines its content: the lock and the interpreter."""
     try:
         described = process.run([python, "-I", "-c", DESCRIBE])
     except OSError as exc:
@@ -173,41 +171,41 @@ def venv_name(python: str, folder: str) -> str:
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
-def _write_configuration(wanted: Wanted, folder: str) -> None:
+def _write_configuration(spec: ReleaseSpec, folder: str) -> None:
     record = {
-        "archive": os.path.basename(wanted.archive),
-        "wheels": os.path.basename(wanted.wheels),
-        "digest": wanted.digest,
-        "entry": wanted.entry,
-        "release_id": wanted.release_id,
-        "version": wanted.version,
+        "archive": os.path.basename(spec.archive),
+        "wheels": os.path.basename(spec.wheels),
+        "digest": spec.digest,
+        "entry": spec.entry,
+        "release_id": spec.release_id,
+        "version": spec.version,
     }
     files = {
-        **{os.path.join("config", name): text for name, text in wanted.files.items()},
+        **{os.path.join("config", name): text for name, text in spec.files.items()},
         "release.json": json.dumps(record, indent=2, sort_keys=True) + "\n",
-        "env": envfile.environment_file(wanted.environment),
+        "env": envfile.environment_file(spec.environment),
     }
     os.mkdir(os.path.join(folder, "config"))
     for name, text in files.items():
         path = os.path.join(folder, name)
-        # 0640 from the first moment: the environment holds secrets.
+        # 0640 from its creation: the environment has secrets.
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640)
         with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
             stream.write(text)
     os.makedirs(os.path.join(folder, "app"), exist_ok=True)
 
 
-def _share(wanted: Wanted, folder: str) -> None:
-    """Link what the app itself writes, so that what it keeps there survives every release.
+def _link_shared_paths(spec: ReleaseSpec, folder: str) -> None:
+    """Link the app's own writable paths into the shared folder, so that they survive every release.
 
-    Flask looks for C(instance) beside the package, which is in C(lib) where the source has a src/
-    layout or is a wheel. A path below another shared one is reached through that one's link.
+    Flask looks for C(instance) next to the package, which is in C(lib) if the source has a src/ layout
+    or is a wheel. A path below another shared one is reached through that one's link.
 
-    @raises ArchiveError: for a path that leaves the source, or lies behind a link of it
+    @raises ArchiveError: for a path that leaves the source, or is behind a link of it
     """
     places = [place for place in ("app", "lib") if os.path.isdir(os.path.join(folder, place))]
     try:
-        shared = app_directories.outermost(map(app_directories.relative, wanted.shared))
+        shared = app_directories.outermost(map(app_directories.relative, spec.shared))
     except _errors.PathProblem as problem:
         raise ArchiveError(f"flask_app_shared_paths: {problem}.") from problem
     for place, path in itertools.product(places, shared):
@@ -231,11 +229,11 @@ def _share(wanted: Wanted, folder: str) -> None:
             shutil.rmtree(link)
         elif os.path.lexists(link):
             os.unlink(link)
-        os.symlink(wanted.layout.path("shared", path), link)
+        os.symlink(spec.layout.path("shared", path), link)
 
 
-def _own(folder: str, user: str) -> None:
-    """The app's user may read its release and change nothing in it."""
+def _set_owner(folder: str, user: str) -> None:
+    """Allow the app's user to read its release, and to change nothing in it."""
     try:
         group = grp.getgrnam(user).gr_gid
     except KeyError as exc:
@@ -248,37 +246,35 @@ def _own(folder: str, user: str) -> None:
     os.chown(folder, 0, group)
 
 
-def _prove(wanted: Wanted, folder: str) -> None:
-    """Load the app as gunicorn will, with its environment, as its user, and keep what it shows of itself."""
+def _load_app(spec: ReleaseSpec, folder: str) -> None:
+    """Load the app as gunicorn does, with its environment and user, and store its report."""
     python = os.path.join(folder, "venv", "bin", "python")
     load = os.path.join(folder, "config", "evenkeel_preload.py")
-    # The report is the last thing that it does, so it proves more than the status of the unit.
-    _status, output = run_in(
-        folder, wanted.user, wanted.layout, [python, load], wanted.start_timeout
-    )
-    told = report(output)
-    if told is None:
-        said = process.last_line(output)[:MOST_REASON]
-        remedy = sandbox.remedy(output, wanted.layout.name) or (
+    # The report is the last step, so it is stronger evidence than the status of the unit.
+    _status, output = run_in(folder, spec.user, spec.layout, [python, load], spec.start_timeout)
+    found = report(output)
+    if found is None:
+        reason = process.last_line(output)[:MAX_REASON]
+        remedy = sandbox.remedy(output, spec.layout.name) or (
             "mend the app or its environment (flask_app_env, flask_app_secrets)."
         )
         raise ArchiveError(
-            f"flask_app_entry: {wanted.entry} cannot be loaded: {said}. Nothing was released; {remedy}"
+            f"flask_app_entry: {spec.entry} cannot be loaded: {reason}. Nothing was released; {remedy}"
         )
-    if told["forkable"]:
+    if found["forkable"]:
         with open(os.path.join(folder, "preload"), "w", encoding="utf-8"):
             pass
-    static.publish(wanted.layout, folder, told["static"])
+    static.publish(spec.layout, folder, found["static"])
     with open(os.path.join(folder, OPTIMIZATIONS), "w", encoding="utf-8") as stream:
-        json.dump(told["measures"], stream, indent=2)
+        json.dump(found["measures"], stream, indent=2)
         stream.write("\n")
 
 
 def report(output: str) -> dict[str, Any] | None:
-    """Return what evenkeel_preload.py reported, or V(None) where it did not.
+    """Return the report of evenkeel_preload.py, or V(None) without one.
 
-    It is the last line with the mark that has a report's shape. An app prints its own lines before, and
-    a process that it left behind can print others later.
+    It is the last line with the mark and the shape of a report. An app can print lines before it, and
+    a remaining process of the app can print others later.
     """
     for line in reversed(output.splitlines()):
         if line.startswith(MARK):
@@ -287,23 +283,23 @@ def report(output: str) -> dict[str, Any] | None:
     return None
 
 
-def _report(told: Any) -> dict[str, Any]:
-    """Check the shape of a report, since the app's process can print anything.
+def _report(found: Any) -> dict[str, Any]:
+    """Check the shape of a report, because the app's process can print anything.
 
-    @raises ValueError: and the errors of a lookup, where it has another shape
+    @raises ValueError: and the errors of a lookup, if it has another shape
     """
-    measures, files = told.get("measures", []), told.get("static", [])
+    measures, files = found.get("measures", []), found.get("static", [])
     if not (
-        isinstance(told["forkable"], bool)
+        isinstance(found["forkable"], bool)
         and all(isinstance(word, str) for one in measures for word in one.values())
         and all(isinstance(one[name], str) for one in files for name in static.FIELDS)
     ):
         raise ValueError("not a report")
-    return {**told, "measures": measures, "static": files}
+    return {**found, "measures": measures, "static": files}
 
 
 def optimizations(folder: str) -> list[dict[str, str]]:
-    """What became of each measure of the production form in a release; nothing is known of older ones."""
+    """Return the state of each measure of the production form in a release; [] for older releases."""
     try:
         with open(os.path.join(folder, OPTIMIZATIONS), encoding="utf-8") as stream:
             measures: list[dict[str, str]] = json.load(stream)
@@ -313,13 +309,13 @@ def optimizations(folder: str) -> list[dict[str, str]]:
 
 
 def scheduler(folder: str) -> str | None:
-    """What staging saw of a scheduler in a release, in words; V(None) for one without."""
+    """Return what staging detected about a scheduler in a release, as text; V(None) without one."""
     rows = (row for row in optimizations(folder) if row.get("measure") == "scheduler")
     return next((row["detail"] for row in rows), None)
 
 
 def environment(folder: str) -> dict[str, str]:
-    """The environment that the app has in a release; it holds secrets."""
+    """Return the environment of the app in a release, which has secrets."""
     try:
         with open(os.path.join(folder, "env"), encoding="utf-8") as stream:
             return envfile.read_environment(stream.read())
@@ -328,7 +324,7 @@ def environment(folder: str) -> dict[str, str]:
 
 
 def database_url(folder: str) -> str:
-    """The URL of the app's database by the names that the collection gives, or an empty one."""
+    """Return the URL of the app's database by the collection's names, or ""."""
     known = environment(folder)
     return known.get("DATABASE_URL") or known.get("SQLALCHEMY_DATABASE_URI") or ""
 
@@ -343,16 +339,16 @@ def run_in(
     *,
     sealed: bool = False,
 ) -> tuple[int, str]:
-    """Run a command as the app's user in a release, under the properties of the slot's unit.
+    """Run a command as the app's user in a release, with the properties of the slot's unit.
 
     systemd reads the environment file, as it does for the app itself, so no command line has the
-    secrets. It also stops a command that takes too long, and kills what a command leaves behind:
-    only systemd knows all the processes.
+    secrets. It also stops a command after its timeout, and kills the remaining processes of a
+    command: only systemd knows all of them.
 
-    @param timeout: seconds that it may take
+    @param timeout: in seconds
     @param environment: variables that a slot does not have
-    @param sealed: without network, sockets and a place to write, so that it changes nothing. The
-        output is then that of stdout alone, or of stderr where it fails
+    @param sealed: without network, sockets and writes, so that it changes nothing. The output is then
+        that of stdout alone, or of stderr if it fails
     @raises ArchiveError: on a host without the slot's unit or without systemd, and for a command that does not end
     """
     try:
@@ -368,10 +364,10 @@ def run_in(
         f"User={user}",
         f"Group={user}",
         *(f"Environment={name}={value}" for name, value in (environment or {}).items()),
-        # The main process decides. A process that it leaves behind holds the pipe, and can ignore TERM.
+        # The main process decides. A remaining process holds the pipe, and can ignore TERM.
         "KillSignal=SIGKILL",
         f"TimeoutStopSec={STOP_SECONDS}",
-        # The slots use such folders too, and they must not go with the command.
+        # The slots use such folders also, and they must not be removed with the command.
         "RuntimeDirectoryPreserve=yes",
     ]
     if sealed:
@@ -382,30 +378,30 @@ def run_in(
     begun = time.monotonic()
     options = [f"--property={item}" for item in properties]
     unit = f"evenkeel-{layout.name}-{uuid.uuid4().hex[:12]}.service"
-    # systemd-run would look for the program in its own PATH, env looks in the release's.
+    # systemd-run would search the program in its own PATH, env searches in the release's.
     line = ["systemd-run", "--wait", "--pipe", "--quiet", f"--unit={unit}", *options]
     line += ["--", "/usr/bin/env", *command]
     done = _run_unit(line, unit, timeout, subprocess.PIPE if sealed else subprocess.STDOUT)
-    said = done.stderr if sealed and done.returncode != 0 else done.stdout
+    output = done.stderr if sealed and done.returncode != 0 else done.stdout
     status = _main_status(unit) if done.returncode != 0 else 0
-    if done.returncode == 1 and said.startswith("Unknown assignment: "):
+    if done.returncode == 1 and output.startswith("Unknown assignment: "):
         raise ArchiveError(
             f"{layout.name}@.service: systemd-run does not support a line of this unit or of its drop-ins "
-            f"({process.last_line(said)}); correct the line, or remove it."
+            f"({process.last_line(output)}); correct the line, or remove it."
         )
     if status is None:
         status = done.returncode
     if status != 0 and timeout is not None and time.monotonic() - begun >= timeout:
         return status, f"it was not done within {timeout:g} s"
-    return status, said
+    return status, output
 
 
 def _run_unit(
     line: Sequence[str], unit: str, timeout: float | None, stderr: int
 ) -> subprocess.CompletedProcess[str]:
-    """Run systemd-run, and leave no unit behind that outlives its time.
+    """Run systemd-run, and end a unit that exceeds its time.
 
-    @raises ArchiveError: when it cannot be run, or does not end
+    @raises ArchiveError: if it cannot run, or does not end
     """
     limit = (untrusted.MAX_RUN_SECONDS if timeout is None else timeout) + END_SECONDS
     try:
@@ -422,9 +418,9 @@ def _run_unit(
 
 
 def _main_status(unit: str) -> int | None:
-    """Return the exit status of a unit's main process, and forget the unit; V(None) if it did not exit.
+    """Return the exit status of a unit's main process, and reset the unit; V(None) if it did not exit.
 
-    The unit itself also fails where systemd does not learn that the rest was killed, as with version 1
+    The unit itself also fails if systemd is not notified that the rest was killed, as with version 1
     of cgroups in a container.
     """
     shown = process.run(
@@ -439,7 +435,7 @@ def _main_status(unit: str) -> int | None:
 def words(command: str) -> list[str]:
     """Split a command of the team as a shell does.
 
-    @raises ArchiveError: for a quotation that does not end
+    @raises ArchiveError: for an unterminated quotation
     """
     try:
         return shlex.split(command)
@@ -452,6 +448,6 @@ def words(command: str) -> list[str]:
 def command_environment(folder: str) -> dict[str, str]:
     """Return the only difference between a slot and a command of the team.
 
-    gunicorn's configuration names the folders of the app; other programs find them here.
+    gunicorn's configuration has the folders of the app; other programs find them here.
     """
     return {"PYTHONPATH": f"{os.path.join(folder, 'app')}:{os.path.join(folder, 'lib')}"}

@@ -1,10 +1,10 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Static files where nginx finds them: C(/srv/<app>/static/<version><path of the URL>), compressed beside.
+"""Publish static files for nginx: C(/srv/<app>/static/<version><path of the URL>), with compressed copies.
 
-The version is the digest of the content, so a file is there once for all releases that have it, and
-none is ever changed.
+The version is the digest of the content. So all releases with a file share it, and a file never
+changes.
 """
 
 from __future__ import annotations
@@ -26,28 +26,28 @@ from .._system import untrusted
 from .layout import Layout
 
 LIST = "static.json"
-# Those of a listed file that decide where it is read and written.
+# The fields of a listed file that determine where it is read and written.
 FIELDS = ("url", "path", "version")
-# Where a release has files for everybody; its environment, say, is beside them.
+# The folders of a release with public files. Its environment, for example, is outside of them.
 HOMES = ("app", "lib", "venv")
-# Here lies an empty file for each that is published: nginx does not know which version a link without one means, and
-# counts no request for it.
+# The folder with an empty file for each published one. nginx does not know the version of a link without one, and
+# does not count requests for it.
 PUBLISHED = "published"
 VERSION = re.compile(r"[0-9a-f]{16}")
-# nginx has them compressed once and for all; pictures, fonts and films are already.
+# nginx serves compressed copies of these; pictures, fonts and films are compressed already.
 COMPRESSIBLE = (".css", ".html", ".js", ".json", ".map", ".mjs", ".svg", ".txt", ".xml")
-WORTH_BYTES = 1024
+MIN_COMPRESSED_BYTES = 1024
 
 
 def publish(layout: Layout, folder: str, listed: Iterable[Mapping[str, Any]]) -> None:
-    """Put the files where nginx finds them, and note in the release which these are.
+    """Copy the files to nginx's folder, and record them in the release.
 
     @param folder: the release's
-    @param listed: what evenkeel_static.py found
-    @raises ArchiveError: for what lies outside the release, or is not what it is said to be
+    @param listed: the result of evenkeel_static.py
+    @raises ArchiveError: for a file outside of the release, or with another digest than recorded
     """
     files = []
-    # Whatever root's is: nginx runs as somebody else.
+    # nginx runs as another user, so root's own umask must not apply.
     umask = os.umask(0o022)
     try:
         for found in listed:
@@ -57,7 +57,7 @@ def publish(layout: Layout, folder: str, listed: Iterable[Mapping[str, Any]]) ->
                     _write(place, _content(folder, found["path"], found["version"]))
                 _mark(layout, found["url"])
             except ValueError as exc:
-                # A NUL byte, or half of a character.
+                # A NUL byte, or a lone surrogate.
                 raise ArchiveError(f"{found['url']!r} is no place for a static file.") from exc
             files.append({name: value for name, value in found.items() if name != "path"})
     finally:
@@ -79,7 +79,7 @@ def _path(url: str) -> str:
 
 
 def _mark(layout: Layout, url: str) -> None:
-    """Note that a path is a published file. Where another release has a folder, or a file, this one wins."""
+    """Record that a path is published. It replaces a folder, or a file, of another release."""
     root = layout.path("static", PUBLISHED)
     place = os.path.join(root, _path(url))
     if os.path.isdir(place):
@@ -102,12 +102,12 @@ def _unmark(layout: Layout, used: set[str]) -> None:
             if os.path.relpath(place, root) not in used:
                 os.unlink(place)
         with contextlib.suppress(OSError):
-            # Only where nothing is left in it.
+            # Only if it is empty.
             os.rmdir(folder)
 
 
 def _content(folder: str, path: str, version: str) -> bytes:
-    """What the app named is read as root, so it must be the release's own, and what it was said to be."""
+    """Read a file of the app as root. It must belong to the release, and have the recorded digest."""
     real = os.path.realpath(path)
     homes = [os.path.realpath(os.path.join(folder, home)) for home in HOMES]
     if not any(real.startswith(home + os.sep) for home in homes):
@@ -119,10 +119,10 @@ def _content(folder: str, path: str, version: str) -> bytes:
 
 
 def _write(place: str, content: bytes) -> None:
-    """The file itself last: what is there is whole."""
+    """Write the compressed copy first and the file last, so that an existing file is complete."""
     folder = os.path.dirname(place)
     os.makedirs(folder, exist_ok=True)
-    if place.endswith(COMPRESSIBLE) and len(content) >= WORTH_BYTES:
+    if place.endswith(COMPRESSIBLE) and len(content) >= MIN_COMPRESSED_BYTES:
         _put(f"{place}.gz", gzip.compress(content, mtime=0))
     _put(place, content)
 
@@ -135,9 +135,9 @@ def _put(place: str, content: bytes) -> None:
 
 
 def prune(layout: Layout, releases: Iterable[str]) -> None:
-    """Remove what no release refers to any more.
+    """Remove the files that no release uses any more.
 
-    @param releases: folders of those that stay
+    @param releases: folders of the remaining releases
     """
     used, paths = {PUBLISHED}, set()
     for folder in releases:
@@ -145,7 +145,7 @@ def prune(layout: Layout, releases: Iterable[str]) -> None:
             with open(os.path.join(folder, LIST), encoding="utf-8") as stream:
                 files = json.load(stream)["files"]
         except FileNotFoundError:
-            # It was made by a version of this collection that knew of none.
+            # An older version of this collection created it, without static files.
             continue
         used |= {file["version"] for file in files}
         paths |= {_path(file["url"]) for file in files}

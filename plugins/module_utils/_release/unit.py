@@ -1,10 +1,10 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Run commands in a release under the properties of the slot's unit, so that both never differ.
+"""Run commands in a release with the properties of the slot's unit, so that they never differ.
 
-The unit as it is installed is the only description of the slot: user, environment, limits and
-sandbox, with the drop-ins of the host's team. Staging, migrations and C(release_exec) read it.
+The installed unit is the only description of the slot: user, environment, limits and sandbox, with
+the drop-ins of the host's team. Staging, migrations and C(release_exec) read it.
 Parsing is pure; C(read) calls systemctl.
 """
 
@@ -25,7 +25,7 @@ _LIFE = "it is about the life of a service; a command is run once"
 _STREAMS = "the output of a command goes to Ansible"
 _KILL = "what a command leaves behind is killed at once"
 # Directives of the slot that a command does not get, each with the reason. All others are passed on,
-# also those that nobody thought of: systemd.exec(5) and systemd.resource-control(5) in full.
+# including unexpected ones: systemd.exec(5) and systemd.resource-control(5) in full.
 NOT_PASSED: Mapping[str, str] = {
     **dict.fromkeys(
         [
@@ -63,7 +63,7 @@ NOT_PASSED: Mapping[str, str] = {
         _KILL,
     ),
 }
-# systemd.unit(5), those that do not depend on the unit, for a system unit.
+# The specifiers of systemd.unit(5) that do not depend on the unit, for a system unit.
 _SPECIFIERS = {
     **{"t": "/run", "S": "/var/lib", "C": "/var/cache", "L": "/var/log", "E": "/etc"},
     **{"T": "/tmp", "V": "/var/tmp", "u": "root", "U": "0", "g": "root", "G": "0", "h": "/root"},
@@ -93,7 +93,7 @@ def properties(text: str, layout: release_layout.Layout, folder: str) -> list[st
     """Return the C([Service]) section as properties of a command that runs in a release.
 
     @param text: a unit and its drop-ins
-    @param folder: the release's; it stands in for the link of the slot
+    @param folder: the release's; it replaces the link of the slot
     @raises UnitError: for a specifier that only systemd can resolve
     """
     specifiers = {
@@ -119,7 +119,7 @@ def properties(text: str, layout: release_layout.Layout, folder: str) -> list[st
 
 
 def assignments(text: str, section: str = "Service") -> Iterator[tuple[str, str]]:
-    """Return names and values of a section, in order (systemd.syntax(7)): later ones add or replace."""
+    """Yield names and values of a section, in order (systemd.syntax(7)): later ones add or replace."""
     here = False
     for line in _lines(text):
         if line.startswith("["):
@@ -130,13 +130,13 @@ def assignments(text: str, section: str = "Service") -> Iterator[tuple[str, str]
 
 
 def _lines(text: str) -> Iterator[str]:
-    """Return logical lines: comments are left out, and continued lines are joined by a space."""
+    """Yield logical lines: comments are left out, and continued lines are joined by a space."""
     begun: list[str] = []
     for line in text.splitlines():
         line = line.strip()
         if line.startswith(("#", ";")):
             continue
-        # Two of them are one that is meant.
+        # Two backslashes are an escaped one.
         if (len(line) - len(line.rstrip("\\"))) % 2:
             begun.append(line[:-1])
         elif begun or line:

@@ -1,11 +1,11 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Prove that a PostgreSQL takes the app's credentials, and ask how many connections it allows.
+"""Check that a PostgreSQL accepts the app's credentials, and query its connection limits.
 
-Before a release is on a host no driver is, so this speaks the protocol itself, as far as a login and
-a query need it: version 3 of https://www.postgresql.org/docs/current/protocol.html with
-SCRAM-SHA-256 of RFC 5802. URLs are read as SQLAlchemy and libpq read them.
+Before a release is on a host there is no driver. So this file implements the protocol as far as a login
+and a query need it: version 3 of https://www.postgresql.org/docs/current/protocol.html with
+SCRAM-SHA-256 of RFC 5802. URLs are parsed as SQLAlchemy and libpq do.
 """
 
 # pylint does not follow the import of Refused's base, and takes it for no exception.
@@ -29,7 +29,7 @@ from io import BufferedRWPair
 from typing import TypeVar
 from urllib.parse import unquote
 
-from .._errors import Doubt, Problem
+from .._errors import PreflightError, PreflightWarning
 from . import address as service_address
 
 Answer = TypeVar("Answer")
@@ -37,7 +37,7 @@ PROTOCOL = 3 << 16
 SSL_REQUEST = 80877103
 MAX_ROUNDS = 10_000_000
 
-# What libpq tries in which order: with TLS or without.
+# The attempts of libpq in their order: with TLS or without.
 ATTEMPTS: Mapping[str, tuple[bool, ...]] = {
     "disable": (False,),
     "allow": (False, True),
@@ -64,23 +64,23 @@ SELECT current_setting('max_connections'),
 """
 
 
-class Refused(Problem):
-    """The server's own words."""
+class Refused(PreflightError):
+    """The server refused the login, with the server's message."""
 
-    def __init__(self, where: str, code: str, said: str) -> None:
+    def __init__(self, where: str, code: str, message: str) -> None:
         remedy = REMEDIES.get(code, "see the server's log")
-        super().__init__(f"the server at {where} refused the login ({said}); {remedy}.")
+        super().__init__(f"the server at {where} refused the login ({message}); {remedy}.")
         self.code = code
-        self.said = said
+        self.message = message
 
 
-class NoTls(Problem):
-    """The server cannot speak TLS, or not with us."""
+class NoTls(PreflightError):
+    """The server does not support TLS, or not with this client."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """Who logs in where."""
+    """The address, the credentials and the options of a login."""
 
     host: str
     port: int
@@ -88,7 +88,7 @@ class Target:
     password: str
     database: str
     options: Mapping[str, str]
-    # As PGOPTIONS, which libpq heeds where the URL has no options of its own.
+    # As PGOPTIONS, which libpq uses if the URL has no options of its own.
     settings: str = ""
 
     @classmethod
@@ -105,11 +105,11 @@ class Target:
             options=options,
         )
         if target.sslmode not in ATTEMPTS:
-            raise Problem(
+            raise PreflightError(
                 f"sslmode={target.sslmode} does not exist; there are {', '.join(ATTEMPTS)}."
             )
         if target.sslmode.startswith("verify") and "sslrootcert" not in options:
-            raise Problem(
+            raise PreflightError(
                 f"sslmode={target.sslmode} needs sslrootcert=<file of the authority>, or "
                 "sslrootcert=system, in the URL."
             )
@@ -125,7 +125,7 @@ class Target:
 
     @property
     def place(self) -> str:
-        """Where to connect: a host, or the path of a UNIX socket."""
+        """Return the address: a host, or the path of a UNIX socket."""
         return os.path.join(self.host, f".s.PGSQL.{self.port}") if self.local else self.host
 
     @property
@@ -135,7 +135,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Server:
-    """What a PostgreSQL told of itself."""
+    """The properties that a PostgreSQL reports."""
 
     version: str
     max_connections: int
@@ -144,7 +144,7 @@ class Server:
     database_limit: int = -1
 
     def allowed(self) -> tuple[int, str]:
-        """How many connections the app may have, and what sets that limit."""
+        """Return the maximum number of connections of the app, and the source of that limit."""
         limits = [
             (
                 self.max_connections - self.reserved,
@@ -172,9 +172,9 @@ class Scram:
         return f"n,,{self.bare}".encode()
 
     def final(self, challenge: bytes) -> bytes:
-        """Answer the server's challenge.
+        """Return the response to the server's challenge.
 
-        @raises ValueError: when it is none
+        @raises ValueError: if the challenge is invalid
         """
         fields = dict(item.split("=", 1) for item in challenge.decode().split(","))
         nonce, salt, rounds = fields.get("r", ""), fields.get("s", ""), int(fields.get("i", "0"))
@@ -183,25 +183,25 @@ class Scram:
         salted = hashlib.pbkdf2_hmac("sha256", self.password, base64.b64decode(salt), rounds)
         client = hmac.digest(salted, b"Client Key", "sha256")
         without_proof = f"c=biws,r={nonce}"
-        said = ",".join([self.bare, challenge.decode(), without_proof]).encode()
-        signature = hmac.digest(hashlib.sha256(client).digest(), said, "sha256")
+        signed = ",".join([self.bare, challenge.decode(), without_proof]).encode()
+        signature = hmac.digest(hashlib.sha256(client).digest(), signed, "sha256")
         proof = bytes(a ^ b for a, b in zip(client, signature))
-        self.signature = hmac.digest(hmac.digest(salted, b"Server Key", "sha256"), said, "sha256")
+        self.signature = hmac.digest(hmac.digest(salted, b"Server Key", "sha256"), signed, "sha256")
         return f"{without_proof},p={base64.b64encode(proof).decode()}".encode()
 
     def verify(self, answer: bytes) -> None:
-        """Know whether the server knows the password too.
+        """Verify that the server also knows the password.
 
-        @raises ValueError: when it does not
+        @raises ValueError: if it does not
         """
-        wanted = b"v=" + base64.b64encode(self.signature or b"")
-        if self.signature is None or not hmac.compare_digest(answer, wanted):
+        expected = b"v=" + base64.b64encode(self.signature or b"")
+        if self.signature is None or not hmac.compare_digest(answer, expected):
             raise ValueError("the server does not know the password")
         self.proven = True
 
 
 def prepared(password: str) -> bytes:
-    """SASLprep (RFC 4013) as far as it maps characters."""
+    """Apply SASLprep (RFC 4013) as far as it maps characters."""
     mapped = (
         " " if stringprep.in_table_c12(char) else char
         for char in password
@@ -211,7 +211,7 @@ def prepared(password: str) -> bytes:
 
 
 class Connection:
-    """One connection that speaks version 3 of the protocol."""
+    """One connection with version 3 of the protocol."""
 
     def __init__(self, stream: BufferedRWPair, target: Target) -> None:
         self.stream = stream
@@ -226,10 +226,10 @@ class Connection:
     def receive(self) -> tuple[bytes, bytes]:
         head = self.stream.read(5)
         if not head:
-            raise Problem(f"{self.target.where} hangs up; see the server's log.")
+            raise PreflightError(f"{self.target.where} hangs up; see the server's log.")
         length = struct.unpack("!i", head[1:])[0] - 4 if len(head) == 5 else -1
         if not 0 <= length < 1 << 20:
-            raise Problem(
+            raise PreflightError(
                 f"what answers at {self.target.where} does not speak the PostgreSQL protocol; check the "
                 "port."
             )
@@ -258,7 +258,7 @@ class Connection:
                 try:
                     self._authenticate(struct.unpack("!i", payload[:4])[0], payload[4:])
                 except (ValueError, struct.error) as error:
-                    raise Problem(
+                    raise PreflightError(
                         f"the server at {target.where} does not prove that it knows the password "
                         f"({error}); who is it?"
                     ) from error
@@ -285,13 +285,13 @@ class Connection:
         elif method == 12 and self.scram:
             self.scram.verify(payload)
         else:
-            raise Doubt(
+            raise PreflightWarning(
                 f"{self.target.where} answers, and wants a login (kind {method}) that this check does not "
                 "speak; the login was not proven."
             )
 
     def row(self, query: str) -> list[str]:
-        """The one row that a query returns."""
+        """Return the single row of a query."""
         self.send(b"Q", query.encode() + b"\0")
         values: list[str] = []
         while True:
@@ -306,7 +306,7 @@ class Connection:
                 return values
 
     def settle(self) -> None:
-        """Read what follows an error, so that the next query can be sent."""
+        """Read the messages after an error, so that the next query can be sent."""
         kind = b""
         while kind != b"Z":
             kind, _payload = self.receive()
@@ -318,32 +318,32 @@ def md5(password: str, user: str, salt: bytes) -> bytes:
 
 
 def error_fields(payload: bytes) -> tuple[str, str]:
-    """SQLSTATE and message of an error, as one line."""
+    """Return SQLSTATE and message of an error, as one line."""
     fields = {
         part[:1]: part[1:].decode("utf-8", "replace") for part in payload.split(b"\0") if part
     }
     return fields.get(b"C", ""), " ".join(fields.get(b"M", "no reason given").split())
 
 
-def speaks(url: str) -> bool:
-    """Whether the URL names a PostgreSQL, through whichever driver."""
+def is_postgres_url(url: str) -> bool:
+    """Return whether the URL is that of a PostgreSQL, with any driver."""
     return url.partition(":")[0].partition("+")[0] in ("postgres", "postgresql")
 
 
-def prove(url: str, timeout: float) -> Server:
-    """Log in with the credentials of a SQLAlchemy URL, and ask for the limits.
+def check_connection(url: str, timeout: float) -> Server:
+    """Log in with the credentials of a SQLAlchemy URL, and query the limits.
 
-    @raises Problem: when it cannot be done
-    @raises Doubt: when it cannot be proven from here
+    @raises PreflightError: if it fails
+    @raises PreflightWarning: if it cannot be checked from here
     """
     return session(url, timeout, _server)
 
 
 def lock_timeout_ms(url: str, timeout: float, settings: str) -> int:
-    """Tell which lock_timeout a login with these settings has, in milliseconds; 0 is none.
+    """Return the lock_timeout of a login with these settings, in milliseconds; 0 is none.
 
     @param settings: as in PGOPTIONS
-    @raises Refused: where a pooler does not take the settings
+    @raises Refused: if a pooler does not accept the settings
     """
 
     def shown(connection: Connection) -> int:
@@ -359,12 +359,12 @@ def session(
     """Log in with the credentials of a SQLAlchemy URL, and use the connection.
 
     @param settings: as in PGOPTIONS
-    @raises Problem: when it cannot be done
-    @raises Doubt: when it cannot be proven from here
+    @raises PreflightError: if it fails
+    @raises PreflightWarning: if it cannot be checked from here
     """
     target = replace(Target.parse(url), settings=settings)
     if "," in target.host:
-        raise Doubt("names several servers; none was asked.")
+        raise PreflightWarning("names several servers; none was asked.")
     *others, last = ATTEMPTS["disable" if target.local else target.sslmode]
     for tls in others:
         try:
@@ -372,7 +372,7 @@ def session(
         except NoTls:
             continue
         except Refused as error:
-            # pg_hba.conf may allow the one and not the other; a wrong password is wrong in both.
+            # pg_hba.conf can allow one and not the other; a wrong password is wrong in both.
             if error.code != "28000":
                 raise
     return _session(target, last, timeout, use)
@@ -391,23 +391,23 @@ def _session(
                 connection.send(b"X", b"")
                 return answer
     except Refused as error:
-        if target.local and error.said.startswith("Peer authentication"):
-            raise Doubt(
-                f"{target.where} lets in by the system user ({error.said}), and this check is not run as "
+        if target.local and error.message.startswith("Peer authentication"):
+            raise PreflightWarning(
+                f"{target.where} lets in by the system user ({error.message}), and this check is not run as "
                 "the app's; the login was not proven."
             ) from error
         raise
     except socket.timeout as error:
-        raise Problem(
+        raise PreflightError(
             f"{target.where} takes the connection and says nothing for {timeout:g} s; check the "
             "port, and see the server's log."
         ) from error
     except OSError as error:
-        raise Problem(
+        raise PreflightError(
             f"the connection to {target.where} broke ({error}); see the server's log."
         ) from error
     except (ValueError, struct.error) as error:
-        raise Problem(
+        raise PreflightError(
             f"what answers at {target.where} does not keep to the PostgreSQL protocol; check the port."
         ) from error
 
@@ -416,8 +416,8 @@ def _server(connection: Connection) -> Server:
     try:
         numbers = [int(value or -1) for value in connection.row(LIMITS)]
     except Refused as error:
-        raise Doubt(
-            f"the login works, and the server does not tell its limits ({error.said}); whether the "
+        raise PreflightWarning(
+            f"the login works, and the server does not tell its limits ({error.message}); whether the "
             "connections suffice was not proven."
         ) from error
     maximum, reserved, reserved_more, user_limit, database_limit = numbers
@@ -436,12 +436,12 @@ def _secured(sock: socket.socket, target: Target) -> socket.socket:
         return service_address.secure(
             sock,
             target.host,
-            # An authority that is named is asked, even where libpq would do without one.
+            # A given CA certificate is verified, even if libpq would not require it.
             verify=target.sslmode.startswith("verify")
             or (target.sslmode == "require" and authorities is not None),
             check_hostname=target.sslmode == "verify-full",
             authorities=None if authorities == "system" else authorities,
             certificate=(own, target.options.get("sslkey")) if own else None,
         )
-    except Problem as error:
+    except PreflightError as error:
         raise NoTls(str(error)) from error

@@ -1,11 +1,10 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Prove that a Redis takes the app's credentials and keeps what is written.
+"""Check that a Redis accepts the app's credentials and stores data.
 
-Before a release is on a host no client library is, so this speaks the protocol itself, RESP2
-(https://redis.io/docs/latest/develop/reference/protocol-spec/). URLs are read as redis-py reads
-them.
+Before a release is on a host there is no client library. So this file implements the protocol, RESP2
+(https://redis.io/docs/latest/develop/reference/protocol-spec/). URLs are parsed as redis-py does.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from io import BufferedRWPair
 from typing import Union
 from urllib.parse import SplitResult, unquote
 
-from .._errors import Doubt, Problem
+from .._errors import PreflightError, PreflightWarning
 from . import address as service_address
 
 Reply = Union[bytes, int, None]
@@ -40,7 +39,7 @@ REMEDIES = {
 
 
 class Connection:
-    """One connection that speaks RESP2."""
+    """One connection with RESP2."""
 
     def __init__(self, stream: BufferedRWPair, where: str, prefix: str) -> None:
         self.stream = stream
@@ -68,27 +67,27 @@ class Connection:
         if kind == b"$" and re.fullmatch(rb"\d{1,8}", rest):
             return self.stream.read(int(rest) + 2)[:-2]
         if not line:
-            raise Problem(
+            raise PreflightError(
                 f"{self.where} hangs up; check the port, and whether it wants TLS (rediss://)."
             )
-        raise Problem(
+        raise PreflightError(
             f"what answers at {self.where} does not speak the Redis protocol; check the port."
         )
 
-    def _refused(self, command: str, said: str) -> Problem:
-        # A server that does not know AUTH repeats its arguments.
-        said = said.partition(", with args")[0]
-        word = said.partition(" ")[0]
+    def _refused(self, command: str, message: str) -> PreflightError:
+        # A server without the command AUTH repeats its arguments.
+        message = message.partition(", with args")[0]
+        word = message.partition(" ")[0]
         remedy = REMEDIES.get(word, "check the URL and the server's log").format(prefix=self.prefix)
         what = "the password" if word == "WRONGPASS" else command
-        return Problem(f"the server at {self.where} refused {what} ({said}); {remedy}.")
+        return PreflightError(f"the server at {self.where} refused {what} ({message}); {remedy}.")
 
 
 @dataclass(frozen=True)
 class Server:
-    """What a server reports of itself; V(None) where its access list hides it.
+    """The properties that a server reports; V(None) if its access list hides it.
 
-    @param max_memory: bytes; 0 is no limit
+    @param max_memory: in bytes; 0 means no limit
     """
 
     version: str | None = None
@@ -96,29 +95,29 @@ class Server:
     policy: str | None = None
 
 
-def judge_memory(server: Server) -> None:
-    """Warn of a server that fills the host's memory, or that drops sessions before answers.
+def check_memory(server: Server) -> None:
+    """Warn of a server that fills the host's memory, or that drops sessions before cached responses.
 
-    @raises Doubt: with the settings to change
+    @raises PreflightWarning: with the settings to change
     """
     advice = "set maxmemory and maxmemory-policy volatile-ttl"
     if server.policy == "noeviction" and server.max_memory == 0:
-        raise Doubt(
+        raise PreflightWarning(
             "the server has maxmemory-policy noeviction without maxmemory; it grows until the host has no "
             f"memory; {advice}."
         )
     if server.policy and server.policy.startswith("allkeys-"):
-        raise Doubt(
+        raise PreflightWarning(
             f"the server has maxmemory-policy {server.policy}; when its memory is full it drops sessions of "
             f"people who are logged in; {advice}, which drops cached answers first."
         )
 
 
-def prove(url: str, prefix: str, timeout: float) -> Server:
-    """Log in, write, read back and delete; return what the server reports of itself.
+def check_connection(url: str, prefix: str, timeout: float) -> Server:
+    """Log in, write, read back and delete; return the properties that the server reports.
 
-    @param prefix: what the key begins with that is written
-    @raises Problem: when any of it fails
+    @param prefix: of the key that is written
+    @raises PreflightError: if any of it fails
     """
     parts, query = service_address.split(url)
     host = unquote(parts.path) if parts.scheme == "unix" else unquote(parts.hostname or "localhost")
@@ -130,15 +129,15 @@ def prove(url: str, prefix: str, timeout: float) -> Server:
             with sock, sock.makefile("rwb") as stream:
                 redis = Connection(stream, where, prefix)
                 _log_in(redis, parts, query)
-                _keep_and_forget(redis, f"{prefix}preflight:{secrets.token_hex(8)}")
+                _check_write(redis, f"{prefix}preflight:{secrets.token_hex(8)}")
                 return _describe(redis)
     except socket.timeout as error:
-        raise Problem(
+        raise PreflightError(
             f"{where} takes the connection and says nothing for {timeout:g} s; check the port, and see "
             "the server's log."
         ) from error
     except OSError as error:
-        raise Problem(
+        raise PreflightError(
             f"the connection to {where} broke ({error}); check the port, and whether the server wants TLS "
             "(rediss://)."
         ) from error
@@ -167,19 +166,21 @@ def _log_in(redis: Connection, parts: SplitResult, query: Mapping[str, str]) -> 
     redis.ask("PING")
 
 
-def _keep_and_forget(redis: Connection, key: str) -> None:
+def _check_write(redis: Connection, key: str) -> None:
     value = secrets.token_hex(8)
     redis.ask("SET", key, value, "EX", "10")
     found = redis.ask("GET", key)
     redis.ask("DEL", key)
     if found != value.encode():
-        raise Problem(f"what was written to {redis.where} does not come back; is its memory full?")
+        raise PreflightError(
+            f"what was written to {redis.where} does not come back; is its memory full?"
+        )
 
 
 def _describe(redis: Connection) -> Server:
     found: dict[str, str] = {}
-    # An access list may forbid it, and the app does not need it.
-    with contextlib.suppress(Problem):
+    # An access list can forbid it, and the app does not need it.
+    with contextlib.suppress(PreflightError):
         info = redis.ask("INFO")
         if isinstance(info, bytes):
             found = dict(re.findall(r"(?m)^(\w+):(\S*)", info.decode("utf-8", "replace")))

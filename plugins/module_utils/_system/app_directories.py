@@ -1,11 +1,11 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Directories that an app writes to: root makes the first one, the app's user makes those below.
+"""Create directories that an app writes to: root creates the first one, the app's user those below.
 
 Invariant: root changes nothing in a directory whose entries the app can replace. From there on a child
-process works with the rights of the app's user, and follows no link. So whatever the app put there,
-nothing happens that the app could not have done itself.
+process works with the rights of the app's user, and follows no link. So no file of the app can cause a
+change that the app could not make itself.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from . import untrusted
 from .untrusted import UntrustedError
 
 MODE = 0o750
-# Making directories takes milliseconds; a file system in user space may never answer.
+# Creating directories takes milliseconds; a file system in user space can block forever.
 CHILD_SECONDS = 30.0
 MAX_ANSWER_BYTES = 1 << 20
 
@@ -51,7 +51,7 @@ class Owner:
         return cls(name, uid, gid, tuple(os.getgrouplist(name, gid)))
 
     def controls(self, folder: os.stat_result) -> bool:
-        """Whether this user can replace what others put into a directory."""
+        """Return whether this user can replace other users' files in a directory."""
         is_member = folder.st_gid in (self.gid, *self.groups)
         writes = folder.st_mode & stat.S_IWOTH or (is_member and folder.st_mode & stat.S_IWGRP)
         return folder.st_uid == self.uid or bool(writes and not folder.st_mode & stat.S_ISVTX)
@@ -59,14 +59,14 @@ class Owner:
 
 @dataclass
 class Outcome:
-    """What was done, or would be in check mode, one line for each directory."""
+    """The changes, or those predicted in check mode, one line per directory."""
 
     changes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
 
 def relative(path: str) -> str:
-    """A path below the source as it is linked: without C(.) parts and a slash at its end.
+    """Normalize a path below the source: without C(.) parts and a slash at its end.
 
     @raises PathProblem: for one that is absolute, empty or leads out
     """
@@ -81,38 +81,38 @@ def relative(path: str) -> str:
 
 
 def is_file(path: str) -> bool:
-    """Whether a shared path names a file: its last part has an extension, and no slash follows."""
+    """Return whether a shared path names a file: its last part has an extension, and no slash follows."""
     return not path.endswith("/") and bool(posixpath.splitext(path)[1])
 
 
 def outermost(paths: Iterable[str]) -> list[str]:
-    """The paths that lie below no other one, in their order; a link of one leads to all below it."""
+    """Return the paths that are not below another one, in their order; their links lead to all below."""
     found = list(dict.fromkeys(paths))
     return [path for path in found if not any(path.startswith(f"{other}/") for other in found)]
 
 
 def make(path: str, below: Sequence[str], owner: Owner, check_mode: bool = False) -> Outcome:
-    """Make a directory that the app owns, and those below it.
+    """Create a directory that the app owns, and those below it.
 
-    @param path: absolute; root makes it, unless the app controls where it lies
-    @param below: paths in it, files and directories as C(is_file) tells them apart
+    @param path: absolute; root creates it, unless the app controls its parent
+    @param below: paths in it, files and directories, as C(is_file) distinguishes them
     @raises UntrustedError: for a link, a file or a foreign directory in the way
     @raises PathProblem: for a path that leaves C(path)
     """
-    wanted = [(relative(item), is_file(item)) for item in below]
+    items = [(relative(item), is_file(item)) for item in below]
     outcome = Outcome()
     folder, where, rest = _roots_part(path, owner, check_mode, outcome)
     try:
         leaf = "/".join(rest)
         inner = [(leaf, False)] if leaf else []
-        inner += [(f"{leaf}/{item}" if leaf else item, file) for item, file in wanted]
+        inner += [(f"{leaf}/{item}" if leaf else item, file) for item, file in items]
         if inner and folder is not None:
             found = _as_user(owner, lambda: _make_below(folder, where, inner, owner, check_mode))
             outcome.changes += found.changes
             outcome.warnings += found.warnings
         elif inner:
-            # In check mode the directory itself is not there yet.
-            outcome.changes += [f"create {path}/{item}" for item, file in wanted if not file]
+            # In check mode the directory itself does not exist yet.
+            outcome.changes += [f"create {path}/{item}" for item, file in items if not file]
     finally:
         if folder is not None:
             os.close(folder)
@@ -122,10 +122,10 @@ def make(path: str, below: Sequence[str], owner: Owner, check_mode: bool = False
 def _roots_part(
     path: str, owner: Owner, check_mode: bool, outcome: Outcome
 ) -> tuple[int | None, str, list[str]]:
-    """Go as far as only root decides, and make what lacks there.
+    """Walk the part of the path that only root controls, and create missing directories.
 
-    @returns: the directory where the app's user goes on (V(None) if it is not there, in check mode), its path, and
-        the parts of C(path) that are left
+    @returns: the directory where the app's user continues (V(None) if it does not exist, in check mode), its path, and
+        the remaining parts of C(path)
     """
     here, where, links = os.open("/", untrusted.FOLDER), "/", 0
     todo = untrusted.parts(path)[::-1]
@@ -167,7 +167,7 @@ def _roots_part(
 
 
 def _give(folder: int, place: str, owner: Owner, check_mode: bool, outcome: Outcome) -> None:
-    """Give a directory that lies where only root decides to the app's user."""
+    """Give a directory in a place that only root controls to the app's user."""
     found = os.fstat(folder)
     if (found.st_uid, found.st_gid) != (owner.uid, owner.gid):
         outcome.changes.append(f"give {place} to {owner.name}")
@@ -180,11 +180,11 @@ def _give(folder: int, place: str, owner: Owner, check_mode: bool, outcome: Outc
 
 
 def _make_below(
-    top: int, where: str, wanted: Sequence[tuple[str, bool]], owner: Owner, check_mode: bool
+    top: int, where: str, items: Sequence[tuple[str, bool]], owner: Owner, check_mode: bool
 ) -> Outcome:
-    """Make directories as the app's user; a file is left for the app to make."""
+    """Create directories as the app's user; the app creates files itself."""
     outcome = Outcome()
-    for path, file in wanted:
+    for path, file in items:
         folders = path.split("/")
         if file:
             name = folders.pop()
@@ -194,7 +194,7 @@ def _make_below(
             for depth, part in enumerate(folders):
                 place = os.path.join(place, part)
                 if folder is None:
-                    # Check mode: what is above it would have been made.
+                    # Check mode: its parent would have been created.
                     if f"create {place}" not in outcome.changes:
                         outcome.changes.append(f"create {place}")
                     continue
@@ -219,7 +219,7 @@ def _enter(
     check_mode: bool,
     outcome: Outcome,
 ) -> int | None:
-    """Open a directory, and make it if it lacks; V(None) where check mode does not make it."""
+    """Open a directory, and create it if it is missing; V(None) if check mode does not create it."""
     is_new = False
     try:
         below = os.open(name, untrusted.FOLDER, dir_fd=folder)
@@ -271,7 +271,7 @@ def _in_the_way(folder: int, name: str, place: str) -> UntrustedError:
 
 
 def _look_at_file(folder: int, name: str, place: str, outcome: Outcome) -> None:
-    """A file is made by the app. A directory in its place is what an earlier version made of it."""
+    """Check the place of a file. The app creates it; earlier versions created a directory instead."""
     try:
         found = os.stat(name, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:
@@ -296,11 +296,11 @@ def _look_at_file(folder: int, name: str, place: str, outcome: Outcome) -> None:
 
 
 def _as_user(owner: Owner, act: Any) -> Outcome:
-    """Do something in a child that has the rights of the app's user on files, and take its outcome.
+    """Call a function in a child with the app's user's rights on files, and return its outcome.
 
-    Its real user stays root, so that the app cannot send it a signal.
+    The child's real user stays root, so that the app cannot send it a signal.
 
-    @raises UntrustedError: what the child raised, or that it did not end in time
+    @raises UntrustedError: raised by the child, or if it did not end in time
     """
     reader, writer = os.pipe()
     child = os.fork()
@@ -319,14 +319,14 @@ def _as_user(owner: Owner, act: Any) -> Outcome:
         os.close(reader)
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
-    told = json.loads(answer or "{}")
-    if "changes" not in told:
+    result = json.loads(answer or "{}")
+    if "changes" not in result:
         raise UntrustedError(
-            told.get("error")
+            result.get("error")
             or f"The directories of {owner.name} were not made within {CHILD_SECONDS:g} s: their file system does "
             "not answer; see what is mounted there."
         )
-    return Outcome(told["changes"], told["warnings"])
+    return Outcome(result["changes"], result["warnings"])
 
 
 def _answer(owner: Owner, act: Any) -> dict[str, Any]:
@@ -352,7 +352,7 @@ def _words(error: OSError, owner: Owner) -> str:
 
 
 def _receive(reader: int) -> bytes:
-    """The child's answer, or nothing when it does not come within its time."""
+    """Return the child's response, or b"" after its timeout."""
     answer = b""
     while len(answer) < MAX_ANSWER_BYTES:
         ready, _writers, _errors = select.select([reader], [], [], CHILD_SECONDS)

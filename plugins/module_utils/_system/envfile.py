@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The environment of an app as a file that systemd reads."""
+"""Convert the environment of an app to a file for systemd, and back."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .._errors import ArchiveError
 
 
 def environment_file(environment: Mapping[str, str]) -> str:
-    """Render variables as systemd reads them (systemd.exec, EnvironmentFile=): any value comes through as it is."""
+    """Render variables for systemd (systemd.exec, EnvironmentFile=), which reads every value unchanged."""
     lines = []
     for name, value in sorted(environment.items()):
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
@@ -28,7 +28,7 @@ def environment_file(environment: Mapping[str, str]) -> str:
 
 
 def read_environment(text: str) -> dict[str, str]:
-    """Read what C(environment_file) has rendered."""
+    """Parse the output of C(environment_file)."""
     lines = re.finditer(r'^(\w+)="((?:[^"\\]|\\.)*)"$', text, re.MULTILINE | re.DOTALL)
     return {
         line.group(1): re.sub(r"\\(.)", r"\1", line.group(2), flags=re.DOTALL) for line in lines

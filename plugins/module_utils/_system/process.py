@@ -34,9 +34,9 @@ def run_and_clean_up(
     """As C(run), for a command that can leave processes behind: its own end counts, and they are killed.
 
     Such a process holds a pipe open, so the output goes to a file. Most stay in the group of the
-    command. On Linux one that left the group is found by a variable that it inherited.
+    command. On Linux, one outside of the group is found by an inherited variable.
 
-    @raises TimeoutExpired: when the command took longer, and was killed
+    @raises TimeoutExpired: if the command took longer, and was killed
     """
     mark = uuid.uuid4().hex
     variables = {"EVENKEEL_RUN": mark, **environment}
@@ -56,21 +56,21 @@ def run_and_clean_up(
             _kill_all(process.pid, mark)
             process.wait()
         output.seek(0)
-        said = output.read().decode("utf-8", "replace")
-    return subprocess.CompletedProcess(command, process.returncode, said)
+        text = output.read().decode("utf-8", "replace")
+    return subprocess.CompletedProcess(command, process.returncode, text)
 
 
 def _kill_all(group: int, mark: str) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(group, signal.SIGKILL)
     for path in glob.glob("/proc/[0-9]*/environ"):
-        # Others' processes may not be read, and some end meanwhile.
+        # Processes of other users cannot be read, and some end meanwhile.
         with contextlib.suppress(OSError), open(path, "rb") as stream:
             if f"EVENKEEL_RUN={mark}".encode() in stream.read().split(b"\0"):
                 os.kill(int(path.split("/")[2]), signal.SIGKILL)
 
 
 def last_line(output: str) -> str:
-    """The last line that says something: for a Python traceback, the error itself."""
+    """Return the last line with text: for a Python traceback, the error itself."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     return lines[-1] if lines else "it said nothing"

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the workers of a gunicorn hold: memory, open files, connections, as proc(5) tells it."""
+"""Read the resources of gunicorn's workers from proc(5): memory, open files, connections."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ PROC = "/proc"
 
 
 def workers(main: int, socket: str, proc: str = PROC) -> dict[int, dict[str, float]]:
-    """What each worker holds, by its process id.
+    """Return the resources of each worker, by process id.
 
-    @param main: the process of gunicorn's arbiter; 0, as systemd says it, for none
-    @param socket: where they listen; what came in there is their users' and not theirs
+    @param main: the process of gunicorn's arbiter; 0 for none, as systemd reports it
+    @param socket: where they listen; connections to it are clients', and do not count
     """
     mine = os.path.join(proc, str(main))
     found = {}
@@ -45,7 +45,7 @@ def read(*path: str) -> str:
 
 
 def sockets(process: str) -> list[str]:
-    """The number of the socket behind each descriptor; nothing for one that is none."""
+    """Return the inode of the socket behind each descriptor; "" for other descriptors."""
     found = (_link(os.path.join(process, "fd", name)) for name in os.listdir(f"{process}/fd"))
     return [socket_of(link) for link in found]
 
@@ -58,7 +58,7 @@ def _link(path: str) -> str:
 
 
 def socket_of(link: str) -> str:
-    """The number of the socket that a descriptor leads to; nothing for all else."""
+    """Return the inode of a descriptor's socket; "" for other descriptors."""
     kind, _sep, number = link.partition(":")
     return number.strip("[]") if kind == "socket" else ""
 
@@ -74,13 +74,13 @@ def _held(process: str, users: set[str], ports: Mapping[str, str]) -> dict[str, 
 
 
 def _anonymous_kb(status: str) -> int:
-    """Memory of its own, in RAM or swapped out: what is mapped from files comes and goes."""
+    """Return the process's own memory, in RAM or swapped out. File mappings vary, so they do not count."""
     rows = (line.split() for line in status.splitlines())
     return sum(int(row[1]) for row in rows if row and row[0] in ("RssAnon:", "VmSwap:"))
 
 
 def unix_sockets(table: str, path: str) -> Iterator[tuple[str, str]]:
-    """State and inode of each socket in C(/proc/net/unix) that is bound to C(path), or was accepted at it."""
+    """Yield state and inode of each socket in C(/proc/net/unix) that is bound to C(path), or was accepted at it."""
     for line in table.splitlines()[1:]:
         row = line.split()
         if len(row) == 8 and row[7] == path:
@@ -88,7 +88,7 @@ def unix_sockets(table: str, path: str) -> Iterator[tuple[str, str]]:
 
 
 def peers(process: str) -> dict[str, tuple[str, int]]:
-    """Address and port that each TCP socket is connected to, of all in the network that the process sees."""
+    """Return address and port of the peer of each TCP socket, in the process's network namespace."""
     found = dict(_peers(read(process, "net", "tcp")))
     with contextlib.suppress(OSError):  # There is none without IPv6.
         found.update(_peers(read(process, "net", "tcp6")))
@@ -104,7 +104,7 @@ def _peers(table: str) -> Iterator[tuple[str, tuple[str, int]]]:
 
 
 def address(digits: str) -> str:
-    """An address as C(/proc/net/tcp) has it: words of four bytes, each in the machine's own order."""
+    """Parse an address of C(/proc/net/tcp): words of four bytes, each in the machine's byte order."""
     words = [int(digits[at : at + 8], 16) for at in range(0, len(digits), 8)]
     address = ipaddress.ip_address(struct.pack(f"={len(words)}I", *words))
     return str(getattr(address, "ipv4_mapped", None) or address)
@@ -114,7 +114,7 @@ LISTEN = "0A"
 
 
 def listening(table: str) -> Iterator[tuple[int, str]]:
-    """Read port and inode of the sockets that listen, from the text of /proc/net/tcp or tcp6."""
+    """Yield port and inode of listening sockets, from the text of /proc/net/tcp or tcp6."""
     for line in table.splitlines()[1:]:
         row = line.split()
         if len(row) > 9 and row[3] == LISTEN:
@@ -123,18 +123,18 @@ def listening(table: str) -> Iterator[tuple[int, str]]:
 
 def addresses(ports: Iterable[int], proc: str = "/proc") -> Iterator[tuple[int, str]]:
     """Yield port and address of the sockets that listen on these ports."""
-    wanted = set(ports)
+    requested = set(ports)
     for name in ("tcp", "tcp6"):
         with contextlib.suppress(OSError), open(f"{proc}/net/{name}", encoding="ascii") as table:
             for line in table.read().splitlines()[1:]:
                 row = line.split()
                 host, _colon, port = row[1].rpartition(":")
-                if row[3] == LISTEN and int(port, 16) in wanted:
+                if row[3] == LISTEN and int(port, 16) in requested:
                     yield int(port, 16), _address_of(host)
 
 
 def _address_of(digits: str) -> str:
-    """An address as the kernel prints it: words of 32 bits in the host's byte order."""
+    """Parse an address of the kernel: words of 32 bits in the host's byte order."""
     words = [int(digits[start : start + 8], 16) for start in range(0, len(digits), 8)]
     packed = b"".join(word.to_bytes(4, sys.byteorder) for word in words)
     parsed = ipaddress.ip_address(packed)
@@ -142,17 +142,17 @@ def _address_of(digits: str) -> str:
 
 
 def holders(ports: Iterable[int], proc: str = "/proc") -> dict[int, list[str]]:
-    """Name the programs that listen on these ports; only root sees those of other users."""
-    wanted = set(ports)
+    """Return the programs that listen on these ports; only root sees those of other users."""
+    requested = set(ports)
     inodes: dict[str, int] = {}
     for name in ("tcp", "tcp6"):
         with contextlib.suppress(OSError), open(f"{proc}/net/{name}", encoding="ascii") as table:
             inodes.update(
-                (inode, port) for port, inode in listening(table.read()) if port in wanted
+                (inode, port) for port, inode in listening(table.read()) if port in requested
             )
     found: dict[int, list[str]] = {}
     for link in glob.iglob(f"{proc}/[0-9]*/fd/*") if inodes else ():
-        # Processes end while we look, and some are not ours to look at.
+        # Processes end meanwhile, and some are not readable.
         with contextlib.suppress(OSError):
             port = inodes.get(os.readlink(link)[len("socket:[") : -1])
             if port is not None:

@@ -22,18 +22,18 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Callable
 
-# As many links as Linux follows in one path (path_resolution(7)).
+# The number of links that Linux follows in one path (path_resolution(7)).
 MAX_LINKS = 40
 MAX_OUTPUT_BYTES = 32 * 1024 * 1024
-# No build or migration takes longer. A program that does is stuck.
+# No build or migration takes longer. A program that does is stuck. Seconds.
 MAX_RUN_SECONDS = 7200.0
-# Nobody holds the file of a lock for more than some milliseconds.
+# A process holds the file of a lock for a few milliseconds.
 LOCK_SECONDS = 5.0
 LOCK_POLL_SECONDS = 0.05
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-# To go through a directory, it need not be readable. Other systems than Linux have no such flag.
+# A directory in a path need not be readable. Only Linux has this flag.
 WAY = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-# A FIFO does not wait for its other end, and a terminal does not become ours.
+# Opening a FIFO does not block, and a terminal does not become the controlling terminal.
 FILE = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 KINDS = {
     stat.S_IFREG: "a regular file",
@@ -47,11 +47,11 @@ KINDS = {
 
 
 class UntrustedError(OSError):
-    """Something is not what root may touch; the message names it and the remedy."""
+    """A file or program is not safe for root. The message names it and the remedy."""
 
 
 def kind(mode: int) -> str:
-    """Name the type of a file by its C(st_mode)."""
+    """Return the type of a file by its C(st_mode)."""
     return KINDS.get(stat.S_IFMT(mode), "something unknown")
 
 
@@ -69,7 +69,7 @@ def printable(text: str, most: int = 200) -> str:
 
 
 def is_roots(found: os.stat_result) -> bool:
-    """Whether a link of root in a directory is where root put it."""
+    """Return whether root's links in a directory cannot be replaced by others."""
     is_open = bool(found.st_mode & stat.S_IWOTH) and not found.st_mode & stat.S_ISVTX
     return found.st_uid in (0, os.geteuid()) and not is_open
 
@@ -81,11 +81,11 @@ def parts(path: str) -> list[str]:
 def open_folder(path: str) -> int:
     """Open a directory, component by component, as a place to open files in.
 
-    A link is followed where root made it in a directory of root, such as a link to a data disk.
+    A link is followed if root created it in a directory of root, for example a link to a data disk.
 
     @param path: absolute
-    @raises UntrustedError: for any other link, and for what is not a directory
-    @raises FileNotFoundError: when it does not exist
+    @raises UntrustedError: for any other link, and for a path that is not a directory
+    @raises FileNotFoundError: if it does not exist
     """
     here, where, links = os.open("/", WAY), "/", 0
     todo = parts(path)[::-1]
@@ -117,11 +117,11 @@ def open_folder(path: str) -> int:
 
 
 def roots_link(folder: int, name: str, place: str) -> str:
-    """Read a link that root made.
+    """Read a link that root created.
 
-    @param folder: descriptor of the directory that holds it
+    @param folder: descriptor of its directory
     @param place: its path, for messages
-    @raises UntrustedError: when it is not a link, or root did not make it
+    @raises UntrustedError: if it is not a link, or root did not create it
     """
     found = os.stat(name, dir_fd=folder, follow_symlinks=False)
     if not stat.S_ISLNK(found.st_mode):
@@ -138,12 +138,12 @@ def roots_link(folder: int, name: str, place: str) -> str:
 
 
 def open_file(path: str, flags: int = os.O_RDONLY, mode: int = 0o600) -> int:
-    """Open a regular file in a directory that an app may control, and return its descriptor.
+    """Open a regular file in a directory that an app can control, and return its descriptor.
 
     @param flags: such as C(os.O_RDWR | os.O_CREAT)
     @param mode: of a new file
     @raises UntrustedError: for a link, a FIFO, a device, a directory, a socket, or a file under a lease
-    @raises FileNotFoundError: when it does not exist
+    @raises FileNotFoundError: if it does not exist
     """
     folder = open_folder(os.path.dirname(path))
     name = os.path.basename(path)
@@ -182,7 +182,7 @@ def _explain(folder: int, name: str, path: str, error: OSError) -> None:
 
 
 def size(path: str) -> int:
-    """Bytes in a regular file."""
+    """Return the bytes of a regular file."""
     descriptor = open_file(path)
     try:
         return os.fstat(descriptor).st_size
@@ -202,7 +202,7 @@ def read(path: str, most: int, start: int | None = None) -> bytes:
 
 
 def read_on(descriptor: int, most: int) -> bytes:
-    """Read on from where a descriptor stands, to the end of the file or to C(most) bytes."""
+    """Read from the position of a descriptor to the end of the file, or C(most) bytes."""
     chunks, left = [], most
     while left > 0:
         chunk = os.read(descriptor, min(left, 1 << 20))
@@ -223,14 +223,14 @@ def locked(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[int]:
-    """Hold the lock of a file that only its owner can open; make the file where there is none.
+    """Hold the lock of a file that only its owner can open; create the file if it does not exist.
 
-    @param seconds: within which it must be free
-    @param force: replace the file where another process holds it for longer
-    @param remedy: another way than to end the process that holds it
-    @param private: whether only the user that runs this may open it
+    @param seconds: the timeout for the lock
+    @param force: replace the file if another process holds the lock for longer
+    @param remedy: an alternative to ending the process that holds it
+    @param private: whether only the current user may open it
     @returns: a descriptor to read and write it
-    @raises UntrustedError: when it is not free in time, with its holder, or is not a file of ours
+    @raises UntrustedError: if the lock is not free in time, with its holder, or the file has another owner
     """
     deadline = clock() + seconds
     while True:
@@ -245,7 +245,7 @@ def locked(
                         f"{path} is locked by {_holder(descriptor)}, and was not free within {seconds:g} s; "
                         f"end that process{remedy}."
                     )
-                # Those who wait for the old file see that it is not there any more.
+                # Processes that wait for the old file notice that it was removed.
                 if _is_at(path, descriptor):
                     os.unlink(path)
                 deadline = clock() + seconds
@@ -266,7 +266,7 @@ def _own_file(path: str, private: bool) -> int:
             "remove it and run this again."
         )
     if stat.S_IMODE(found.st_mode) != 0o600:
-        # An earlier version let everybody read it, and with that lock it.
+        # In an earlier version everybody could read the file, and so lock it.
         os.fchmod(descriptor, 0o600)
     return descriptor
 
@@ -280,7 +280,7 @@ def _try_lock(descriptor: int) -> bool:
 
 
 def _is_at(path: str, descriptor: int) -> bool:
-    """Whether the file was not replaced while it was opened."""
+    """Return whether the file was not replaced while it was opened."""
     try:
         return os.path.samestat(os.lstat(path), os.fstat(descriptor))
     except FileNotFoundError:
@@ -288,7 +288,7 @@ def _is_at(path: str, descriptor: int) -> bool:
 
 
 def _holder(descriptor: int) -> str:
-    """The process that holds the lock of a file, for a message (proc_locks(5))."""
+    """Return the process that holds the lock of a file, for a message (proc_locks(5))."""
     found = os.fstat(descriptor)
     place = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"
     with contextlib.suppress(OSError, ValueError, IndexError):
@@ -309,17 +309,17 @@ def run(
     stderr: int = subprocess.STDOUT,
     most: int = MAX_OUTPUT_BYTES,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command, and keep the end of its output in one string.
+    """Run a command, and store the end of its output in one string.
 
-    A process that it leaves behind with its output open is not waited for beyond the deadline.
+    A remaining process that holds the output open is not waited for beyond the deadline.
 
-    @param environment: instead of our own
-    @param folder: to run it in
-    @param timeout: seconds that it may take
-    @param stderr: PIPE keeps what goes there apart
-    @param most: bytes of output that are kept
-    @raises TimeoutExpired: when it took longer than C(timeout), and was killed
-    @raises TimeoutError: when it took longer than any program should
+    @param environment: replaces that of this process
+    @param folder: the working directory
+    @param timeout: in seconds
+    @param stderr: PIPE stores it separately
+    @param most: stored bytes of output
+    @raises TimeoutExpired: if it took longer than C(timeout), and was killed
+    @raises TimeoutError: if it took longer than MAX_RUN_SECONDS
     """
     seconds = MAX_RUN_SECONDS if timeout is None else timeout
     deadline = time.monotonic() + seconds
@@ -346,7 +346,7 @@ def run(
 
 
 def _drain(process: subprocess.Popen[bytes], deadline: float, most: int) -> list[bytes]:
-    """The ends of what a process writes to stdout and to stderr, until it closes both."""
+    """Return the ends of a process's stdout and stderr, after it has closed both."""
     outputs = [bytearray(), bytearray()]
     with selectors.DefaultSelector() as selector:
         for stream, output in zip((process.stdout, process.stderr), outputs):

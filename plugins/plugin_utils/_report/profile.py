@@ -1,9 +1,9 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What endpoint_profile measured on a fleet: as a table, as a page, as JSON, and beside an earlier one.
+"""Render the results of endpoint_profile as table, HTML and JSON, compared with an earlier run.
 
-Everything here is pure, and on the controller only.
+Pure; on the controller only.
 """
 
 from __future__ import annotations
@@ -23,9 +23,8 @@ from . import rollout
 Profile = Mapping[str, Any]
 Profiles = Mapping[str, Profile]
 
-# What is kept of what the module returned. No more than this: the rest is Ansible's own, and can
-# hold headers.
-KEPT = (
+# The stored fields of a result. Ansible adds other fields, which can contain headers.
+STORED_FIELDS = (
     "release", "slot", "settings", "endpoints", "slowest", "workers", "main_pss_mb", "pool",
     "began", "elapsed", "msg",
 )  # fmt: skip
@@ -35,13 +34,13 @@ TAIL = ("hits", "cpu ms", "waits for")
 BAR_WIDTH = 560
 
 
-class NoProfile(Exception):
-    """A text is not what was saved of an earlier run; the message says why."""
+class InvalidProfile(Exception):
+    """The text is not the stored result of an earlier run. The message has the reason."""
 
 
 @dataclass(frozen=True)
-class Run:
-    """One run over the fleet, and perhaps the earlier one that it is compared with."""
+class ProfileReport:
+    """One run over the fleet, and the earlier run that it is compared with, if any."""
 
     app: str
     at: str
@@ -52,7 +51,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Row:
-    """An endpoint of a host, cold or warm: each figure now, and before where there was one."""
+    """The figures of an endpoint on a host, cold or warm: now, and before if measured."""
 
     host: str
     endpoint: str
@@ -72,7 +71,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Piece:
-    """A part of a bar: what was waited for, and for which share of the time."""
+    """A part of a bar: a kind of wait, and its share of the time."""
 
     kind: str
     share: float
@@ -82,42 +81,44 @@ class Piece:
 
 @dataclass(frozen=True)
 class Bar:
-    """Where the time of an endpoint went."""
+    """The time of an endpoint by kind of wait."""
 
     endpoint: str
     side: str
     pieces: list[Piece]
 
 
-def kept(profiles: Mapping[str, Profile | None]) -> dict[str, dict[str, Any]]:
-    """What each host that measured something measured."""
+def measured_hosts(profiles: Mapping[str, Profile | None]) -> dict[str, dict[str, Any]]:
+    """Return the stored fields of each host that measured an endpoint."""
     return {
-        host: {name: said[name] for name in KEPT if name in said}
-        for host, said in profiles.items()
-        if said and said.get("endpoints")
+        host: {name: result[name] for name in STORED_FIELDS if name in result}
+        for host, result in profiles.items()
+        if result and result.get("endpoints")
     }
 
 
 def read(text: str) -> tuple[dict[str, dict[str, Any]], str]:
-    """What an earlier run saved, and when.
+    """Return the stored profiles of an earlier run, and its time.
 
-    @raises NoProfile: when it is none of ours
+    @raises InvalidProfile: if the text is not a profile of this collection
     """
     try:
         saved = json.loads(text)
-        hosts, at = kept(saved["hosts"]), str(saved["at"])
-        # All that is made of it later is made once, so that it fails here or not at all.
+        hosts, at = measured_hosts(saved["hosts"]), str(saved["at"])
+        # Render everything once, so that an invalid profile fails here and not later.
         table(hosts, hosts)
-        as_html(Run("", at, hosts, hosts, at))
+        as_html(ProfileReport("", at, hosts, hosts, at))
         for profile in hosts.values():
             _settings(profile)
         return hosts, at
     except (ValueError, KeyError, TypeError, AttributeError, UndefinedError) as error:
-        raise NoProfile(f"is no profile.json of this collection ({type(error).__name__})") from None
+        raise InvalidProfile(
+            f"is no profile.json of this collection ({type(error).__name__})"
+        ) from None
 
 
 def loops(profile: Profile) -> dict[tuple[str, str], dict[str, Mapping[str, Any]]]:
-    """The loops by endpoint and cache, and each by its kind."""
+    """Return the loops by endpoint and cache, each by its kind."""
     found: dict[tuple[str, str], dict[str, Mapping[str, Any]]] = {}
     for endpoint in profile["endpoints"]:
         for loop in endpoint["loops"]:
@@ -144,7 +145,7 @@ def rows(hosts: Profiles, before: Profiles) -> Iterator[Row]:
 
 
 def figures(found: Mapping[str, Mapping[str, Any]]) -> dict[str, float | None]:
-    """Latencies as strangers meet them, throughput as much as there can be."""
+    """Return the latencies of the open loop, and the throughput of the closed loop."""
     latency = found["open"]["latency_ms"]
     return {
         "p50 ms": latency.get("p50"),
@@ -163,7 +164,7 @@ def figure(value: float | None) -> str:
 
 
 def ratio(before: float | None, now: float | None) -> float | None:
-    """How many times as much it is now; V(None) where there is nothing to divide by."""
+    """Return the factor from before to now; V(None) if there is no divisor."""
     return now / before if before and now is not None else None
 
 
@@ -175,31 +176,31 @@ def change(before: float | None, now: float | None, is_known: bool) -> str:
 
 
 def memory_mb(profile: Profile) -> float:
-    """PSS of gunicorn's processes on a host: workers and the main one, which they share pages with."""
+    """Return the PSS in MB of gunicorn's workers and main process, which share pages."""
     parts = [profile["main_pss_mb"], *(worker["pss_mb"] for worker in profile["workers"])]
     return float(sum(part or 0.0 for part in parts))
 
 
 def notes(hosts: Profiles, before: Profiles) -> list[str]:
-    """What is told of each host as a whole, and what keeps figures from being compared."""
-    told = []
+    """Return the lines per host, and the reasons why figures are not comparable."""
+    lines = []
     for host, profile in hosts.items():
         earlier = before.get(host)
         memory = change(memory_mb(earlier) if earlier else None, memory_mb(profile), bool(earlier))
         pool = profile["pool"]
-        told.append(
+        lines.append(
             f"{host}: release {profile['release']}, {len(profile['workers'])} workers, PSS {memory} MB; "
             f"connections of a worker to the database: {figure(pool['most'])} at most, of {figure(pool['size'])}."
         )
-        told += [
+        lines += [
             f"{host}: {endpoint['name']} {endpoint['error']}."
             for endpoint in profile["endpoints"]
             if endpoint["error"]
         ]
         if before and not earlier:
-            told.append(f"{host}: was not measured before.")
+            lines.append(f"{host}: was not measured before.")
         elif earlier and earlier["settings"] != profile["settings"]:
-            told.append(
+            lines.append(
                 f"{host}: was measured with other settings before ({_settings(earlier)}; now "
                 f"{_settings(profile)}), so the figures may not compare."
             )
@@ -208,8 +209,8 @@ def notes(hosts: Profiles, before: Profiles) -> list[str]:
                 {name for name, _cache in loops(earlier)}
                 - {name for name, _cache in loops(profile)}
             )
-            told += [f"{host}: {name} was measured before, and is not now." for name in gone]
-    return told
+            lines += [f"{host}: {name} was measured before, and is not now." for name in gone]
+    return lines
 
 
 def _settings(profile: Profile) -> str:
@@ -217,7 +218,7 @@ def _settings(profile: Profile) -> str:
 
 
 def table(hosts: Profiles, before: Profiles) -> list[str]:
-    """The lines that a person sees at the end of a run."""
+    """Return the lines that the end of a run shows."""
     return [
         *lay_out([(*HEAD, *FIGURES, *TAIL), *(row.cells() for row in rows(hosts, before))]),
         *map(printable_line, notes(hosts, before)),
@@ -225,7 +226,7 @@ def table(hosts: Profiles, before: Profiles) -> list[str]:
 
 
 def plots(profile: Profile, earlier: Profile | None) -> list[rollout.Plot]:
-    """The open loop's latencies of each endpoint, cold and warm, now and before."""
+    """Plot the open loop's latencies of each endpoint, cold and warm, now and before."""
     past = loops(earlier) if earlier else {}
     found = []
     for key, one in loops(profile).items():
@@ -240,7 +241,7 @@ def plots(profile: Profile, earlier: Profile | None) -> list[rollout.Plot]:
 
 
 def bars(profile: Profile, earlier: Profile | None) -> list[Bar]:
-    """Where the time of each endpoint went without the cache, now and before."""
+    """Return the time of each endpoint by kind of wait, without the cache, now and before."""
     past = loops(earlier) if earlier else {}
     found = []
     for (name, cache), one in loops(profile).items():
@@ -259,12 +260,12 @@ def _pieces(shares: Mapping[str, float]) -> Iterator[Piece]:
         x += width
 
 
-def as_json(run: Run) -> str:
+def as_json(run: ProfileReport) -> str:
     saved = {name: value for name, value in asdict(run).items() if not name.startswith("before")}
     return json.dumps(printable_all(saved), indent=2, sort_keys=True) + "\n"
 
 
-def as_html(run: Run) -> str:
+def as_html(run: ProfileReport) -> str:
     hosts = [
         {
             "name": host,

@@ -1,9 +1,9 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the gate found on a fleet, as files: one for people, one for CI, one for programs.
+"""Render the verdicts of a fleet as HTML, JUnit XML and JSON.
 
-Everything here is pure, and on the controller only.
+Pure; on the controller only.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ WIDTH, HEIGHT = 560, 120
 
 @dataclass(frozen=True)
 class Curve:
-    """The latencies of one release at one path: a line from its fastest answer to its slowest."""
+    """The latencies of one release at one path, as a line from the fastest to the slowest response."""
 
     name: str
     points: str
@@ -36,7 +36,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Plot:
-    """The releases' latencies at one path, in one picture."""
+    """The latencies of the releases at one path, in one picture."""
 
     path: str
     limit: float
@@ -44,8 +44,8 @@ class Plot:
 
 
 @dataclass(frozen=True)
-class Trial:
-    """What the gate found on a host. C(results) are those of the module rollout_gate."""
+class HostVerdict:
+    """The verdict of a host. C(results) are those of the module rollout_gate."""
 
     host: str
     verdict: str
@@ -65,22 +65,22 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Run:
-    """One rollout: an app's release, and what came of it on each host that proved it."""
+class RolloutReport:
+    """One rollout: the release of an app, and the verdict of each host that checked it."""
 
     app: str
     release: str
     at: str
-    trials: list[Trial] = field(default_factory=list)
+    trials: list[HostVerdict] = field(default_factory=list)
     timeline: list[report_timeline.Row] = field(default_factory=list)
 
     @property
     def verdict(self) -> str:
-        """V(passed) only if it is on every host that was asked."""
-        said = {trial.verdict for trial in self.trials}
+        """Return V(passed) only if all hosts with a verdict passed."""
+        verdicts = {trial.verdict for trial in self.trials}
         return next(
-            (word for word in ("failed", "inconclusive") if word in said),
-            "passed" if said else "none",
+            (word for word in ("failed", "inconclusive") if word in verdicts),
+            "passed" if verdicts else "none",
         )
 
 
@@ -90,7 +90,7 @@ def quantiles(found: Mapping[str, Any]) -> dict[str, list[float]]:
 
 
 def plot(path: str, sides: Mapping[str, Sequence[float]]) -> Plot:
-    """Lay the quantiles out as lines: time to the right, share of the answers upwards."""
+    """Convert quantiles to lines: time to the right, share of the responses upwards."""
     limit = max(max(values) for values in sides.values()) or 1.0
     curves = []
     for name, values in sides.items():
@@ -103,13 +103,13 @@ def plot(path: str, sides: Mapping[str, Sequence[float]]) -> Plot:
     return Plot(path, limit, curves)
 
 
-def as_json(run: Run) -> str:
+def as_json(run: RolloutReport) -> str:
     content = printable_all({**asdict(run), "verdict": run.verdict})
     return json.dumps(content, indent=2, sort_keys=True) + "\n"
 
 
-def as_junit(run: Run) -> str:
-    """A suite for each host, a case for each check, as JUnit's readers (Jenkins, GitLab, GitHub) take it."""
+def as_junit(run: RolloutReport) -> str:
+    """Return a suite per host with a case per check, in the form that Jenkins, GitLab and GitHub read."""
     root = ET.Element("testsuites", name=printable(f"{run.app} {run.release}"))
     for trial in run.trials:
         outcomes = [result["outcome"] for result in trial.results]
@@ -144,7 +144,7 @@ def _case(suite: ET.Element, host: str, result: Mapping[str, Any]) -> None:
 
 
 def page(template: str, **content: Any) -> str:
-    """One page that needs nothing else, with everything in it escaped and printable."""
+    """Render one self-contained page. All content is escaped and printable."""
     environment = Environment(
         loader=FileSystemLoader(os.path.dirname(__file__)),
         autoescape=True,
@@ -154,15 +154,17 @@ def page(template: str, **content: Any) -> str:
     return printable(text, len(text) * len(TAB))
 
 
-def as_html(run: Run) -> str:
+def as_html(run: RolloutReport) -> str:
     return page("report.html.j2", run=run, picture=report_timeline.picture(run.timeline))
 
 
 FILES = {"report.html": as_html, "report.json": as_json, "junit.xml": as_junit}
 
 
-def trials(verdicts: Mapping[str, Mapping[str, Any] | None]) -> Iterable[Trial]:
-    """Read what hosts registered of rollout_gate; a host without a verdict was not asked."""
-    for host, said in verdicts.items():
-        if said and said.get("verdict"):
-            yield Trial(host, said["verdict"], said["msg"], said["results"], said["summary"])
+def trials(verdicts: Mapping[str, Mapping[str, Any] | None]) -> Iterable[HostVerdict]:
+    """Parse the registered results of rollout_gate. Hosts without a verdict are left out."""
+    for host, result in verdicts.items():
+        if result and result.get("verdict"):
+            yield HostVerdict(
+                host, result["verdict"], result["msg"], result["results"], result["summary"]
+            )

@@ -1,9 +1,9 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What each host did when in a rollout, laid out as a picture: a row a host, a bar a step.
+"""Lay out the steps of a rollout as a picture: a row per host, a bar per step.
 
-Everything here is pure, and on the controller only.
+Pure; on the controller only.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import Any
 
 ROW, BAR, AXIS = 26, 16, 24
 BARS = 560
-# As wide as a letter of 12 pixels is, or a little wider: a text that is cut off is worse.
+# Width of a letter of 12 pixels, rounded up: a text that is cut off is worse than a gap.
 LETTER = 7
-LONGEST_NAME = 28
+MAX_NAME = 28
 THINNEST = 3.0
 TICKS = 6
 STEPS_OF_TICKS = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600)
@@ -25,7 +25,7 @@ STEPS_OF_TICKS = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600)
 
 @dataclass(frozen=True)
 class Span:
-    """A step of a host: when it began, in seconds since the epoch, and how long it took."""
+    """A step of a host: its start in seconds since the epoch, and its duration in seconds."""
 
     step: str
     began: float
@@ -39,7 +39,7 @@ class Span:
 
 @dataclass(frozen=True)
 class Row:
-    """A host, its steps in their order, and what came of them."""
+    """A host, its steps in order, and its outcome."""
 
     host: str
     state: str
@@ -48,7 +48,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Bar:
-    """A step as it is drawn."""
+    """A step with its coordinates."""
 
     step: str
     outcome: str
@@ -60,7 +60,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Line:
-    """A host as it is drawn."""
+    """A host with its coordinates."""
 
     host: str
     name: str
@@ -73,7 +73,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Picture:
-    """All of it, in pixels."""
+    """The whole picture, in pixels."""
 
     width: int
     height: int
@@ -84,28 +84,30 @@ class Picture:
 
 
 def rows(hosts: Mapping[str, Mapping[str, Mapping[str, Any] | None]]) -> list[Row]:
-    """Read what hosts registered of each step; one that has nothing of when it began is left out."""
+    """Parse the registered results of each step. Steps without a start time are left out."""
     found = []
     for host, steps in hosts.items():
-        done = {step: said for step, said in steps.items() if said and not said.get("skipped")}
+        done = {
+            step: result for step, result in steps.items() if result and not result.get("skipped")
+        }
         spans = [
-            Span(step, float(said["began"]), float(said["elapsed"]), _outcome(said))
-            for step, said in done.items()
-            if "began" in said
+            Span(step, float(result["began"]), float(result["elapsed"]), _outcome(result))
+            for step, result in done.items()
+            if "began" in result
         ]
         if spans:
             found.append(Row(host, _state(done), sorted(spans, key=lambda span: span.began)))
     return found
 
 
-def _outcome(said: Mapping[str, Any]) -> str:
-    return "failed" if said.get("failed") else "passed"
+def _outcome(result: Mapping[str, Any]) -> str:
+    return "failed" if result.get("failed") else "passed"
 
 
 def _state(done: Mapping[str, Mapping[str, Any]]) -> str:
-    if any(said.get("unreachable") for said in done.values()):
+    if any(result.get("unreachable") for result in done.values()):
         return "lost"
-    bad = next((step for step, said in done.items() if said.get("failed")), None)
+    bad = next((step for step, result in done.items() if result.get("failed")), None)
     if bad:
         return f"refused by its {bad}"
     if "withdraw" in done:
@@ -115,7 +117,7 @@ def _state(done: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def picture(found: Iterable[Row]) -> Picture | None:
-    """Lay the rows out, the time to the right; nothing where there is no time to show."""
+    """Lay the rows out, time to the right. Return V(None) if there is no time to show."""
     shown = list(found)
     if not shown:
         return None
@@ -150,9 +152,7 @@ def picture(found: Iterable[Row]) -> Picture | None:
 
 
 def _shortened(name: str) -> str:
-    return (
-        name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}\N{HORIZONTAL ELLIPSIS}"
-    )
+    return name if len(name) <= MAX_NAME else f"{name[: MAX_NAME - 1]}\N{HORIZONTAL ELLIPSIS}"
 
 
 def _bar(host: str, span: Span, x: float, width: float) -> Bar:
@@ -168,6 +168,6 @@ def _ticks(length: float) -> list[int]:
 
 
 def clock(seconds: float) -> str:
-    """Seconds as a person says them: 45 s, 2:30 min."""
+    """Format seconds for people: 45 s, 2:30 min."""
     minutes, rest = divmod(int(seconds), 60)
     return f"{minutes}:{rest:02} min" if minutes else f"{rest} s"

@@ -1,11 +1,10 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Judge what came of the team's own tests; on the controller only.
+"""Evaluate the results of the team's own tests; on the controller only.
 
-They speak against a candidate (failed) only where a test was run and failed.
-Whatever keeps them from being run tells nothing of it (inconclusive), and lets
-it through as little.
+A candidate fails only if a test ran and failed. If tests could not run, the result is
+inconclusive. Neither lets the candidate through.
 """
 
 from __future__ import annotations
@@ -16,20 +15,20 @@ from fnmatch import fnmatchcase
 from typing import Any
 from xml.parsers import expat
 
-from ...module_utils._gate.check import Failed, Finding, Inconclusive
+from ...module_utils._gate.check import Failed, Inconclusive, Passed
 from ...module_utils._system import process
 
 SUITES = ("testsuites", "testsuite")
 SHOWN_NAMES = 5
-LONGEST_MESSAGE = 160
+MAX_MESSAGE = 160
 
-# As pytest documents its exit statuses; 0 and 1 mean that the tests were run.
+# Exit statuses as pytest documents them; with 0 and 1 the tests ran.
 ALL_RUN = (0, 1)
 NO_TESTS = 5
 
 
-class Unreadable(Exception):
-    """This is no JUnit report; the message says why."""
+class InvalidReport(Exception):
+    """The bytes are not a JUnit report. The message has the reason."""
 
 
 @dataclass(frozen=True)
@@ -48,23 +47,23 @@ class Case:
 
 @dataclass(frozen=True)
 class Policy:
-    """What may fail."""
+    """The rules for failures that are accepted."""
 
     min_pass_rate: float = 100
     allowed_failures: Sequence[str] = ()
 
     def allows(self, case: Case) -> bool:
-        # The name of a parametrised test has brackets, which a pattern takes for a choice of letters.
+        # The name of a parametrised test has brackets, which fnmatch reads as a set of letters.
         return any(
-            name == wanted or fnmatchcase(name, wanted)
-            for wanted in self.allowed_failures
+            name == pattern or fnmatchcase(name, pattern)
+            for pattern in self.allowed_failures
             for name in (case.id, case.name)
         )
 
 
 @dataclass
 class _Suite:
-    """A suite that is being read: what it says of itself, and what was found in it."""
+    """A suite during parsing: its declared counts, and the tests in it."""
 
     name: str
     declared: int
@@ -73,7 +72,7 @@ class _Suite:
 
 @dataclass
 class _Reader:
-    """Collects the tests of a report while expat goes through it."""
+    """A collector of the tests of a report, called by expat."""
 
     cases: list[Case] = field(default_factory=list)
     suites: list[_Suite] = field(default_factory=list)
@@ -81,7 +80,7 @@ class _Reader:
 
     def start(self, tag: str, attributes: Mapping[str, str]) -> None:
         if not self.suites and tag not in SUITES:
-            raise Unreadable(f"its first element is {tag[:40]}, wanted {' or '.join(SUITES)}")
+            raise InvalidReport(f"its first element is {tag[:40]}, wanted {' or '.join(SUITES)}")
         if tag in SUITES:
             declared = sum(_number(attributes.get(name)) for name in ("failures", "errors"))
             self.suites.append(_Suite(attributes.get("name", ""), declared))
@@ -105,7 +104,7 @@ class _Reader:
             self.case = None
         elif tag in SUITES:
             suite = self.suites.pop()
-            # What kept a whole file of tests from being run is told by its suite alone in some reports.
+            # Some reports record only in the suite that a whole file of tests could not run.
             if suite.declared > suite.failed:
                 name = suite.name or "a suite without a name"
                 self.cases.append(Case("", name, "failed", "it failed as a whole"))
@@ -113,14 +112,14 @@ class _Reader:
                 self.suites[-1].failed += max(suite.failed, suite.declared)
 
     def doctype(self, *_args: Any) -> None:
-        # No report needs one, and all that entities can do begins with it.
-        raise Unreadable("it has a DOCTYPE, which no JUnit report needs")
+        # No report needs a DOCTYPE, and all attacks with entities begin with one.
+        raise InvalidReport("it has a DOCTYPE, which no JUnit report needs")
 
 
 def parse(report: bytes) -> list[Case]:
-    """Read a JUnit report.
+    """Parse a JUnit report.
 
-    @raises Unreadable: if it is none, or holds what could harm the reader
+    @raises InvalidReport: if it is not a report, or has content that could harm the parser
     """
     reader = _Reader()
     parser = expat.ParserCreate()
@@ -130,7 +129,7 @@ def parse(report: bytes) -> list[Case]:
     try:
         parser.Parse(report, True)
     except (expat.ExpatError, LookupError, ValueError) as error:
-        raise Unreadable(f"it is no XML: {error}") from None
+        raise InvalidReport(f"it is no XML: {error}") from None
     return reader.cases
 
 
@@ -138,43 +137,43 @@ def _number(text: str | None) -> int:
     return int(text) if text and text.isascii() and text.isdigit() and len(text) < 10 else 0
 
 
-def judge(cases: Sequence[Case], policy: Policy) -> Finding:
-    """Say what the tests come to.
+def evaluate(cases: Sequence[Case], policy: Policy) -> Passed:
+    """Evaluate the results of the tests.
 
-    @raises Failed: when more failed than the policy allows
-    @raises Inconclusive: when nothing was tested
+    @raises Failed: if more tests failed than the policy allows
+    @raises Inconclusive: if no test ran
     """
     passed = sum(case.outcome == "passed" for case in cases)
     skipped = sum(case.outcome == "skipped" for case in cases)
     failed = [case for case in cases if case.outcome == "failed"]
-    against = [case for case in failed if not policy.allows(case)]
+    blocking = [case for case in failed if not policy.allows(case)]
     allowed = [case for case in failed if policy.allows(case)]
     measured = {"tests": {"passed": passed, "failed": len(failed), "skipped": skipped}}
     if not cases:
         raise Inconclusive("the suite is empty: there is no test in it", measured)
     if not passed and not failed:
         raise Inconclusive(f"nothing was tested: {_skipped(skipped)}", measured)
-    if not passed and not against:
+    if not passed and not blocking:
         raise Inconclusive(
             f"no test passed: {_tests(len(failed))} failed as allowed_failures lets them", measured
         )
-    told = f"{len(against)} of {_tests(passed + len(failed))} failed"
-    enough = 100 * passed >= policy.min_pass_rate * (passed + len(against))
+    summary = f"{len(blocking)} of {_tests(passed + len(failed))} failed"
+    enough = 100 * passed >= policy.min_pass_rate * (passed + len(blocking))
     if not enough:
         if policy.min_pass_rate < 100:
-            rate = 100 * passed / (passed + len(against))
-            told += f", {rate:.4g}% passed where {policy.min_pass_rate:g}% are wanted"
-        raise Failed(told + _details(against, skipped), measured)
+            rate = 100 * passed / (passed + len(blocking))
+            summary += f", {rate:.4g}% passed where {policy.min_pass_rate:g}% are wanted"
+        raise Failed(summary + _details(blocking, skipped), measured)
     warnings = [
         f"{text} ({', '.join(_names(group))})"
         for group, text in (
-            (against, f"{told}, as min_pass_rate lets them"),
+            (blocking, f"{summary}, as min_pass_rate lets them"),
             (allowed, f"{_tests(len(allowed))} failed, as allowed_failures lets them"),
         )
         if group
     ]
     detail = ", ".join([f"{_tests(passed)} passed", *([_skipped(skipped)] if skipped else [])])
-    return Finding(detail, tuple(warnings), measured)
+    return Passed(detail, tuple(warnings), measured)
 
 
 def _details(failed: Sequence[Case], skipped: int) -> str:
@@ -193,7 +192,7 @@ def _names(cases: Sequence[Case]) -> list[str]:
 
 def _one_line(text: str) -> str:
     words = " ".join(text.split())
-    return words if len(words) <= LONGEST_MESSAGE else f"{words[: LONGEST_MESSAGE - 1]}…"
+    return words if len(words) <= MAX_MESSAGE else f"{words[: MAX_MESSAGE - 1]}…"
 
 
 def _tests(number: int) -> str:
@@ -205,57 +204,57 @@ def _skipped(number: int) -> str:
 
 
 @dataclass(frozen=True)
-class Run:
-    """What came of a command: V(None) as the status says that it took too long."""
+class SuiteRun:
+    """The result of a command. The status V(None) means a timeout."""
 
     status: int | None
     output: str = ""
     report: bytes | None = None
 
 
-def judge_report(report: bytes | None, path: str, policy: Policy) -> Finding:
-    """Judge a report that was made elsewhere.
+def evaluate_report(report: bytes | None, path: str, policy: Policy) -> Passed:
+    """Evaluate a report that another program made.
 
-    @param report: what is in the file, or V(None) if there is none
+    @param report: the content of the file, or V(None) if there is none
     """
     if report is None:
         raise Inconclusive(f"{path} is not there; make it before, or mend checks.suite.junit")
     try:
-        return judge(parse(report), policy)
-    except Unreadable as error:
+        return evaluate(parse(report), policy)
+    except InvalidReport as error:
         raise Inconclusive(f"{path} is no JUnit report: {error}") from None
 
 
-def judge_pytest(run: Run, policy: Policy, timeout: float) -> Finding:
-    _demand_an_end("pytest", run, timeout)
+def evaluate_pytest(run: SuiteRun, policy: Policy, timeout: float) -> Passed:
+    _require_end("pytest", run, timeout)
     if run.status == NO_TESTS:
         raise Inconclusive("the suite is empty: pytest found no test in it")
     if run.status not in ALL_RUN or run.report is None:
-        raise Inconclusive(f"pytest could not run the tests: {_why(run.output)}")
+        raise Inconclusive(f"pytest could not run the tests: {_reason(run.output)}")
     try:
-        finding = judge(parse(run.report), policy)
-    except Unreadable as error:
+        finding = evaluate(parse(run.report), policy)
+    except InvalidReport as error:
         raise Inconclusive(f"pytest's report cannot be read: {error}") from None
     if run.status != 0 and not finding.measured["tests"]["failed"]:
-        # Such as a plugin that wants a coverage.
-        said = _one_line(process.last_line(run.output))
+        # For example a plugin that requires a minimum coverage.
+        output = _one_line(process.last_line(run.output))
         raise Failed(
-            f"{finding.detail}, and pytest ended with status {run.status}: {said}",
+            f"{finding.detail}, and pytest ended with status {run.status}: {output}",
             finding.measured,
         )
     return finding
 
 
-def judge_command(program: str, run: Run, timeout: float) -> Finding:
-    """Judge a command by its exit status. Its arguments may be secret, so they are not told."""
-    _demand_an_end(program, run, timeout)
+def evaluate_command(program: str, run: SuiteRun, timeout: float) -> Passed:
+    """Evaluate a command by its exit status. The result leaves out its arguments, which can be secret."""
+    _require_end(program, run, timeout)
     if run.status != 0:
-        said = _one_line(process.last_line(run.output))
-        raise Failed(f"{program} ended with status {run.status}: {said}")
-    return Finding(f"{program} ended with status 0")
+        output = _one_line(process.last_line(run.output))
+        raise Failed(f"{program} ended with status {run.status}: {output}")
+    return Passed(f"{program} ended with status 0")
 
 
-def _demand_an_end(program: str, run: Run, timeout: float) -> None:
+def _require_end(program: str, run: SuiteRun, timeout: float) -> None:
     if run.status is None:
         raise Inconclusive(
             f"{program} was not done in {timeout:g} s (checks.suite.timeout), and was ended"
@@ -264,12 +263,12 @@ def _demand_an_end(program: str, run: Run, timeout: float) -> None:
         raise Inconclusive(f"{program} was ended by signal {-run.status}")
 
 
-def _why(output: str) -> str:
-    """The line of pytest's output that tells what to mend."""
+def _reason(output: str) -> str:
+    """Return the line of pytest's output with the cause of the failure."""
     lines = [line.strip() for line in output.splitlines()]
-    telling = [line[1:] for line in lines if line.startswith("E  ")]
-    telling += [line for line in lines if line.startswith("ERROR: ")]
-    said = _one_line(telling[0] if telling else process.last_line(output))
-    if "No module named" in said:
-        said += "; list what the tests need in checks.suite.requirements, pytest among it"
-    return said
+    errors = [line[1:] for line in lines if line.startswith("E  ")]
+    errors += [line for line in lines if line.startswith("ERROR: ")]
+    reason = _one_line(errors[0] if errors else process.last_line(output))
+    if "No module named" in reason:
+        reason += "; list what the tests need in checks.suite.requirements, pytest among it"
+    return reason

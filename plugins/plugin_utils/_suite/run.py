@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Run the team's own tests on the controller: their venv, their process, and the way to the candidate."""
+"""Run the team's own tests on the controller: venv, process, and connection to the candidate."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from ...module_utils._gate.check import Failed, Inconclusive
 from ...module_utils._http import client as http
 from ...module_utils._http import params as http_params
 from ...module_utils._system import process as system_process
-from .evaluate import Run
+from .evaluate import SuiteRun
 
-# Alone in its folder, as that is put on the tests' path.
+# The folder contains only this file, because the folder is on the tests' import path.
 PYTEST_PLUGIN = os.path.join(os.path.dirname(__file__), "_pytest", "evenkeel_base_url.py")
 
-# What is run over SSH as long as the tunnel is wanted; it ends with us, however we end.
+# This command runs over SSH while the tunnel is open. It ends with this process, even after a kill.
 HOLD = "echo evenkeel-tunnel; exec cat >/dev/null"
 OPEN = b"evenkeel-tunnel"
 TUNNEL_SECONDS = 60
@@ -47,14 +47,14 @@ Command = Callable[..., Sequence["str | bytes"]]
 
 
 def python_with(requirements: Sequence[str], cache: str, folder: str) -> str:
-    """Return the Python of a venv that has the requirements; it is made at the first asking.
+    """Return the Python of a venv with the requirements; the first call creates it.
 
-    @param folder: where the paths of requirements files start
-    @raises Inconclusive: if it cannot be made
+    @param folder: the base of relative paths of requirements files
+    @raises Inconclusive: if the venv cannot be created
     """
     files = [os.path.join(folder, name) for name in requirements if name.endswith(".txt")]
     try:
-        digests = [archive.file_digest(path) for path in build_requirements.included(files)]
+        digests = [archive.file_digest(path) for path in build_requirements.with_includes(files)]
     except OSError as error:
         raise Inconclusive(
             f"checks.suite.requirements: {error.filename} cannot be read: {error.strerror}"
@@ -66,25 +66,25 @@ def python_with(requirements: Sequence[str], cache: str, folder: str) -> str:
     venv = os.path.join(cache, f"suite-{key}")
     python = os.path.join(venv, "bin", "python")
     os.makedirs(cache, mode=0o700, exist_ok=True)
-    # The hosts of a batch come here at once.
+    # The hosts of a batch run this at the same time.
     with open(f"{venv}.lock", "w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not artifact_venv.is_complete(venv):
             shutil.rmtree(venv, ignore_errors=True)
-            _make(venv, python, requirements, folder)
+            _create(venv, python, requirements, folder)
     return python
 
 
-def _make(venv: str, python: str, requirements: Sequence[str], folder: str) -> None:
-    # Debian's Python comes without ensurepip; pip itself can be told of another venv.
+def _create(venv: str, python: str, requirements: Sequence[str], folder: str) -> None:
+    # Debian's Python comes without ensurepip; pip itself can install into another venv.
     done = system_process.run([sys.executable, "-m", "venv", "--without-pip", venv])
     if done.returncode != 0:
         reason = system_process.last_line(done.stdout)
         raise Inconclusive(f"{sys.executable} cannot make a venv for the suite: {reason}")
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input"]
-    wanted = [f"--requirement={name}" if name.endswith(".txt") else name for name in requirements]
+    targets = [f"--requirement={name}" if name.endswith(".txt") else name for name in requirements]
     done = system_process.run(
-        [*pip, "--python", python, "install", "--quiet", *wanted], folder=folder
+        [*pip, "--python", python, "install", "--quiet", *targets], folder=folder
     )
     if done.returncode != 0:
         shutil.rmtree(venv)
@@ -95,10 +95,10 @@ def _make(venv: str, python: str, requirements: Sequence[str], folder: str) -> N
 
 def pytest(
     path: str, folder: str, env: Mapping[str, str], settings: Mapping[str, Any], work: str
-) -> Run:
-    """Run pytest where the tests lie, and leave nothing behind outside of C(work).
+) -> SuiteRun:
+    """Run pytest in the folder of the tests, and leave no files outside of C(work).
 
-    @param folder: where the paths of requirements files start
+    @param folder: the base of relative paths of requirements files
     """
     if not os.path.exists(path):
         raise Inconclusive(f"{path} is not there; mend checks.suite.path")
@@ -114,7 +114,7 @@ def pytest(
 
 
 def read(path: str) -> bytes | None:
-    """What is in a file, or V(None) if it is not there."""
+    """Return the content of a file, or V(None) if it does not exist."""
     try:
         with open(path, "rb") as stream:
             return stream.read()
@@ -125,14 +125,14 @@ def read(path: str) -> bytes | None:
 
 
 def environment(outer: Mapping[str, str], host: str, base_url: str | None) -> dict[str, str]:
-    """What the tests find in their environment."""
+    """Return the environment of the tests."""
     found = dict(outer)
     found["EVENKEEL_HOST"] = host
     found["PYTHONDONTWRITEBYTECODE"] = "1"
     known = found.get("PYTHONPATH")
     own = os.path.dirname(PYTEST_PLUGIN)
     found["PYTHONPATH"] = f"{own}{os.pathsep}{known}" if known else own
-    # One of the shell's own would be another candidate's.
+    # A variable of the user's shell would name another candidate.
     for name in ("BASE_URL", "PYTEST_BASE_URL"):
         found.pop(name, None)
         if base_url:
@@ -145,13 +145,13 @@ def environment(outer: Mapping[str, str], host: str, base_url: str | None) -> di
 
 def execute(
     command: Sequence[str], folder: str, env: Mapping[str, str], timeout: float, work: str
-) -> Run:
-    """Run a command to its end, and leave none of its processes behind."""
+) -> SuiteRun:
+    """Run a command until it ends, and end all of its processes."""
     log = os.path.join(work, "output")
-    with open(log, "wb") as said:
+    with open(log, "wb") as output:
         try:
             process = subprocess.Popen(
-                command, cwd=folder, env=env, stdin=subprocess.DEVNULL, stdout=said,
+                command, cwd=folder, env=env, stdin=subprocess.DEVNULL, stdout=output,
                 stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
         except OSError as error:
@@ -163,11 +163,11 @@ def execute(
         finally:
             _end(process)
     with open(log, encoding="utf-8", errors="replace") as stream:
-        return Run(status, stream.read())
+        return SuiteRun(status, stream.read())
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a process and those of its group, the hard way if it has to be."""
+    """End a process and those of its group: by SIGTERM, then by SIGKILL."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         try:
             os.killpg(process.pid, number)
@@ -179,7 +179,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 @contextlib.contextmanager
 def ending_cleanly() -> Iterator[None]:
-    """Let what is begun inside be ended by its own C(finally) when Ansible ends this worker."""
+    """Run the C(finally) blocks inside when Ansible ends this worker."""
 
     def interrupt(number: int, _frame: Any) -> None:
         for again in former:
@@ -203,15 +203,15 @@ def ending_cleanly() -> Iterator[None]:
 
 @contextlib.contextmanager
 def reach(connection: Any, params: Mapping[str, Any], work: str) -> Iterator[str | None]:
-    """Give the candidate a URL that can be asked from here; V(None) where a command must know its own way.
+    """Provide a URL of the candidate for the controller; V(None) if the command must find its own.
 
-    @raises Inconclusive: if there is no way
+    @raises Inconclusive: if there is no connection
     """
     kind = connection.transport.rpartition(".")[2]
     url, unix_socket = http.Url.parse(params["base_url"]), params["unix_socket"]
     if kind == "ssh":
         with tunnel(ssh_command(connection), url, unix_socket, work) as base_url:
-            _ask_once(base_url, params, unix_socket)
+            _check_connection(base_url, params, unix_socket)
             yield base_url
     elif kind == "local" and not unix_socket:
         yield str(url).rstrip("/")
@@ -225,28 +225,28 @@ def reach(connection: Any, params: Mapping[str, Any], work: str) -> Iterator[str
         )
 
 
-def _ask_once(base_url: str, params: Mapping[str, Any], unix_socket: str | None) -> None:
-    """Without a way through, all tests would fail, and it would look like the candidate's fault."""
+def _check_connection(base_url: str, params: Mapping[str, Any], unix_socket: str | None) -> None:
+    """Check the connection: without one all tests would fail, apparently because of the candidate."""
     url = http.Url.parse(http_params.join(base_url, params["health_path"]))
     timeout = params["timeout"]
     try:
         http.fetch(http.Request(url, timeout=timeout, tls=http.Tls(validate=False)))
     except _errors.HttpError as error:
-        wanted = (
+        advice = (
             f"sshd must have AllowStreamLocalForwarding, and the user who logs in must be let to {unix_socket}"
             if unix_socket
             else "sshd must have AllowTcpForwarding"
         )
-        raise Inconclusive(f"the candidate does not answer over SSH ({error}); {wanted}") from None
+        raise Inconclusive(f"the candidate does not answer over SSH ({error}); {advice}") from None
 
 
 def ssh_command(connection: Any) -> Command:
-    """The command line of Ansible's own SSH connection, with words of ours at its end."""
+    """Return the command line of Ansible's own SSH connection; a call appends its words."""
     binary = connection.get_option("ssh_executable")
 
     def command(*words: str, run: Sequence[str] = ()) -> Sequence[str | bytes]:
         whole: list[bytes] = connection._build_command(binary, "ssh", *words, connection.host, *run)
-        # The connection is logged in already, so there is nothing to do for sshpass.
+        # The connection is already authenticated, so sshpass has nothing to do.
         return whole[whole.index(os.fsencode(binary)) :]
 
     return command
@@ -254,26 +254,26 @@ def ssh_command(connection: Any) -> Command:
 
 @contextlib.contextmanager
 def tunnel(command: Command, url: http.Url, unix_socket: str | None, work: str) -> Iterator[str]:
-    """Give the candidate a URL on this machine, over SSH, as long as it is wanted.
+    """Provide a URL of the candidate on this machine over SSH, for the duration of the block.
 
-    @raises Inconclusive: with what ssh said
+    @raises Inconclusive: with the output of ssh
     """
     host = f"[{url.host}]" if ":" in url.host else url.host
     target = unix_socket or f"{host}:{url.port}"
     for attempt in range(1, PORTS_TRIED + 1):
         port = _free_port()
         forward = ("-L", f"127.0.0.1:{port}:{target}")
-        with open(os.path.join(work, "ssh"), "w+b") as said:
+        with open(os.path.join(work, "ssh"), "w+b") as errors:
             client = subprocess.Popen(
                 command("-o", "BatchMode=yes", "-o", "ExitOnForwardFailure=yes", *forward, run=[HOLD]),
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said,
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
             )  # fmt: skip
             try:
                 if _is_open(cast("IO[bytes]", client.stdout)):
                     yield str(replace(url, host="127.0.0.1", port=port)).rstrip("/")
                     return
             except Failed:
-                # A connection that broke is seen by the tests a moment before its process has ended.
+                # The tests notice a broken connection a moment before its process ends.
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     client.wait(MOMENT_SECONDS)
                 if client.returncode is None:
@@ -281,13 +281,13 @@ def tunnel(command: Command, url: http.Url, unix_socket: str | None, work: str) 
                 raise Inconclusive("the SSH connection broke while the tests ran") from None
             finally:
                 _close(client)
-                # The forward belongs to the connection that Ansible keeps, and would stay with it.
+                # The forward belongs to Ansible's persistent connection, and would remain with it.
                 system_process.run(
                     [os.fsdecode(word) for word in command("-O", "cancel", *forward)]
                 )
-            said.seek(0)
-            reason = system_process.last_line(said.read().decode(errors="replace"))
-        # Somebody else may have been quicker to take the port.
+            errors.seek(0)
+            reason = system_process.last_line(errors.read().decode(errors="replace"))
+        # Another process may have taken the port first.
         if attempt == PORTS_TRIED:
             raise Inconclusive(f"the candidate cannot be reached over SSH: {reason}")
 
@@ -299,11 +299,11 @@ def _free_port() -> int:
         return port
 
 
-def _is_open(said: IO[bytes]) -> bool:
+def _is_open(stream: IO[bytes]) -> bool:
     until, seen = time.monotonic() + TUNNEL_SECONDS, b""
     while OPEN not in seen:
-        ready, _w, _x = select.select([said], [], [], max(until - time.monotonic(), 0))
-        more = os.read(said.fileno(), 4096) if ready else b""
+        ready, _w, _x = select.select([stream], [], [], max(until - time.monotonic(), 0))
+        more = os.read(stream.fileno(), 4096) if ready else b""
         if not more:
             return False
         seen += more

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""No untrusted text controls the operator's terminal: by a module, action, filter, callback or report."""
+"""Nobody writes to the operator's terminal: by no module, action, filter, callback or report."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from ansible_collections.evenkeel.flask.tests.unit.plugins.run_module import run
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-# Code points that control a terminal, are invisible, or change the direction of text.
+# What terminals obey, what hides, and what turns text around; whatever code point it is.
 EVIL = "a\x1b[2J\x07\r\n\tb\x9bc\x7f\u202ed\u200b\u2066e\u2028f\x85g\ufeff\ud800h\x00"
 ANY = st.one_of(st.text(max_size=30), st.sampled_from(list(EVIL)).map(lambda one: f"x{one}y"))
 OBEYED = {"Cc", "Cf", "Cs", "Zl", "Zp"}
@@ -176,11 +176,11 @@ def test_the_callback_shows_nothing_that_is_obeyed(text):
     callback._display = screen = Display()
     play = SimpleNamespace(get_name=lambda: text)
 
-    def result(action, **returned):
+    def result(action, **said):
         return SimpleNamespace(
             _host=SimpleNamespace(get_name=lambda: text),
             _task=SimpleNamespace(action=action, args={"state": text}),
-            _result=returned,
+            _result=said,
         )
 
     callback.v2_playbook_on_play_start(play)
@@ -209,8 +209,10 @@ def test_no_report_holds_anything_that_is_obeyed(text):
             "measured": {},
         }
     ]
-    run = rollout.Run(text, text, text, [rollout.Trial(text, text, text, results, [text])])
-    profile = profiles.Run(text, text, {}, {})
+    run = rollout.RolloutReport(
+        text, text, text, [rollout.HostVerdict(text, text, text, results, [text])]
+    )
+    profile = profiles.ProfileReport(text, text, {}, {})
     for file in (rollout.as_html(run), rollout.as_junit(run), profiles.as_html(profile)):
         assert is_safe(file)
     for file in (rollout.as_json(run), profiles.as_json(profile)):
@@ -220,8 +222,8 @@ def test_no_report_holds_anything_that_is_obeyed(text):
 @given(ANY)
 @example(EVIL)
 def test_the_message_of_the_gate_is_one_that_can_be_shown(text):
-    returned = gate.told([gate.Result("main_page", text, "failed", text, 1.0)])
-    assert is_safe(str(printable_all(returned)["msg"]))
+    told = gate.as_dict([gate.Result("main_page", text, "failed", text, 1.0)])
+    assert is_safe(str(printable_all(told)["msg"]))
 
 
 @pytest.mark.parametrize("fails", [True, False])
@@ -232,8 +234,8 @@ def test_a_module_says_nothing_that_is_obeyed_and_masks_before_it_changes(fails)
         end = module.fail_json if fails else module.exit_json
         end(msg=f"{EVIL} with {module.params['key']}", lines=[EVIL], changed=True, deep={EVIL: 1})
 
-    result = run_module(SimpleNamespace(main=main), key="hunt\u200ber2")
-    assert is_safe(json.dumps(result, ensure_ascii=False).replace("\\n", ""))
-    assert "hunt" not in str({name: part for name, part in result.items() if name != "invocation"})
-    assert result["changed"] is True
-    assert result.get("failed", False) is fails
+    said = run_module(SimpleNamespace(main=main), key="hunt\u200ber2")
+    assert is_safe(json.dumps(said, ensure_ascii=False).replace("\\n", ""))
+    assert "hunt" not in str({name: part for name, part in said.items() if name != "invocation"})
+    assert said["changed"] is True
+    assert said.get("failed", False) is fails

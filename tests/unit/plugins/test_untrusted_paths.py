@@ -92,7 +92,7 @@ class Host:
 
         slots = release_slots.Slots(
             self.layout,
-            plan.Host(),
+            plan.HostState(),
             log_directory=str(self.log),
             clock=lambda: now[0],
             sleep=sleep,
@@ -101,7 +101,7 @@ class Host:
         return slots
 
     def watch(self):
-        return bake_watch.Watch(
+        return bake_watch.BakeMonitor(
             release="r1", against="r0", directory=str(self.log), health_path="/health",
             health=lambda: None, unit=lambda: {"ActiveState": "active"}, workers=dict, warm_workers=dict,
             max_slowdown=2,
@@ -112,7 +112,7 @@ class Host:
         return app_directories.make(str(path), below, owner)
 
     def wanted(self, shared):
-        return stage.Wanted(
+        return stage.ReleaseSpec(
             layout=self.layout, release_id="r2", version="", archive="", wheels="", digest="", python="",
             user=USER.pw_name, entry="", files={}, environment={}, shared=shared, start_timeout=1,
         )  # fmt: skip
@@ -124,14 +124,14 @@ class Host:
         static.publish(self.layout, str(self.release), listed)
 
     def migrations(self):
-        """The folder of the migrations is shared, and so a link in the release."""
+        """Somebody shares the folder of the migrations, which then is a link in the release."""
         link = self.release / "app" / "migrations" / "versions"
         link.symlink_to(self.shared / "versions")
         scripts.scripts(str(self.release / "app"))
 
     def share(self):
-        """Of two shared paths, one is below the other, which is then a link to the app's folder."""
-        stage._share(self.wanted(("instance", "instance/uploads")), str(self.release))
+        """Of two shared paths one lies in the other, which is a link to the app's folder by then."""
+        stage._link_shared_paths(self.wanted(("instance", "instance/uploads")), str(self.release))
 
 
 # Path below the tree, how many of its last components the app can replace, and what root does there.
@@ -147,11 +147,11 @@ ACCESSES = {
     ),
     "lock": (
         "run/evenkeel-shop.lock", 1,
-        lambda host: lock.ask(lock.path("shop", str(host.top / "run")), RUN, 60, False),
+        lambda host: lock.acquire_for(lock.path("shop", str(host.top / "run")), RUN, 60, False),
     ),
     "lock: check mode": (
         "run/evenkeel-shop.lock", 1,
-        lambda host: lock.ask(lock.path("shop", str(host.top / "run")), RUN, 60, True),
+        lambda host: lock.acquire_for(lock.path("shop", str(host.top / "run")), RUN, 60, True),
     ),
     "site: directory below shared": (
         "srv/shop/shared/instance/uploads", 2, lambda host: host.make(host.shared, "instance/uploads"),
@@ -217,8 +217,8 @@ def in_time(act):
 
     def work():
         try:
-            returned = act()
-            text = str(returned) if isinstance(returned, (str, list)) else None
+            said = act()
+            text = str(said) if isinstance(said, (str, list)) else None
         except Exception as error:
             text = f"{type(error).__name__}: {error}"
         writer.send(text)
@@ -249,14 +249,14 @@ def test_root_ends_with_a_message_and_changes_nothing_outside_whatever_the_app_p
     host = Host(tmp_path)
     is_expected = replace(tmp_path / component, how, host.outside)
     before = seen(host.outside)
-    returned = in_time(lambda: act(host))
+    said = in_time(lambda: act(host))
     assert seen(host.outside) == before
     if not is_expected and (name, os.path.basename(component)) not in MAY_END_WELL:
-        assert returned, "it ended well"
-        assert "Traceback" not in returned
-        # The message names the path, and never the content of a file elsewhere.
-        assert "secret" not in returned
-        assert str(tmp_path) in returned
+        assert said, "it ended well"
+        assert "Traceback" not in said
+        # What is told is where to look, and never what a file elsewhere holds.
+        assert "secret" not in said
+        assert str(tmp_path) in said
 
 
 @needs_root

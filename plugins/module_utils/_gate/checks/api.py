@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The JSON endpoints that the user names answer in their wanted shapes."""
+"""Check that the JSON endpoints of the settings respond with the expected shapes."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 
 from ..._errors import HttpError
 from ..._http import json_shape
-from ..._http.expect import Wanted
+from ..._http.expect import Expected
 from ..._http.params import body_of
-from ..check import SAFE_METHODS, Failed, Finding, Settings, Skipped, Trial, demand
+from ..check import SAFE_METHODS, CheckContext, Failed, Passed, Settings, Skipped, expect
 
 TITLE = "API Health"
 SPEC: dict[str, Any] = {
@@ -30,7 +30,7 @@ SPEC: dict[str, Any] = {
 }
 
 
-def run(trial: Trial, settings: Settings) -> Finding:
+def run(trial: CheckContext, settings: Settings) -> Passed:
     endpoints = settings["endpoints"] or []
     if not endpoints:
         raise Skipped("no endpoints are named (checks.api.endpoints)")
@@ -42,21 +42,21 @@ def run(trial: Trial, settings: Settings) -> Finding:
         warnings.append(
             f"check mode: {len(endpoints) - len(asked)} endpoints that may write left out"
         )
-    problems = [problem for problem in (ask(trial, one) for one in asked) if problem]
+    problems = [problem for problem in (check_endpoint(trial, one) for one in asked) if problem]
     if problems:
         raise Failed("; ".join(problems))
-    return Finding(f"{len(asked)} endpoints answer as wanted", tuple(warnings))
+    return Passed(f"{len(asked)} endpoints answer as wanted", tuple(warnings))
 
 
-def ask(trial: Trial, endpoint: Settings) -> str | None:
-    """Say what is wrong with an endpoint, if anything."""
+def check_endpoint(trial: CheckContext, endpoint: Settings) -> str | None:
+    """Return the failure of an endpoint, or V(None)."""
     name = f"{endpoint['method']} {endpoint['path'].partition('?')[0]}"
     headers = {"Accept": "application/json"}
     headers.update({key: str(value) for key, value in (endpoint["headers"] or {}).items()})
     try:
         body = body_of(endpoint, headers)
-        answer = trial.candidate.ask(endpoint["path"], endpoint["method"], headers, body)
-        demand(answer, Wanted(status=endpoint["status"], json=endpoint["json"] or {}))
+        answer = trial.candidate.fetch(endpoint["path"], endpoint["method"], headers, body)
+        expect(answer, Expected(status=endpoint["status"], json=endpoint["json"] or {}))
     except (HttpError, Failed) as error:
         return f"{name}: {error}"
     kind = answer.headers.get("Content-Type") or ""

@@ -1,15 +1,15 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Mistakes are answered as mistakes, and give nothing away."""
+"""Check that invalid requests get the right error status, and that errors disclose nothing."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from ..._errors import HttpError
-from ..._http.expect import Wanted
-from ..check import SAFE_METHODS, Failed, Finding, Settings, Trial, demand
+from ..._http.expect import Expected
+from ..check import SAFE_METHODS, CheckContext, Failed, Passed, Settings, expect
 from ..disclosure import leak
 
 TITLE = "Error Handling"
@@ -37,7 +37,7 @@ SPEC: dict[str, Any] = {
 }
 
 
-def run(trial: Trial, settings: Settings) -> Finding:
+def run(trial: CheckContext, settings: Settings) -> Passed:
     asked = {"unknown path": {"path": settings["not_found_path"], "status": settings["status"]}}
     asked.update(
         {
@@ -53,28 +53,31 @@ def run(trial: Trial, settings: Settings) -> Finding:
     ]
     asked = {name: one for name, one in asked.items() if name not in left_out}
     problems = [
-        f"{name}: {said}" for name, one in asked.items() for said in [ask(trial, one)] if said
+        f"{name}: {problem}"
+        for name, one in asked.items()
+        for problem in [check_request(trial, one)]
+        if problem
     ]
     if has_debugger(trial, settings["not_found_path"]):
         problems.append("Werkzeug's debugger answers, with which visitors run code on the host")
     if problems:
         raise Failed("; ".join(problems))
     warnings = [f"check mode: {name} left out, it might write" for name in left_out]
-    return Finding(f"{', '.join(asked)} answered in good order", tuple(warnings))
+    return Passed(f"{', '.join(asked)} answered in good order", tuple(warnings))
 
 
-def has_debugger(trial: Trial, path: str) -> bool:
-    """It serves its own script below any path, long before an error makes it show."""
-    answer = trial.candidate.ask(f"{path}?__debugger__=yes&cmd=resource&f=debugger.js")
+def has_debugger(trial: CheckContext, path: str) -> bool:
+    """Return whether Werkzeug's debugger is active: it serves its script below any path."""
+    answer = trial.candidate.fetch(f"{path}?__debugger__=yes&cmd=resource&f=debugger.js")
     return answer.status == 200 and "javascript" in (answer.headers.get("Content-Type") or "")
 
 
-def ask(trial: Trial, one: Settings) -> str | None:
+def check_request(trial: CheckContext, one: Settings) -> str | None:
     headers = {"Content-Type": one["content_type"]} if "content_type" in one else {}
     body = one["body"].encode() if "body" in one else None
     try:
-        answer = trial.candidate.ask(one["path"], one.get("method", "GET"), headers, body)
-        demand(answer, Wanted(status=one["status"]))
+        answer = trial.candidate.fetch(one["path"], one.get("method", "GET"), headers, body)
+        expect(answer, Expected(status=one["status"]))
     except (HttpError, Failed) as error:
         return str(error)
     shown = leak(answer)

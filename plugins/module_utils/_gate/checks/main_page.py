@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The main page comes whole: no error text, and its own stylesheets, scripts and images load."""
+"""Check the main page: it has no error text, and its own stylesheets, scripts and images load."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 
 from ..._errors import ArgumentError, HttpError
 from ..._http.client import Response, Url
-from ..._http.expect import Wanted
-from ..check import Failed, Finding, Inconclusive, Settings, Site, Trial, demand
+from ..._http.expect import Expected
+from ..check import CheckContext, Failed, HttpTarget, Inconclusive, Passed, Settings, expect
 from ..disclosure import leak
 from ..html import Page
 
@@ -23,20 +23,20 @@ SPEC: dict[str, Any] = {
     "status": {"type": "list", "elements": "int", "default": [200]},
     "contains": {"type": "str"},
 }
-MOST_ASSETS = 50
+MAX_ASSETS = 50
 AT_ONCE = 4
-# What browsers refuse to apply under another name.
+# Browsers refuse to apply these with another content type.
 KINDS = {"css": "text/css", "js": "javascript", "mjs": "javascript", "svg": "image/svg+xml"}
-# What fits into a packet is not worth it.
-LEAST_COMPRESSED = 1500
-# Nobody can have this name (RFC 2606).
+# A response that fits into one packet gains nothing from compression. In bytes.
+MIN_COMPRESSED = 1500
+# This name cannot exist (RFC 2606).
 FOREIGN_HOST = "foreign.evenkeel.invalid"
 
 
-def run(trial: Trial, settings: Settings) -> Finding:
+def run(trial: CheckContext, settings: Settings) -> Passed:
     site = trial.candidate
-    page = site.ask(settings["path"])
-    demand(page, Wanted(status=settings["status"], contains=settings["contains"]))
+    page = site.fetch(settings["path"])
+    expect(page, Expected(status=settings["status"], contains=settings["contains"]))
     if not page.body.strip():
         raise Failed("the page is empty")
     shown = leak(page)
@@ -52,17 +52,17 @@ def run(trial: Trial, settings: Settings) -> Finding:
     if lost_compression(trial, settings["path"], page):
         raise Failed("the page is not compressed, and the live release's is")
     warnings += accepted_foreign_host(site, settings["path"])
-    return Finding(f"{page.status}, {len(urls)} assets load", warnings)
+    return Passed(f"{page.status}, {len(urls)} assets load", warnings)
 
 
-def accepted_foreign_host(site: Site, path: str) -> tuple[str, ...]:
-    """Warn if the page is served by a name that is not the app's; C(url_for) would put it into mails."""
+def accepted_foreign_host(site: HttpTarget, path: str) -> tuple[str, ...]:
+    """Warn if the page accepts a host name that is not the app's; C(url_for) would put it into mails."""
     if site.unix_socket:
-        # The front is not asked, and may refuse it.
+        # The request bypasses the front, which may reject it.
         return ()
     headers = {name: value for name, value in site.headers.items() if name.lower() != "host"}
     try:
-        answer = replace(site, headers=headers).ask(path, headers={"Host": FOREIGN_HOST})
+        answer = replace(site, headers=headers).fetch(path, headers={"Host": FOREIGN_HOST})
     except (HttpError, Inconclusive):
         return ()
     location = urlsplit(answer.headers.get("Location") or "").hostname
@@ -74,13 +74,13 @@ def accepted_foreign_host(site: Site, path: str) -> tuple[str, ...]:
     )
 
 
-def lost_compression(trial: Trial, path: str, page: Response) -> bool:
-    if not trial.live or is_compressed(page) or len(page.body) < LEAST_COMPRESSED:
+def lost_compression(trial: CheckContext, path: str, page: Response) -> bool:
+    if not trial.live or is_compressed(page) or len(page.body) < MIN_COMPRESSED:
         return False
     try:
-        return is_compressed(trial.live.ask(path))
+        return is_compressed(trial.live.fetch(path))
     except HttpError:
-        # The candidate may be what mends it.
+        # The candidate may be the fix.
         return False
 
 
@@ -88,8 +88,8 @@ def is_compressed(page: Response) -> bool:
     return (page.headers.get("Content-Encoding") or "identity").lower() != "identity"
 
 
-def own_assets(site: Site, page: Response) -> tuple[list[Url], tuple[str, ...]]:
-    """The assets of the page that the candidate itself serves, and what is odd about the others."""
+def own_assets(site: HttpTarget, page: Response) -> tuple[list[Url], tuple[str, ...]]:
+    """Return the assets that the candidate serves itself, and warnings on the others."""
     if "html" not in (page.headers.get("Content-Type") or "").lower():
         return [], ()
     parsed = Page(page.text())
@@ -103,19 +103,19 @@ def own_assets(site: Site, page: Response) -> tuple[list[Url], tuple[str, ...]]:
             continue
         if url:
             found[url] = None
-    if len(found) > MOST_ASSETS:
-        warnings.append(f"{len(found)} assets, of which the first {MOST_ASSETS} were loaded")
-    return list(found)[:MOST_ASSETS], tuple(warnings)
+    if len(found) > MAX_ASSETS:
+        warnings.append(f"{len(found)} assets, of which the first {MAX_ASSETS} were loaded")
+    return list(found)[:MAX_ASSETS], tuple(warnings)
 
 
-def load(site: Site, url: Url) -> str | None:
+def load(site: HttpTarget, url: Url) -> str | None:
     try:
-        answer = site.ask(url)
+        answer = site.fetch(url)
     except HttpError as error:
         return f"{url.path}: {error}"
     if not 200 <= answer.status < 400:
         return f"{url.path}: {answer.status}"
     kind = (answer.headers.get("Content-Type") or "").lower()
-    wanted = KINDS.get(url.path.rpartition(".")[2].lower(), "")
-    # A browser guesses where nothing is said, and believes what is said.
-    return f"{url.path}: {kind}, wanted {wanted}" if kind and wanted not in kind else None
+    expected = KINDS.get(url.path.rpartition(".")[2].lower(), "")
+    # A browser guesses a missing content type, and trusts a given one.
+    return f"{url.path}: {kind}, wanted {expected}" if kind and expected not in kind else None

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The candidate answers as fast as the live release does at the same moment, and within its budget."""
+"""Check that the candidate is as fast as the live release at the same moment, and within its budget."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from ... import _statistics
 from ..._errors import HttpError
 from ..._http.client import Deadline
-from ..check import Failed, Finding, Inconclusive, Settings, Site, Trial
+from ..check import CheckContext, Failed, HttpTarget, Inconclusive, Passed, Settings
 
 TITLE = "Response Times"
 SPEC: dict[str, Any] = {
@@ -22,16 +22,16 @@ SPEC: dict[str, Any] = {
     "tolerance_ms": {"type": "float", "default": 2.0},
 }
 WARM_UP = 10
-# No more than this share of the time goes to answers that do not count.
+# The maximum share of the time for responses that are not measured.
 WARM_UP_SHARE = 1 / 3
-LEAST = _statistics.LEAST_SAMPLES
-ENOUGH = 20
-MOST = 500
+MIN_SAMPLES = _statistics.MIN_SAMPLES
+MIN_COMPARED = 20
+MAX_SAMPLES = 500
 
 
 @dataclass
 class Timing:
-    """What was measured of one path, in milliseconds."""
+    """The measurements of one path, in milliseconds."""
 
     path: str
     candidate: list[float] = field(default_factory=list)
@@ -43,7 +43,7 @@ class Timing:
     def p95(self) -> float:
         return _statistics.percentile(self.candidate, 95)
 
-    def told(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         found: dict[str, Any] = {
             "p95_ms": round(self.p95, 1),
             "quantiles_ms": quantiles(self.candidate),
@@ -57,11 +57,11 @@ class Timing:
 
 
 def quantiles(samples: list[float]) -> list[float]:
-    """The distribution in 21 steps, from the fastest answer to the slowest."""
+    """Return the distribution in 21 steps, from the fastest response to the slowest."""
     return [round(_statistics.percentile(samples, percent), 2) for percent in range(0, 101, 5)]
 
 
-def run(trial: Trial, settings: Settings) -> Finding:
+def run(trial: CheckContext, settings: Settings) -> Passed:
     paths = settings["paths"] or list(dict.fromkeys((trial.main_path, trial.health_path)))
     timings = [measure(trial, path, settings) for path in paths]
     late = [one for one in timings if one.p95 > settings["max_ms"]]
@@ -69,57 +69,59 @@ def run(trial: Trial, settings: Settings) -> Finding:
     unclear = [one for one in timings if one.live and one.slower is None]
     problems = [f"{one.path}: p95 {one.p95:.0f} ms, wanted {settings['max_ms']:g}" for one in late]
     problems += [f"{describe(one)}, wanted at most {trial.max_slowdown:g}" for one in slower]
-    measured = {one.path: one.told() for one in timings}
+    measured = {one.path: one.as_dict() for one in timings}
     if problems:
         raise Failed("; ".join(problems), measured)
     if unclear:
-        said = "; ".join(describe(one) for one in unclear)
-        raise Inconclusive(f"not clear after {len(unclear[0].candidate)} samples: {said}", measured)
+        summary = "; ".join(describe(one) for one in unclear)
+        raise Inconclusive(
+            f"not clear after {len(unclear[0].candidate)} samples: {summary}", measured
+        )
     warnings = tuple(one.warning for one in timings if one.warning)
     detail = ", ".join(f"{one.path} p95 {one.p95:.0f} ms" for one in timings)
-    return Finding(detail, warnings, measured)
+    return Passed(detail, warnings, measured)
 
 
 def describe(one: Timing) -> str:
     return f"{one.path}: {_statistics.slowdown(one.live, one.candidate):.2f} times the live release"
 
 
-def measure(trial: Trial, path: str, settings: Settings) -> Timing:
+def measure(trial: CheckContext, path: str, settings: Settings) -> Timing:
     timing = Timing(path)
     live = comparable(trial, path, timing)
     sides = [(trial.candidate, timing.candidate)] + ([(live, timing.live)] if live else [])
     time = Deadline(settings["seconds"], trial.candidate.clock)
     for _turn in range(WARM_UP):
         for site, _samples in sides:
-            site.ask(path)
+            site.fetch(path)
         if time.left < time.seconds * (1 - WARM_UP_SHARE):
             break
     if live:
         compare(trial, sides, timing, time, settings["tolerance_ms"])
     else:
-        while len(timing.candidate) < max(settings["samples"], LEAST) and not (
-            time.over and len(timing.candidate) >= LEAST
+        while len(timing.candidate) < max(settings["samples"], MIN_SAMPLES) and not (
+            time.over and len(timing.candidate) >= MIN_SAMPLES
         ):
             timing.candidate.append(elapsed(trial.candidate, path))
     return timing
 
 
-def elapsed(site: Site, path: str) -> float:
-    return site.ask(path).elapsed_ms
+def elapsed(site: HttpTarget, path: str) -> float:
+    return site.fetch(path).elapsed_ms
 
 
-def comparable(trial: Trial, path: str, timing: Timing) -> Site | None:
-    """The live release, if it answers the path as the candidate does.
+def comparable(trial: CheckContext, path: str, timing: Timing) -> HttpTarget | None:
+    """Return the live release, if it responds to the path as the candidate does.
 
-    A live release that is broken must not stop the one that mends it.
+    A broken live release must not stop the release that fixes it.
     """
-    answer = trial.candidate.ask(path)
+    answer = trial.candidate.fetch(path)
     if answer.status >= 400:
         raise Failed(f"{path}: {answer.status}, which is not worth timing")
     if not trial.live:
         return None
     try:
-        status: Any = trial.live.ask(path).status
+        status: Any = trial.live.fetch(path).status
     except HttpError as error:
         status = error
     if status == answer.status:
@@ -129,27 +131,27 @@ def comparable(trial: Trial, path: str, timing: Timing) -> Site | None:
 
 
 def compare(
-    trial: Trial,
-    sides: list[tuple[Site, list[float]]],
+    trial: CheckContext,
+    sides: list[tuple[HttpTarget, list[float]]],
     timing: Timing,
     time: Deadline,
     tolerance: float,
 ) -> None:
-    """Ask both in turn until it is clear, or time is up; who comes first alternates.
+    """Sample both sides until the comparison is clear or time is up; the first side alternates.
 
-    Each look at the samples may err, so looks become rarer as samples become more.
+    Each test of the samples can err, so tests become rarer as samples become more.
     """
-    look = LEAST
+    look = MIN_SAMPLES
     over = False
     while timing.slower is None and not over:
         first, second = sides if len(timing.live) % 2 else reversed(sides)
         for site, samples in (first, second):
             samples.append(elapsed(site, timing.path))
         taken = len(timing.live)
-        over = taken >= MOST or (time.over and taken >= ENOUGH)
+        over = taken >= MAX_SAMPLES or (time.over and taken >= MIN_COMPARED)
         if taken >= look or over:
             look = taken * 3 // 2
             alpha = _statistics.LAST_ALPHA if over else _statistics.ALPHA
-            timing.slower = _statistics.decide(
+            timing.slower = _statistics.is_slower(
                 timing.live, timing.candidate, trial.max_slowdown, tolerance, alpha
             )

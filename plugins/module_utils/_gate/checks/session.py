@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A session that one worker sets is read by every other, and only a real one counts."""
+"""Check that all workers accept a session that one worker sets, and that they reject a forged one."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from urllib.parse import urlencode
 
 from ..._errors import HttpError
 from ..._http.client import Response
-from ..._http.expect import Wanted, judge
-from ..check import Failed, Finding, Settings, Site, Skipped, Trial, demand
+from ..._http.expect import Expected, evaluate
+from ..check import CheckContext, Failed, HttpTarget, Passed, Settings, Skipped, expect
 from ..cookies import Cookie, Jar
 from ..html import Page
 
@@ -44,7 +44,7 @@ SPEC: dict[str, Any] = {
 AT_ONCE = 4
 
 
-def run(trial: Trial, settings: Settings) -> Finding:
+def run(trial: CheckContext, settings: Settings) -> Passed:
     if not settings["login"] or not settings["check"]:
         raise Skipped("no login is named (checks.session.login and checks.session.check)")
     if not trial.may_write:
@@ -52,9 +52,9 @@ def run(trial: Trial, settings: Settings) -> Finding:
     site = trial.candidate
     jar, cookies = log_in(site, settings["login"])
     for cookie in cookies:
-        judge_attributes(cookie, settings)
+        check_attributes(cookie, settings)
     read(site, settings, jar)
-    kept = kept_by(site.ask(settings["check"]["path"], headers=jar.header()))
+    kept = kept_by(site.fetch(settings["check"]["path"], headers=jar.header()))
     if kept:
         raise Failed(f"{settings['check']['path']} may be kept by caches for others ({kept})")
     for visitor, name in ((Jar(), "no session"), (jar.forged(), "a forged cookie")):
@@ -63,13 +63,13 @@ def run(trial: Trial, settings: Settings) -> Finding:
     detail = f"read {settings['reads']} times, a forged cookie is none"
     shared = tuple(shared_domains(cookies))
     if not trial.live or not settings["survives_switch"]:
-        return Finding(detail, shared)
+        return Passed(detail, shared)
     try:
         carried, live_cookies = log_in(trial.live, settings["login"], "at the live release")
     except (Failed, HttpError) as error:
-        # The candidate may be what mends it.
+        # The candidate may be the fix.
         unknown = f"whether a session survives the switch is not known: {error}"
-        return Finding(detail, (*shared, unknown))
+        return Passed(detail, (*shared, unknown))
     for cookie in cookies:
         compare_attributes(cookie, live_cookies, settings)
     lost = problem(site, settings["check"], carried)
@@ -78,40 +78,40 @@ def run(trial: Trial, settings: Settings) -> Finding:
             f"a session of the live release is none to the candidate ({lost}), so users would be "
             "logged out; where that is meant, set checks.session.survives_switch: false"
         )
-    return Finding(f"{detail}, survives the switch", shared)
+    return Passed(f"{detail}, survives the switch", shared)
 
 
-def log_in(site: Site, login: Settings, where: str = "") -> tuple[Jar, list[Cookie]]:
-    """Log in as a browser would, with the hidden fields (a CSRF token, say) of the login page."""
+def log_in(site: HttpTarget, login: Settings, where: str = "") -> tuple[Jar, list[Cookie]]:
+    """Log in as a browser does, with the hidden fields (for example a CSRF token) of the login page."""
     subject = f"login {where}".strip()
     jar = Jar()
-    page = site.ask(login["path"])
+    page = site.fetch(login["path"])
     jar.take(page.headers.all("Set-Cookie"))
     form = {name: str(value) for name, value in login["form"].items()}
     if page.status == 200:
         form = {**Page(page.text()).hidden_beside(set(form)), **form}
     headers = {"Content-Type": "application/x-www-form-urlencoded", **jar.header()}
-    answer = site.ask(login["path"], "POST", headers, urlencode(form).encode())
-    demand(answer, Wanted(status=login["status"]), subject)
+    answer = site.fetch(login["path"], "POST", headers, urlencode(form).encode())
+    expect(answer, Expected(status=login["status"]), subject)
     cookies = jar.take(answer.headers.all("Set-Cookie"))
     if not jar.header():
         raise Failed(f"{subject}: {answer.status}, but no cookie was set")
     return jar, cookies
 
 
-def judge_attributes(cookie: Cookie, settings: Settings) -> None:
+def check_attributes(cookie: Cookie, settings: Settings) -> None:
     for name in ("secure", "httponly"):
-        wanted = settings[name]
-        if wanted is not None and wanted != (name in cookie.attributes):
-            raise Failed(f"cookie {cookie.name} is {'not ' if wanted else ''}{name}")
-    wanted = settings["samesite"]
+        expected = settings[name]
+        if expected is not None and expected != (name in cookie.attributes):
+            raise Failed(f"cookie {cookie.name} is {'not ' if expected else ''}{name}")
+    expected = settings["samesite"]
     found = cookie.attributes.get("samesite")
-    if wanted and (found or "").lower() != wanted.lower():
-        raise Failed(f"cookie {cookie.name} has SameSite={found or 'unset'}, wanted {wanted}")
+    if expected and (found or "").lower() != expected.lower():
+        raise Failed(f"cookie {cookie.name} has SameSite={found or 'unset'}, wanted {expected}")
 
 
 def compare_attributes(cookie: Cookie, live: list[Cookie], settings: Settings) -> None:
-    """What protects a cookie of the live release goes only where the settings say so."""
+    """Require the live cookie's protective attributes, unless the settings name another value."""
     for name in ("secure", "httponly", "samesite"):
         had = any(other.name == cookie.name and name in other.attributes for other in live)
         if had and name not in cookie.attributes and settings[name] is None:
@@ -119,7 +119,7 @@ def compare_attributes(cookie: Cookie, live: list[Cookie], settings: Settings) -
 
 
 def shared_domains(cookies: list[Cookie]) -> list[str]:
-    """Warn of a cookie that other apps of its domain get, and may overwrite."""
+    """Warn of a cookie that other apps of its domain receive and can overwrite."""
     return [
         f"cookie {cookie.name} is for all of {cookie.attributes['domain']}; apps that share its login need one "
         "SECRET_KEY and one redis_client_key_prefix, others need another SESSION_COOKIE_NAME"
@@ -129,7 +129,7 @@ def shared_domains(cookies: list[Cookie]) -> list[str]:
 
 
 def kept_by(page: Response) -> str | None:
-    """The header that lets a shared cache keep a page, and hand it to others (RFC 9111)."""
+    """Return the header that allows a shared cache to store a page for other users (RFC 9111)."""
     header = (page.headers.get("Cache-Control") or "").lower()
     directives = {part.strip().partition("=")[0] for part in header.split(",")}
     if directives & {"private", "no-store", "no-cache"}:
@@ -140,15 +140,15 @@ def kept_by(page: Response) -> str | None:
     return None
 
 
-def problem(site: Site, check: Settings, jar: Jar) -> str | None:
-    answer = site.ask(check["path"], headers=jar.header())
-    # As a browser does: an id may be good for some seconds only after the page changed the session.
+def problem(site: HttpTarget, check: Settings, jar: Jar) -> str | None:
+    answer = site.fetch(check["path"], headers=jar.header())
+    # As a browser does: an old id may be valid only for seconds after the page changed the session.
     jar.take(answer.headers.all("Set-Cookie"))
-    return judge(answer, Wanted(status=check["status"], contains=check["contains"]), 0)
+    return evaluate(answer, Expected(status=check["status"], contains=check["contains"]), 0)
 
 
-def read(site: Site, settings: Settings, jar: Jar) -> None:
-    """Read the session so often, each time over a new connection, so that any worker may answer."""
+def read(site: HttpTarget, settings: Settings, jar: Jar) -> None:
+    """Read the session C(reads) times, each over a new connection, so that any worker can respond."""
     reads = settings["reads"]
     with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
         problems = pool.map(lambda _turn: problem(site, settings["check"], jar), range(reads))

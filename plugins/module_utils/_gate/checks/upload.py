@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A file goes up, comes back the same, and one that is too large is refused in good order."""
+"""Check that a file is uploaded and read back unchanged, and that a file too large gets status 413."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 from ..._errors import ArgumentError, HttpError
 from ..._http import json_shape
 from ..._http.client import Response, Url
-from ..._http.expect import Wanted
-from ..check import Failed, Finding, Settings, Site, Skipped, Trial, demand
+from ..._http.expect import Expected
+from ..check import CheckContext, Failed, HttpTarget, Passed, Settings, Skipped, expect
 
 TITLE = "File Upload"
 SPEC: dict[str, Any] = {
@@ -26,7 +26,7 @@ SPEC: dict[str, Any] = {
 }
 
 
-def run(trial: Trial, settings: Settings) -> Finding:
+def run(trial: CheckContext, settings: Settings) -> Passed:
     if not settings["path"]:
         raise Skipped("no path is named (checks.upload.path)")
     if not trial.may_write:
@@ -34,7 +34,7 @@ def run(trial: Trial, settings: Settings) -> Finding:
     site = trial.candidate
     content = f"Written by the gate of evenkeel.flask, {uuid.uuid4()}\n".encode()
     answer = send(site, settings, content)
-    demand(answer, Wanted(status=settings["status"]))
+    expect(answer, Expected(status=settings["status"]))
     done = ["uploaded"]
     warnings = []
     url = place(site, settings, answer)
@@ -42,7 +42,7 @@ def run(trial: Trial, settings: Settings) -> Finding:
         read_back(site, url, content)
         done.append("read back")
         if settings["delete"]:
-            status = site.ask(url, "DELETE").status
+            status = site.fetch(url, "DELETE").status
             if status >= 300:
                 warnings.append(f"{url.path} was left behind: DELETE answered {status}")
             else:
@@ -52,12 +52,12 @@ def run(trial: Trial, settings: Settings) -> Finding:
             done.append("taken up to the limit")
         refuse(site, settings)
         done.append("refused with 413 above the limit")
-    return Finding(", ".join(done), tuple(warnings))
+    return Passed(", ".join(done), tuple(warnings))
 
 
-def send(site: Site, settings: Settings, content: bytes) -> Response:
+def send(site: HttpTarget, settings: Settings, content: bytes) -> Response:
     headers, body = form(settings, content)
-    return site.ask(settings["path"], "POST", headers, body)
+    return site.fetch(settings["path"], "POST", headers, body)
 
 
 def form(settings: Settings, content: bytes) -> tuple[dict[str, str], bytes]:
@@ -72,16 +72,16 @@ def form(settings: Settings, content: bytes) -> tuple[dict[str, str], bytes]:
 
 
 def quoted(text: str) -> str:
-    """C(text) as browsers write it between the quotes of a form's part."""
+    """Quote C(text) as browsers do between the quotes of a form's part."""
     return text.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
 
 
-def place(site: Site, settings: Settings, answer: Response) -> Url | None:
-    """Where the app says that the file is, if it was asked to say so."""
+def place(site: HttpTarget, settings: Settings, answer: Response) -> Url | None:
+    """Return the URL of the file from the app's response, if the settings require it."""
     if not settings["read_back"]:
         return None
     try:
-        reference = json_shape.dig(json_shape.parse(answer.body), settings["read_back"])
+        reference = json_shape.lookup(json_shape.parse(answer.body), settings["read_back"])
         url = site.own(answer.url, str(reference))
     except (ValueError, LookupError, ArgumentError):
         raise Failed(
@@ -92,28 +92,28 @@ def place(site: Site, settings: Settings, answer: Response) -> Url | None:
     return url
 
 
-def read_back(site: Site, url: Url, content: bytes) -> None:
-    answer = site.ask(url)
-    demand(answer, Wanted(), "reading back")
+def read_back(site: HttpTarget, url: Url, content: bytes) -> None:
+    answer = site.fetch(url)
+    expect(answer, Expected(), "reading back")
     if answer.body != content:
         raise Failed(f"reading back: {answer.answer.size} other bytes came than were uploaded")
 
 
-def accept(site: Site, settings: Settings) -> bool:
-    """Send nearly as much as is promised: some count the form too, and Werkzeug refuses the last byte."""
+def accept(site: HttpTarget, settings: Settings) -> bool:
+    """Send 99 % of the limit: some apps count the form also, and Werkzeug rejects the last byte."""
     nearly = settings["max_bytes"] * 99 // 100
     room = nearly - len(form(settings, b"")[1])
     if room <= 0:
         return False
     answer = send(site, settings, b"x" * room)
-    demand(answer, Wanted(status=settings["status"]), f"a request of {nearly} bytes")
+    expect(answer, Expected(status=settings["status"]), f"a request of {nearly} bytes")
     url = place(site, settings, answer)
     if url:
-        site.ask(url, "DELETE")
+        site.fetch(url, "DELETE")
     return True
 
 
-def refuse(site: Site, settings: Settings) -> None:
+def refuse(site: HttpTarget, settings: Settings) -> None:
     limit = settings["max_bytes"]
     try:
         answer = send(site, settings, b"x" * (limit + 1))
@@ -122,5 +122,5 @@ def refuse(site: Site, settings: Settings) -> None:
     if answer.status < 300 and settings["delete"]:
         url = place(site, settings, answer)
         if url:
-            site.ask(url, "DELETE")
-    demand(answer, Wanted(status=(413,)), f"a file above {limit} bytes")
+            site.fetch(url, "DELETE")
+    expect(answer, Expected(status=(413,)), f"a file above {limit} bytes")

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Tell the team's tests where the candidate is: the fixture C(base_url). For pytest, in the suite's own venv."""
+"""Provide the fixture C(base_url), the candidate's URL. For pytest, in the suite's own venv."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import os
 
 
 def base_url() -> str:
-    """Where the candidate answers, without a slash at the end."""
+    """Return the candidate's URL without a trailing slash."""
     return os.environ["BASE_URL"]
 
 
 def pytest_configure() -> None:
-    # Ansible looks at all plugins of a collection, and need not have it.
+    # Ansible imports all plugins of a collection, and pytest may not be installed there.
     import pytest
 
     globals()["base_url"] = pytest.fixture(scope="session")(base_url)

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The action as a task uses it: the module's results for the host, then the team's own tests."""
+"""The action as a task sees it: what the module says of the host, and then the team's own tests."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ RED = '<testsuite><testcase name="a"/><testcase name="b"><failure message="no s3
 
 def module_says(results):
     """As the module exits, after a verdict."""
-    returned = verdict.told(results)
+    told = verdict.as_dict(results)
     return {
-        **returned,
+        **told,
         "changed": False,
         "elapsed": 2.0,
-        **({"failed": True} if returned["verdict"] != "passed" else {}),
+        **({"failed": True} if told["verdict"] != "passed" else {}),
     }
 
 
 @pytest.fixture
 def gate(tmp_path):
-    """Run the action; C(module_result) is the module's result, C(results) are the checks in it."""
+    """Runs the action; C(said) is what the module says, C(results) what it is made of."""
 
-    def run(suite, results=(*GOOD, LEFT_OPEN), module_result=None, **more):
+    def run(suite, results=(*GOOD, LEFT_OPEN), said=None, **more):
         action = rollout_gate.ActionModule(
             task=SimpleNamespace(
                 action="evenkeel.flask.rollout_gate", args={"checks": {"suite": suite}, **more}, async_val=0,
@@ -50,7 +50,7 @@ def gate(tmp_path):
             play_context=SimpleNamespace(check_mode=False),
             loader=DataLoader(), templar=None, shared_loader_obj=None,
         )  # fmt: skip
-        action._execute_module = lambda **_args: module_result or module_says(results)
+        action._execute_module = lambda **_args: said or module_says(results)
         return action.run(task_vars={"inventory_dir": str(tmp_path), "inventory_hostname": "app1"})
 
     (tmp_path / "green.xml").write_text(GREEN)
@@ -59,12 +59,12 @@ def gate(tmp_path):
 
 
 def test_tests_that_pass_are_a_check_that_passed(gate):
-    result = gate({"junit": "green.xml"})
-    assert not result.get("failed")
-    assert (result["verdict"], result["passed"], result["failed_checks"]) == ("passed", 2, 0)
-    assert result["inconclusive_checks"] == 0
-    assert result["results"][:2] == [asdict(one) for one in GOOD]
-    own = result["results"][2]
+    said = gate({"junit": "green.xml"})
+    assert not said.get("failed")
+    assert (said["verdict"], said["passed"], said["failed_checks"]) == ("passed", 2, 0)
+    assert said["inconclusive_checks"] == 0
+    assert said["results"][:2] == [asdict(one) for one in GOOD]
+    own = said["results"][2]
     assert own.pop("elapsed_ms") >= 0
     assert own == {
         "name": "suite",
@@ -74,7 +74,7 @@ def test_tests_that_pass_are_a_check_that_passed(gate):
         "warnings": [],
         "measured": {"tests": {"passed": 2, "failed": 0, "skipped": 0}},
     }
-    assert result["summary"][-5:] == [
+    assert said["summary"][-5:] == [
         "Passed: 2",
         "Failed: 0",
         "Skipped: 1",
@@ -84,37 +84,36 @@ def test_tests_that_pass_are_a_check_that_passed(gate):
 
 
 def test_tests_that_fail_fail_the_task(gate):
-    result = gate({"junit": "red.xml"})
-    assert result["failed"] is True
-    assert (result["verdict"], result["passed"], result["failed_checks"]) == ("failed", 1, 1)
-    assert result["pass_rate"] == 50.0
+    said = gate({"junit": "red.xml"})
+    assert said["failed"] is True
+    assert (said["verdict"], said["passed"], said["failed_checks"]) == ("failed", 1, 1)
+    assert said["pass_rate"] == 50.0
     assert (
         "FAIL Team's Own Tests: 1 of 2 tests failed: b; the first says: no s3cret"
-        in result["summary"]
+        in said["summary"]
     )
-    assert result["msg"].startswith("The candidate is not ready: Team's Own Tests failed (1 of 2")
-    assert result["summary"][-1] == "NOT READY FOR PRODUCTION"
+    assert said["msg"].startswith("The candidate is not ready: Team's Own Tests failed (1 of 2")
+    assert said["summary"][-1] == "NOT READY FOR PRODUCTION"
 
 
 def test_tests_that_are_not_there_let_no_candidate_through(gate):
-    result = gate({"junit": "nosuch.xml"})
-    assert (result["failed"], result["verdict"]) == (True, "inconclusive")
+    said = gate({"junit": "nosuch.xml"})
+    assert (said["failed"], said["verdict"]) == (True, "inconclusive")
 
 
 def test_the_policy_of_the_task_is_used(gate):
-    result = gate({"junit": "red.xml", "allowed_failures": ["b"]})
-    assert result["verdict"] == "passed"
+    said = gate({"junit": "red.xml", "allowed_failures": ["b"]})
+    assert said["verdict"] == "passed"
     assert (
-        "WARN Team's Own Tests: 1 test failed, as allowed_failures lets them (b)"
-        in result["summary"]
+        "WARN Team's Own Tests: 1 test failed, as allowed_failures lets them (b)" in said["summary"]
     )
     assert gate({"junit": "red.xml", "min_pass_rate": "50"})["verdict"] == "passed"
 
 
 def test_a_command_runs_in_the_inventorys_directory_and_finds_the_candidate(gate, tmp_path):
     script = "pwd >seen; echo $BASE_URL $EVENKEEL_HOST >>seen"
-    result = gate({"command": ["sh", "-c", script]}, base_url="http://127.0.0.1:8001")
-    assert result["verdict"] == "passed"
+    said = gate({"command": ["sh", "-c", script]}, base_url="http://127.0.0.1:8001")
+    assert said["verdict"] == "passed"
     assert (tmp_path / "seen").read_text() == f"{tmp_path}\nhttp://127.0.0.1:8001 app1\n"
 
 
@@ -124,7 +123,7 @@ def test_pytest_runs_what_lies_beside_the_inventory(gate, tmp_path, monkeypatch)
 
     def fake(path, folder, environment, settings, work):
         seen.append((path, folder, settings["requirements"]))
-        return rollout_gate.evaluate.Run(0, "", GREEN.encode())
+        return rollout_gate.evaluate.SuiteRun(0, "", GREEN.encode())
 
     monkeypatch.setattr(rollout_gate.suite_run, "pytest", fake)
     assert gate({"path": "tests"})["verdict"] == "passed"
@@ -134,10 +133,10 @@ def test_pytest_runs_what_lies_beside_the_inventory(gate, tmp_path, monkeypatch)
 @pytest.mark.parametrize("outcome", ["failed", "inconclusive"])
 def test_no_test_is_run_for_a_candidate_that_is_refused_anyhow(gate, tmp_path, outcome):
     bad = Result("health", "Health Check Endpoint", outcome, "503")
-    result = gate({"command": "touch ran"}, results=[bad, LEFT_OPEN])
-    assert (result["failed"], result["verdict"]) == (True, outcome)
-    assert result["results"][-1]["outcome"] == "skipped"
-    assert "SKIP Team's Own Tests: the checks before it did not pass" in result["summary"]
+    said = gate({"command": "touch ran"}, results=[bad, LEFT_OPEN])
+    assert (said["failed"], said["verdict"]) == (True, outcome)
+    assert said["results"][-1]["outcome"] == "skipped"
+    assert "SKIP Team's Own Tests: the checks before it did not pass" in said["summary"]
     assert not (tmp_path / "ran").exists()
 
 
@@ -147,7 +146,7 @@ def test_tests_alone_are_enough(gate):
 
 
 @pytest.mark.parametrize(
-    "module_result",
+    "said",
     [
         {"failed": True, "msg": "checks.suite: name one of path, command and junit."},
         {"failed": True, "msg": "sudo: a password is required"},
@@ -157,21 +156,21 @@ def test_tests_alone_are_enough(gate):
         module_says([*GOOD, Result("suite", "Team's Own Tests", "skipped", "check mode")]),
     ],
 )
-def test_what_is_no_open_verdict_stays_as_it_is(gate, tmp_path, module_result):
-    got = gate({"command": "touch ran"}, module_result=module_result)
-    assert {name: got[name] for name in module_result} == module_result
+def test_what_is_no_open_verdict_stays_as_it_is(gate, tmp_path, said):
+    got = gate({"command": "touch ran"}, said=said)
+    assert {name: got[name] for name in said} == said
     assert not (tmp_path / "ran").exists()
 
 
 def test_secrets_of_the_task_are_masked_in_what_the_tests_say(gate):
     login = {"login": {"path": "/login", "form": {"password": "s3cret"}}, "check": {"path": "/"}}
     checks = {"session": login, "suite": {"junit": "red.xml"}}
-    for result in (
+    for said in (
         gate({}, checks=checks),
         gate({"junit": "red.xml"}, headers={"Authorization": "s3cret"}),
     ):
-        assert "the first says: no ********" in result["msg"]
-        assert "s3cret" not in str(result)
+        assert "the first says: no ********" in said["msg"]
+        assert "s3cret" not in str(said)
 
 
 def test_the_team_s_own_tests_count_in_the_time_that_the_gate_took(gate, monkeypatch):

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import pytest
 import yaml
-from ansible_collections.evenkeel.flask.plugins.module_utils._errors import ArchiveError, Problem
+from ansible_collections.evenkeel.flask.plugins.module_utils._errors import (
+    ArchiveError,
+    PreflightError,
+)
 from ansible_collections.evenkeel.flask.plugins.module_utils._migrations import pg_catalog
 from ansible_collections.evenkeel.flask.plugins.module_utils._migrations.rules import Catalog, Table
 from ansible_collections.evenkeel.flask.plugins.module_utils._release import stage
@@ -89,7 +92,7 @@ def test_what_the_database_has_run_already_is_not_judged_again(look, monkeypatch
 
 def test_a_database_that_does_not_answer_makes_each_table_large(look, monkeypatch, capsys):
     def read(*_args):
-        raise Problem("data does not answer.")
+        raise PreflightError("data does not answer.")
 
     monkeypatch.setattr(pg_catalog, "heads", lambda *_args: [])
     monkeypatch.setattr(pg_catalog, "read", read)

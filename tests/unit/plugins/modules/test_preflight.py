@@ -10,7 +10,10 @@ import sys
 
 import pytest
 import yaml
-from ansible_collections.evenkeel.flask.plugins.module_utils._errors import Doubt, Problem
+from ansible_collections.evenkeel.flask.plugins.module_utils._errors import (
+    PreflightError,
+    PreflightWarning,
+)
 from ansible_collections.evenkeel.flask.plugins.module_utils._release import lock
 from ansible_collections.evenkeel.flask.plugins.module_utils._services import (
     postgres as services_postgres,
@@ -41,7 +44,7 @@ def _lock_file(tmp_path, monkeypatch):
 
 @pytest.fixture(autouse=True, name="asked")
 def _asked(monkeypatch):
-    """Services that respond correctly, and the requests that they received."""
+    """Services that answer well, and what they were asked."""
     asked = []
 
     def redis(*args):
@@ -52,53 +55,53 @@ def _asked(monkeypatch):
         asked.append(args)
         return SERVER
 
-    monkeypatch.setattr(services_redis, "prove", redis)
-    monkeypatch.setattr(services_postgres, "prove", postgres)
+    monkeypatch.setattr(services_redis, "check_connection", redis)
+    monkeypatch.setattr(services_postgres, "check_connection", postgres)
     monkeypatch.setattr(services_postgres, "lock_timeout_ms", lambda *_args: 5000)
     return asked
 
 
 @pytest.mark.parametrize("check_mode", [False, True])
 def test_a_good_host_is_described_and_not_changed(check_mode):
-    result = check(
+    said = check(
         check_mode, controller_time=0, max_clock_skew=1e12, redis_url=REDIS, database_url=DATABASE
     )
-    assert not result.get("failed")
-    assert result["changed"] is False
-    assert result["problems"] == []
-    assert set(result["target"]) == {"python_version", "python_tag", "machine", "libc"}
-    assert result["free_mb"] >= 0
-    assert result["clock_skew_seconds"] > 0
-    assert (result["redis_version"], result["database_version"]) == ("7.0.15", "15.18")
-    assert result["database_max_connections"] == 100
-    assert result["redis_maxmemory_policy"] == "noeviction"
+    assert not said.get("failed")
+    assert said["changed"] is False
+    assert said["problems"] == []
+    assert set(said["target"]) == {"python_version", "python_tag", "machine", "libc"}
+    assert said["free_mb"] >= 0
+    assert said["clock_skew_seconds"] > 0
+    assert (said["redis_version"], said["database_version"]) == ("7.0.15", "15.18")
+    assert said["database_max_connections"] == 100
+    assert said["redis_maxmemory_policy"] == "noeviction"
 
 
 def test_only_what_is_named_is_asked(asked):
-    result = check()
+    said = check()
     assert asked == []
-    assert not {"redis_version", "database_version", "clock_skew_seconds"} & set(result)
+    assert not {"redis_version", "database_version", "clock_skew_seconds"} & set(said)
 
 
 def test_all_problems_are_told_at_once_with_their_variables(monkeypatch):
     def refuse(*_args):
-        raise Problem("data does not answer.")
+        raise PreflightError("data does not answer.")
 
-    monkeypatch.setattr(services_redis, "prove", refuse)
-    monkeypatch.setattr(services_postgres, "prove", refuse)
+    monkeypatch.setattr(services_redis, "check_connection", refuse)
+    monkeypatch.setattr(services_postgres, "check_connection", refuse)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        result = check(
+        said = check(
             python="/nowhere/python3", min_free_mb=10**12, controller_time=0, redis_url=REDIS,
             database_url=DATABASE, ports={"flask_app_port": port, "nginx_candidate_port": "http"},
         )  # fmt: skip
-    assert result["failed"] is True
-    assert [problem.partition(":")[0] for problem in result["problems"]] == [
+    assert said["failed"] is True
+    assert [problem.partition(":")[0] for problem in said["problems"]] == [
         "flask_app_python", "rollout_min_free_mb", "clock", "nginx_candidate_port", "flask_app_port",
         "redis_client_url", "flask_app_database_url",
     ]  # fmt: skip
-    assert result["msg"].splitlines() == result["problems"]
-    assert result["free_mb"] >= 0
+    assert said["msg"].splitlines() == said["problems"]
+    assert said["free_mb"] >= 0
 
 
 def test_an_owner_of_a_port_may_have_it():
@@ -115,32 +118,32 @@ def test_an_owner_of_a_port_may_have_it():
     [(8, []), (10, ["gunicorn_workers: 5 workers x 1 connection x 10 hosts x 2 slots = 100"])],
 )
 def test_the_fleet_must_fit_what_the_database_allows(hosts, problems):
-    result = check(database_url=DATABASE, connections={**FLEET, "hosts": hosts})
-    assert [problem.partition(",")[0] for problem in result["problems"]] == problems
-    assert result["database_version"] == "15.18"
+    said = check(database_url=DATABASE, connections={**FLEET, "hosts": hosts})
+    assert [problem.partition(",")[0] for problem in said["problems"]] == problems
+    assert said["database_version"] == "15.18"
 
 
 @pytest.fixture(name="warned")
 def _warned(monkeypatch):
-    # The form of a warning differs between versions of ansible-core.
+    # What ansible-core makes of a warning differs from version to version.
     warned = []
     monkeypatch.setattr(preflight.AnsibleModule, "warn", lambda _self, text: warned.append(text))
     return warned
 
 
 def test_a_pool_that_could_hold_too_much_is_a_warning(warned):
-    result = check(database_url=DATABASE, connections=FLEET)
-    assert not result.get("failed")
+    said = check(database_url=DATABASE, connections=FLEET)
+    assert not said.get("failed")
     assert "4800 connections, and the database allows 97" in warned[0]
 
 
 def test_a_doubt_is_a_warning(monkeypatch, warned):
     def doubt(*_args):
-        raise Doubt("was not proven.")
+        raise PreflightWarning("was not proven.")
 
-    monkeypatch.setattr(services_postgres, "prove", doubt)
-    result = check(database_url=DATABASE)
-    assert not result.get("failed")
+    monkeypatch.setattr(services_postgres, "check_connection", doubt)
+    said = check(database_url=DATABASE)
+    assert not said.get("failed")
     assert warned == ["flask_app_database_url: was not proven."]
 
 
@@ -151,16 +154,16 @@ def test_the_key_begins_with_the_name_unless_told(asked, prefix, used):
 
 
 def test_a_database_of_another_kind_is_not_logged_in_to(asked):
-    result = check(database_url="sqlite:////srv/shop/shared/shop.db", connections=FLEET)
-    assert not result.get("failed")
+    said = check(database_url="sqlite:////srv/shop/shared/shop.db", connections=FLEET)
+    assert not said.get("failed")
     assert asked == []
 
 
 def test_a_host_that_another_run_has_is_not_looked_at(asked):
     assert check(lock_seconds=60, **ALICE)["holder"]["who"] == "alice"
-    result = check(lock_seconds=60, redis_url=REDIS, **BOB)
-    assert "A rollout of shop is under way: alice started it on ci-7" in result["msg"]
-    assert (result["problems"], result["holder"]["who"]) == ([result["msg"]], "alice")
+    said = check(lock_seconds=60, redis_url=REDIS, **BOB)
+    assert "A rollout of shop is under way: alice started it on ci-7" in said["msg"]
+    assert (said["problems"], said["holder"]["who"]) == ([said["msg"]], "alice")
     assert asked == []
 
 
@@ -176,12 +179,12 @@ def test_check_mode_takes_no_lock():
 
 
 def test_urls_are_never_shown():
-    result = check(redis_url=REDIS, database_url=DATABASE)
-    assert "hunter2" not in str(result)
+    said = check(redis_url=REDIS, database_url=DATABASE)
+    assert "hunter2" not in str(said)
 
 
 def test_every_value_that_is_returned_is_documented(warned):
-    result = check(
+    said = check(
         controller_time=0,
         max_clock_skew=1e12,
         redis_url=REDIS,
@@ -191,7 +194,7 @@ def test_every_value_that_is_returned_is_documented(warned):
         lock_seconds=60,
         **ALICE,
     )
-    returned = set(result) - {"changed", "invocation", "warnings"}
+    returned = set(said) - {"changed", "invocation", "warnings"}
     assert returned == set(yaml.safe_load(preflight.RETURN)) - {"warnings"}
     assert yaml.safe_load(preflight.EXAMPLES)
 
@@ -202,10 +205,12 @@ OWN = {name: FLEET[name] for name in ("workers", "threads", "pool_size", "max_ov
 @pytest.mark.parametrize("connections", [FLEET, {"fleet": [OWN] * 8}])
 def test_a_fleet_is_counted_by_its_size_or_host_by_host(connections, monkeypatch):
     monkeypatch.setattr(
-        services_postgres, "prove", lambda *_args: services_postgres.Server("15.18", 82, 3)
+        services_postgres,
+        "check_connection",
+        lambda *_args: services_postgres.Server("15.18", 82, 3),
     )
-    result = check(database_url=DATABASE, connections=connections)
-    assert result["problems"] == [
+    said = check(database_url=DATABASE, connections=connections)
+    assert said["problems"] == [
         "gunicorn_workers: 5 workers x 1 connection x 8 hosts x 2 slots = 80, and the database allows 79 "
         "(max_connections 82 less 3 reserved); at most gunicorn_workers: 4 fits, or let the server allow more."
     ]
@@ -222,7 +227,7 @@ def test_a_lock_timeout_is_tried_only_where_there_is_something_to_migrate():
 
 
 @pytest.mark.parametrize(
-    ("url", "answer", "message"),
+    ("url", "answer", "said"),
     [
         (
             "postgresql+asyncpg://shop:x@data/shop",
@@ -239,7 +244,7 @@ def test_a_lock_timeout_is_tried_only_where_there_is_something_to_migrate():
     ],
 )
 def test_a_lock_timeout_that_does_not_reach_the_server_is_told(
-    monkeypatch, warned, url, answer, message
+    monkeypatch, warned, url, answer, said
 ):
     """And then a migration is run without it, since a pooler would refuse its login."""
 
@@ -252,4 +257,4 @@ def test_a_lock_timeout_that_does_not_reach_the_server_is_told(
     found = check(database_url=url, lock_timeout=5)
     assert found["lock_timeout_applies"] is False
     assert found["problems"] == []
-    assert any(f"flask_app_migrate_lock_timeout: {message}" in line for line in warned)
+    assert any(f"flask_app_migrate_lock_timeout: {said}" in line for line in warned)

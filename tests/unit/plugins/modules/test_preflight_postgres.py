@@ -9,7 +9,7 @@ import contextlib
 import sys
 
 import pytest
-from ansible_collections.evenkeel.flask.plugins.module_utils._errors import Problem
+from ansible_collections.evenkeel.flask.plugins.module_utils._errors import PreflightError
 from ansible_collections.evenkeel.flask.plugins.module_utils._migrations import pg_catalog
 from ansible_collections.evenkeel.flask.plugins.modules import preflight
 from ansible_collections.evenkeel.flask.tests.unit.plugins import postgresql
@@ -94,5 +94,5 @@ def test_what_cannot_be_counted_is_not_small_and_a_size_is_counted_and_not_belie
 
 
 def test_a_server_that_does_not_let_in_is_told(server):
-    with pytest.raises(Problem, match="refused the login"):
+    with pytest.raises(PreflightError, match="refused the login"):
         pg_catalog.read(server.url.replace("s3", "s4"), 5, ["few"], [], 10)

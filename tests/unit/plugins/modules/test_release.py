@@ -107,7 +107,7 @@ def _host(tmp_path, monkeypatch):
 @pytest.fixture(name="staged")
 def _staged(monkeypatch):
     """The releases that were made; they are not made here."""
-    staged: list[release_stage.Wanted] = []
+    staged: list[release_stage.ReleaseSpec] = []
     monkeypatch.setattr(release_stage, "stage", staged.append)
     return staged
 
@@ -332,7 +332,7 @@ class TestStaged:
         assert result["changed"] is True
         assert result["steps"] == [f"stage {result['release']}"]
         assert staged == [
-            release_stage.Wanted(
+            release_stage.ReleaseSpec(
                 layout=host.layout,
                 release_id=result["release"],
                 version="1.0",
@@ -422,7 +422,7 @@ class TestLock:
         host(state="settled")
 
         def stage(status=200, **params):
-            monkeypatch.setattr(release_slots, "try_ask", lambda *_asked: (status, name))
+            monkeypatch.setattr(release_slots, "try_query", lambda *_asked: (status, name))
             return host(**STAGED, lock_seconds=60, **self.ALICE, **params)
 
         return stage

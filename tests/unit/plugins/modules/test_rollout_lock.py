@@ -125,7 +125,7 @@ def test_of_many_at_once_one_holds_it(tmp_path):
 
     def run(number):
         with contextlib.suppress(lock.HeldError):
-            lock.hold(path, "shop", lock.Lock(str(number), "who", "where", 1.0, 2.0))
+            lock.acquire(path, "shop", lock.Lock(str(number), "who", "where", 1.0, 2.0))
             held.append(number)
 
     threads = [threading.Thread(target=run, args=(number,)) for number in range(20)]

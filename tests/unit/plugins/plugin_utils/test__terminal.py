@@ -59,7 +59,7 @@ def test_as_many_rows_as_fit_are_shown_in_the_order_of_the_fleet():
 
 @given(
     st.dictionaries(st.text(max_size=90), st.sampled_from([BAKING, REFUSED, DONE, WAITING])),
-    st.integers(_terminal.NARROWEST - 1, 200),
+    st.integers(_terminal.MIN_COLUMNS - 1, 200),
     st.integers(3, 30),
 )
 def test_the_table_is_never_larger_than_it_may_be(hosts, width, height):
@@ -146,7 +146,7 @@ def _screen(monkeypatch):
     out = io.StringIO()
     monkeypatch.setattr(out, "fileno", lambda: 1)
     monkeypatch.setattr(os, "get_terminal_size", lambda _fd: os.terminal_size((80, 24)))
-    monkeypatch.setattr(_terminal, "LEAST_SECONDS", 0.0)
+    monkeypatch.setattr(_terminal, "MIN_SECONDS", 0.0)
     screen = _terminal.Screen(Display(out), lambda _width, _height: ["table"], out)
     yield screen, out
     screen.close()

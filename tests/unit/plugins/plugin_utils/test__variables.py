@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Problems of variables are reported with names, reasons and remedies, and without secrets."""
+"""Variables are judged with names, reasons and remedies, and secrets stay secret."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ SPECS = {
     "nginx": {"nginx_enabled": {"type": "bool"}},
 }
 
-# Variables of roles that share a prefix with ours. The tests of the role logging cover all variables of
-# fedora.linux_system_roles.logging.
+# Of roles that share a prefix with ours; all of fedora.linux_system_roles.logging's are asked about
+# in the tests of the role logging.
 OTHER_PEOPLES = [
     "logging_outputs",
     "logging_enabled",
@@ -38,7 +38,7 @@ OTHER_PEOPLES = [
 
 
 @pytest.mark.parametrize(
-    ("name", "message"),
+    ("name", "said"),
     [
         ("gunicorn_worker", "gunicorn_worker: no such variable; did you mean gunicorn_workers?"),
         (
@@ -50,8 +50,8 @@ OTHER_PEOPLES = [
         ("nginx_enable", "nginx_enable: no such variable; did you mean nginx_enabled?"),
     ],
 )
-def test_a_mistyped_name_is_named_with_the_right_one(name, message):
-    assert _variables.unknown([name], SPECS) == [message]
+def test_a_mistyped_name_is_named_with_the_right_one(name, said):
+    assert _variables.unknown([name], SPECS) == [said]
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_what_is_missing_is_told_with_an_example():
 
 
 @pytest.mark.parametrize(
-    ("option", "value", "messages"),
+    ("option", "value", "said"),
     [
         ({"type": "int"}, "five", ["v: wanted a whole number, got 'five'."]),
         ({"type": "int"}, 5.5, ["v: wanted a whole number, got 5.5."]),
@@ -138,8 +138,8 @@ def test_what_is_missing_is_told_with_an_example():
         ),
     ],
 )
-def test_every_wrong_value_is_told_by_its_path(option, value, messages):
-    assert list(_variables.mistyped("v", option, value)) == messages
+def test_every_wrong_value_is_told_by_its_path(option, value, said):
+    assert list(_variables.mistyped("v", option, value)) == said
 
 
 @pytest.mark.parametrize(
@@ -169,9 +169,9 @@ def test_what_ansible_converts_passes(option, value, converted):
     ],
 )
 def test_a_secret_value_is_never_shown(option, value):
-    messages = list(_variables.mistyped("v", option, value))
-    assert messages
-    assert "hunter2" not in str(messages)
+    said = list(_variables.mistyped("v", option, value))
+    assert said
+    assert "hunter2" not in str(said)
 
 
 @pytest.mark.parametrize(
@@ -199,11 +199,11 @@ def test_a_secret_value_is_never_shown(option, value):
     ],
 )
 def test_what_can_be_meant_passes(name, value):
-    _variables.judge(name, value)
+    _variables.validate(name, value)
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "message"),
+    ("name", "value", "said"),
     [
         ("flask_app_name", "Shop", "'Shop' is no name for an app"),
         ("flask_app_name", "a" * 32, "at most 31"),
@@ -235,10 +235,10 @@ def test_what_can_be_meant_passes(name, value):
         ("rollout_lock_seconds", 0, "0 is no time to hold a lock for"),
     ],
 )
-def test_what_cannot_be_meant_is_told_with_what_can(name, value, message):
+def test_what_cannot_be_meant_is_told_with_what_can(name, value, said):
     with pytest.raises(_variables.ValueProblem) as problem:
-        _variables.judge(name, value)
-    assert message in str(problem.value)
+        _variables.validate(name, value)
+    assert said in str(problem.value)
 
 
 @pytest.mark.parametrize(
@@ -246,7 +246,7 @@ def test_what_cannot_be_meant_is_told_with_what_can(name, value, message):
 )
 def test_a_broken_url_shows_nothing_of_its_password(url):
     with pytest.raises(_variables.ValueProblem) as problem:
-        _variables.judge("redis_client_url", url)
+        _variables.validate("redis_client_url", url)
     assert "hunter2" not in str(problem.value)
 
 
@@ -291,16 +291,16 @@ def test_a_source_that_is_not_there_is_told_by_its_absolute_path(tmp_path, find)
 
 
 @pytest.mark.parametrize(
-    ("make", "message"),
+    ("make", "said"),
     [
         ("mkdir", "has none of pyproject.toml, setup.py, requirements.txt"),
         ("touch", "is a file and no wheel"),
     ],
 )
-def test_a_source_that_is_no_project_is_refused(tmp_path, find, make, message):
+def test_a_source_that_is_no_project_is_refused(tmp_path, find, make, said):
     getattr(tmp_path / "shop", make)()
     (problem,) = _variables.inputs({"flask_app_source": "shop"}, find)[1]
-    assert f"{tmp_path}/shop {message}" in problem
+    assert f"{tmp_path}/shop {said}" in problem
 
 
 @pytest.mark.parametrize(
@@ -336,7 +336,7 @@ def test_a_shared_path_is_in_the_source_what_it_will_be_on_the_hosts(tmp_path, f
 @pytest.mark.parametrize("path", ["/etc", "../x", "", ".", "a/../../b", "a\n"])
 def test_a_shared_path_that_leaves_the_source_is_refused(path):
     with pytest.raises(_variables.ValueProblem, match=r"leaves the source|is the source itself"):
-        _variables.judge("flask_app_shared_paths", ["instance", path])
+        _variables.validate("flask_app_shared_paths", ["instance", path])
 
 
 def test_requirements_are_found_beside_the_source_first(tmp_path, find):
@@ -350,7 +350,7 @@ def test_requirements_are_found_beside_the_source_first(tmp_path, find):
 
 
 @pytest.mark.parametrize(
-    ("requirements", "message"),
+    ("wanted", "said"),
     [
         (
             "httpbin",
@@ -361,9 +361,9 @@ def test_requirements_are_found_beside_the_source_first(tmp_path, find):
         (3, "wanted a list of requirements as pip writes them"),
     ],
 )
-def test_requirements_that_are_none_are_refused(find, requirements, message):
-    (problem,) = _variables.inputs({"flask_app_requirements": requirements}, find)[1]
-    assert message in problem
+def test_requirements_that_are_none_are_refused(find, wanted, said):
+    (problem,) = _variables.inputs({"flask_app_requirements": wanted}, find)[1]
+    assert said in problem
 
 
 def test_hosts_at_one_address_are_named():
@@ -374,7 +374,7 @@ def test_hosts_at_one_address_are_named():
         "app4": ("10.0.0.6", "22"),
         "app5": ("10.0.0.5", "22"),
     }
-    assert [line.partition(",")[0] for line in _variables.claimed_twice(addresses)] == [
+    assert [said.partition(",")[0] for said in _variables.claimed_twice(addresses)] == [
         "ansible_host: app3 and app1 claim one address",
         "ansible_host: app5 and app1 claim one address",
     ]
@@ -399,7 +399,7 @@ def test_a_balancer_that_can_be_asked_passes(settings, groups):
 
 
 @pytest.mark.parametrize(
-    ("settings", "groups", "message"),
+    ("settings", "groups", "said"),
     [
         ({"server": "a"}, GROUPS, "wanted one of haproxy, nginx, target_group, got none."),
         ({**HAPROXY, **TARGET_GROUP}, GROUPS, "got haproxy and target_group."),
@@ -407,13 +407,13 @@ def test_a_balancer_that_can_be_asked_passes(settings, groups):
         ({**HAPROXY, "hosts": ["lb2"]}, GROUPS, "rollout_drain.hosts: lb2 is no host of the"),
     ],
 )
-def test_a_balancer_that_cannot_be_asked_is_told(settings, groups, message):
+def test_a_balancer_that_cannot_be_asked_is_told(settings, groups, said):
     (problem,) = _variables.drain(settings, groups)
-    assert message in problem
+    assert said in problem
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "message"),
+    ("name", "value", "said"),
     [
         ("flask_app_cache_rules", [{"path": "products", "timeout": 5}], "'products' is no path"),
         ("flask_app_cache_rules", [{"path": "/", "timeout": -1}], "-1 is no time"),
@@ -424,9 +424,9 @@ def test_a_balancer_that_cannot_be_asked_is_told(settings, groups, message):
         ("flask_app_rate_limit_exempt", ["office"], "'office' does not appear to be"),
     ],
 )
-def test_a_measure_that_cannot_be_meant_is_told(name, value, message):
-    with pytest.raises(_variables.ValueProblem, match=re.escape(message)):
-        _variables.judge(name, value)
+def test_a_measure_that_cannot_be_meant_is_told(name, value, said):
+    with pytest.raises(_variables.ValueProblem, match=re.escape(said)):
+        _variables.validate(name, value)
 
 
 @pytest.mark.parametrize(
@@ -441,7 +441,7 @@ def test_a_measure_that_cannot_be_meant_is_told(name, value, message):
     ],
 )
 def test_a_measure_that_can_be_meant_passes(name, value):
-    _variables.judge(name, value)
+    _variables.validate(name, value)
 
 
 LIMITED = {"flask_app_rate_limit": 200, "flask_app_rate_limit_scope": "host"}
@@ -462,9 +462,9 @@ BALANCED = {"lb": ["lb1"]}
     ],
 )
 def test_a_limit_that_nobody_counts_or_all_share_is_told(values, groups, problem, doubt):
-    for found, message in zip(_variables.limit(values, groups), (problem, doubt), strict=True):
-        assert len(found) == bool(message)
-        assert message in "".join(found)
+    for found, said in zip(_variables.limit(values, groups), (problem, doubt), strict=True):
+        assert len(found) == bool(said)
+        assert said in "".join(found)
 
 
 @pytest.mark.parametrize(
@@ -473,7 +473,7 @@ def test_a_limit_that_nobody_counts_or_all_share_is_told(values, groups, problem
      "xn--bcher-kva.example", "shop.example:8443", "~^www[0-9]+\\.shop\\.example$", "my_shop.example"],
 )  # fmt: skip
 def test_names_of_hosts_are_taken(name):
-    _variables.judge("nginx_server_names", [name])
+    _variables.validate("nginx_server_names", [name])
 
 
 @pytest.mark.parametrize(
@@ -483,7 +483,7 @@ def test_names_of_hosts_are_taken(name):
 )  # fmt: skip
 def test_what_is_no_name_of_a_host_is_refused(name):
     with pytest.raises(_variables.ValueProblem, match=r"is not a host name|has a space or a quote"):
-        _variables.judge("nginx_server_names", [name])
+        _variables.validate("nginx_server_names", [name])
 
 
 @pytest.mark.parametrize(
@@ -496,7 +496,7 @@ def test_what_is_no_name_of_a_host_is_refused(name):
     ],
 )  # fmt: skip
 def test_values_that_nginx_takes_are_taken(name, value):
-    _variables.judge(name, value)
+    _variables.validate(name, value)
 
 
 @pytest.mark.parametrize(
@@ -513,7 +513,7 @@ def test_values_that_nginx_takes_are_taken(name, value):
 )  # fmt: skip
 def test_values_that_nginx_refuses_are_refused_before_any_host_is_changed(name, value):
     with pytest.raises(_variables.ValueProblem):
-        _variables.judge(name, value)
+        _variables.validate(name, value)
 
 
 @pytest.mark.parametrize(
@@ -535,13 +535,13 @@ def test_values_that_nginx_refuses_are_refused_before_any_host_is_changed(name, 
     ],
 )  # fmt: skip
 def test_the_fronts_names_and_ports_fit_together(values, groups, problem, doubt):
-    for found, message in zip(_variables.names(values, groups), (problem, doubt), strict=True):
-        assert len(found) == bool(message)
-        assert message in "".join(found)
+    for found, said in zip(_variables.names(values, groups), (problem, doubt), strict=True):
+        assert len(found) == bool(said)
+        assert said in "".join(found)
 
 
 @pytest.mark.parametrize(
-    ("value", "message"),
+    ("value", "said"),
     [
         ({"indx": "warn"}, "'indx' is not a rule; did you mean index?"),
         ({"xyzzy": "warn"}, "'xyzzy' is not a rule; use one of access, "),
@@ -549,12 +549,12 @@ def test_the_fronts_names_and_ports_fit_together(values, groups, problem, doubt)
         ({"index": True}, "index is True; use refuse, warn or ignore."),
     ],
 )
-def test_a_rule_of_migrations_that_there_is_not_is_told(value, message):
-    with pytest.raises(_variables.ValueProblem, match=re.escape(message)):
-        _variables.judge("rollout_migration_rules", value)
+def test_a_rule_of_migrations_that_there_is_not_is_told(value, said):
+    with pytest.raises(_variables.ValueProblem, match=re.escape(said)):
+        _variables.validate("rollout_migration_rules", value)
 
 
 def test_the_rules_of_migrations_are_known():
-    _variables.judge(
+    _variables.validate(
         "rollout_migration_rules", {"index": "warn", "drop": "ignore", "unknown": "refuse"}
     )

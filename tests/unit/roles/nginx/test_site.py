@@ -42,7 +42,7 @@ def _front(tmp_path):
 
 
 def listens(front, addresses=("127.0.0.1",), port=None):
-    return config.wanted(addresses, port or front.port, config.resolve)
+    return config.app_listens(addresses, port or front.port, config.resolve)
 
 
 def made(front, listen=None, port=None):

@@ -72,8 +72,8 @@ def test_what_was_packed_is_unpacked(folder, tmp_path):
     ],
 )
 def test_members_that_leave_the_release_are_refused(name, kind, target, why):
-    reason = artifact_archive.refusal(name, kind, target)
-    assert reason is None if why is None else why in reason
+    said = artifact_archive.reject_reason(name, kind, target)
+    assert said is None if why is None else why in said
 
 
 def member(name, kind=tarfile.REGTYPE, target=""):
@@ -104,7 +104,7 @@ def test_unpacking_a_hostile_archive_writes_nothing(members, tmp_path):
     assert list(target.iterdir()) == []
 
 
-# A link is resolved as the kernel does, not by its text.
+# A link is judged by the way that the kernel goes, and not by its text.
 TREE = [("a", "dir", ""), ("a/b", "dir", ""), ("a/l", "link", "b"), ("a/f", "file", "")]
 
 
@@ -127,8 +127,8 @@ TREE = [("a", "dir", ""), ("a/b", "dir", ""), ("a/l", "link", "b"), ("a/f", "fil
     ],
 )
 def test_members_are_judged_together(members, why):
-    problem = artifact_archive.judge([*TREE, *members])
-    assert problem is None if why is None else why in problem
+    said = artifact_archive.check_members([*TREE, *members])
+    assert said is None if why is None else why in said
 
 
 NAMES = st.lists(st.sampled_from(["a", "b", "c", ".", "..", ""]), min_size=1, max_size=4).map(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.evenkeel.flask.plugins.module_utils._bake import clients
-from ansible_collections.evenkeel.flask.plugins.module_utils._bake.clients import Served, Tally
+from ansible_collections.evenkeel.flask.plugins.module_utils._bake.clients import RouteStats, Tally
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -79,7 +79,7 @@ def test_no_visitor_of_a_site_with_five_clients_counts_for_many(counts, asked):
 
 
 def test_the_times_of_a_client_are_its_newest():
-    served = Served()
+    served = RouteStats()
     for number in range(3000):
         served.add("a", False, float(number))
     times = served.by_client["a"].ms
@@ -88,7 +88,7 @@ def test_the_times_of_a_client_are_its_newest():
 
 
 def test_who_asked_last_comes_last():
-    served = Served()
+    served = RouteStats()
     for client in "abca":
         served.add(client, client == "b", 1.0)
     assert list(served.by_client) == ["b", "c", "a"]

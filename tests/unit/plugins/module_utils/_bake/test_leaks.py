@@ -11,15 +11,15 @@ import random
 
 import pytest
 from ansible_collections.evenkeel.flask.plugins.module_utils._bake import leaks as bake_leaks
-from ansible_collections.evenkeel.flask.plugins.module_utils._bake.leaks import Seen
+from ansible_collections.evenkeel.flask.plugins.module_utils._bake.leaks import WorkerSample
 
 LIMIT = {"memory_mb": 48.0, "open_files": 12.0, "port_5432": 1.0}
 
 
 def worker(grow, name="memory_mb", start=45.0, a_second=6, seconds=10):
-    """A worker that is sampled each second, and holds C(grow(requests)) more than at first."""
+    """A worker that is looked at each second, and holds C(grow(requests)) more than at first."""
     return [
-        Seen(second * a_second, {**LIMIT, name: start + grow(second * a_second)})
+        WorkerSample(second * a_second, {**LIMIT, name: start + grow(second * a_second)})
         for second in range(seconds + 1)
     ]
 
@@ -29,16 +29,16 @@ def fleet(*workers):
 
 
 @pytest.mark.parametrize(
-    ("name", "start", "message"),
+    ("name", "start", "said"),
     [
         ("memory_mb", 45.0, "0.5 MB of memory more for each request, and has 75, before 48"),
         ("open_files", 12.0, "0.5 open files more for each request, and has 42, before 12"),
         ("port_5432", 1.0, "0.5 connections to port 5432 more for each request, and has 31, before 1"),
     ],
 )  # fmt: skip
-def test_what_grows_with_each_request_is_a_leak(name, start, message):
+def test_what_grows_with_each_request_is_a_leak(name, start, said):
     workers = fleet(*[worker(lambda requests: requests / 2, name, start)] * 3)
-    assert bake_leaks.judge(workers, LIMIT) == [f"each worker takes {message}"]
+    assert bake_leaks.evaluate(workers, LIMIT) == [f"each worker takes {said}"]
 
 
 @pytest.mark.parametrize(
@@ -60,31 +60,31 @@ def test_what_grows_with_each_request_is_a_leak(name, start, message):
     ],
 )  # fmt: skip
 def test_what_bends_or_jumps_or_is_as_before_is_none(grow, start):
-    assert bake_leaks.judge(fleet(*[worker(grow, start=start)] * 5), LIMIT) == []
+    assert bake_leaks.evaluate(fleet(*[worker(grow, start=start)] * 5), LIMIT) == []
 
 
 def test_it_is_no_leak_of_the_release_if_it_is_one_of_few_workers():
     leaks, sound = worker(lambda requests: requests), worker(lambda requests: 0)
-    assert bake_leaks.judge(fleet(leaks, sound, sound), LIMIT) == []
-    assert bake_leaks.judge(fleet(leaks, leaks, leaks, sound), LIMIT) != []
+    assert bake_leaks.evaluate(fleet(leaks, sound, sound), LIMIT) == []
+    assert bake_leaks.evaluate(fleet(leaks, leaks, leaks, sound), LIMIT) != []
 
 
 def test_a_worker_that_was_hardly_asked_has_no_say():
     leaks = worker(lambda requests: requests)
     idle = worker(lambda requests: requests, a_second=2)
-    assert bake_leaks.judge(fleet(leaks, idle, idle), LIMIT) != []
-    assert bake_leaks.judge(fleet(idle, idle), LIMIT) == []
-    assert bake_leaks.judge({}, LIMIT) == []
+    assert bake_leaks.evaluate(fleet(leaks, idle, idle), LIMIT) != []
+    assert bake_leaks.evaluate(fleet(idle, idle), LIMIT) == []
+    assert bake_leaks.evaluate({}, LIMIT) == []
 
 
 def test_a_leak_that_the_predecessor_has_too_is_none_of_the_release():
-    assert bake_leaks.judge(fleet(worker(lambda requests: requests)), {"memory_mb": 100.0}) == []
+    assert bake_leaks.evaluate(fleet(worker(lambda requests: requests)), {"memory_mb": 100.0}) == []
 
 
 def test_a_big_app_may_vary_more():
-    assert bake_leaks.allowance("memory_mb", 48.0) == 8.0
-    assert bake_leaks.allowance("memory_mb", 900.0) == 90.0
-    assert bake_leaks.allowance("open_files", 900.0) == 16.0
+    assert bake_leaks.tolerance("memory_mb", 48.0) == 8.0
+    assert bake_leaks.tolerance("memory_mb", 900.0) == 90.0
+    assert bake_leaks.tolerance("open_files", 900.0) == 16.0
 
 
 def test_the_most_of_each_thing_is_what_one_of_the_workers_has():
@@ -94,11 +94,11 @@ def test_the_most_of_each_thing_is_what_one_of_the_workers_has():
 
 
 def simulated(seed, leak=0.0, chance=1.0, a_second=6.0, seconds=10, cache=6.0, workers=5):
-    """Return whether a bake, with one sample per second, reports a leak.
+    """Whether a bake takes a release for one that leaks, looked at each second as a bake does.
 
-    Each worker warms up in steps: popular and rare routes (Zipf) each take memory at their first
-    request, and a cache fills in addition. Garbage comes and goes, the heap is noisy, and the load
-    is never even. The predecessor's limit is the usage of one of its warm workers.
+    Each worker warms up by steps: of its routes, popular and rare ones (Zipf), each takes memory
+    when it is first asked, and a cache fills besides. Garbage comes and goes, the heap is noisy,
+    and the load is never even. The predecessor's limit is what a warm worker of it has.
 
     @param leak: MB that a request leaves behind, of one in C(1 / chance)
     """
@@ -119,8 +119,8 @@ def simulated(seed, leak=0.0, chance=1.0, a_second=6.0, seconds=10, cache=6.0, w
                 one["garbage"] = (one["garbage"] + rng.uniform(0, 0.05)) * (rng.random() > 0.01)
             has = 42 + sum(late[route] for route in one["known"]) + one["leaked"] + one["garbage"]
             has += cache * (1 - math.exp(-one["requests"] / 100)) + rng.gauss(0, 0.2)
-            seen[pid].append(Seen(one["requests"], {"memory_mb": has}))
-        if bake_leaks.judge(seen, limit):
+            seen[pid].append(WorkerSample(one["requests"], {"memory_mb": has}))
+        if bake_leaks.evaluate(seen, limit):
             return True
     return False
 
@@ -143,5 +143,7 @@ def test_a_release_that_leaks_is_caught(leak, chance, a_second, seconds):
 
 def test_each_look_sees_what_the_looks_before_it_saw():
     leaks = worker(lambda requests: requests, seconds=40)
-    found = [bool(bake_leaks.judge(fleet(leaks[: end + 1]), LIMIT)) for end in range(1, len(leaks))]
+    found = [
+        bool(bake_leaks.evaluate(fleet(leaks[: end + 1]), LIMIT)) for end in range(1, len(leaks))
+    ]
     assert [key for key, _group in itertools.groupby(found)] == [False, True]

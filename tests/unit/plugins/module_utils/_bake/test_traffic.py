@@ -11,7 +11,10 @@ import re
 
 import pytest
 from ansible_collections.evenkeel.flask.plugins.module_utils._bake import traffic as bake_traffic
-from ansible_collections.evenkeel.flask.plugins.module_utils._bake.traffic import Asked, Traffic
+from ansible_collections.evenkeel.flask.plugins.module_utils._bake.traffic import (
+    RequestSample,
+    Traffic,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -27,32 +30,32 @@ def line(**more):
 def traffic(errors=0, of=100, route="/cart", ms=5.0, seed=1, **more):
     rng = random.Random(seed)
     asked = [
-        Asked(route, 500 if number < errors else 200, ms * rng.lognormvariate(0, 0.3))
+        RequestSample(route, 500 if number < errors else 200, ms * rng.lognormvariate(0, 0.3))
         for number in range(of)
     ]
     return served(asked, **more)
 
 
 def served(asked, **more):
-    sample = Traffic(**more)
-    sample.add(asked)
-    return sample
+    told = Traffic(**more)
+    told.add(asked)
+    return told
 
 
 def heard(*lines, release="2-b", requests=0):
-    sample = traffic(of=requests)
-    sample.hear(lines, release, SINCE)
-    return sample
+    told = traffic(of=requests)
+    told.add_log_lines(lines, release, SINCE)
+    return told
 
 
 def error(number=0, release="2-b", **more):
-    fields = {"level": "ERROR", "logger": "shop.mail", "message": "no mail", "release": release}
-    return line(**{**fields, "request_id": f"r{number}", **more})
+    told = {"level": "ERROR", "logger": "shop.mail", "message": "no mail", "release": release}
+    return line(**{**told, "request_id": f"r{number}", **more})
 
 
-def traceback_of(last_line):
+def traceback_of(said):
     frame = '  File "/srv/shop/cart.py", line 3, in add\n    return cart[name]\n           ~~~~^^\n'
-    return f"Traceback (most recent call last):\n{frame}{frame}{last_line}"
+    return f"Traceback (most recent call last):\n{frame}{frame}{said}"
 
 
 @pytest.mark.parametrize(
@@ -60,17 +63,17 @@ def traceback_of(last_line):
     ["NaN", "Infinity", "-Infinity", "-1", "1e308", "1" + "0" * 400, "true", '"5"', "null", "[]"],
 )
 def test_a_duration_that_no_request_has_ends_the_judgement_of_nothing(ms):
-    """The app writes the lines, and can write anything."""
+    """The app writes the lines, and can write what it wants."""
     text = line().replace("5.0", ms)
     found = list(bake_traffic.requests([text, line()], "2-b", SINCE))
     assert found[-1].ms == 5.0
     assert all(0 <= one.ms <= bake_traffic.MAX_MS for one in found)
-    assert bake_traffic.judge(traffic(), served(found * 50), 1.25) == []
+    assert bake_traffic.evaluate(traffic(), served(found * 50), 1.25) == []
 
 
 def test_being_sent_away_for_asking_too_often_is_a_failure():
-    sent_away = served([Asked("/cart", 429, 1.0)] * 50)
-    assert bake_traffic.judge(traffic(), sent_away, 1.25) == [
+    sent_away = served([RequestSample("/cart", 429, 1.0)] * 50)
+    assert bake_traffic.evaluate(traffic(), sent_away, 1.25) == [
         "/cart: 50 of 50 requests failed, before 0 of 100"
     ]
 
@@ -87,7 +90,7 @@ def test_being_sent_away_for_asking_too_often_is_a_failure():
 def test_what_would_fill_the_disk_with_logs_is_a_problem(was, now, requests, problems):
     before = traffic(volume=was * 100)
     after = traffic(of=requests, volume=now * requests)
-    assert bake_traffic.judge(before, after, 1.25) == problems
+    assert bake_traffic.evaluate(before, after, 1.25) == problems
 
 
 def test_the_requests_of_a_release_are_those_of_its_name_since_it_serves():
@@ -102,15 +105,18 @@ def test_the_requests_of_a_release_are_those_of_its_name_since_it_serves():
         '["2-b"]',
     ]
     assert list(bake_traffic.requests(lines, "2-b", SINCE)) == [
-        Asked("/cart", 200, 5.0),
-        Asked("/api", 200, 5.0, worker=17),
+        RequestSample("/cart", 200, 5.0),
+        RequestSample("/api", 200, 5.0, worker=17),
     ]
 
 
 def test_what_machines_ask_tells_nothing_of_users_and_is_work_all_the_same():
-    sample = Traffic()
-    sample.add([Asked("/health", 500, 9.0, 17), Asked("/cart", 200, 5.0, 17)], leave_out="/health")
-    assert (sample.whole.asked, sample.whole.errors, sample.by_worker[17]) == (1, 0, 2)
+    told = Traffic()
+    told.add(
+        [RequestSample("/health", 500, 9.0, 17), RequestSample("/cart", 200, 5.0, 17)],
+        leave_out="/health",
+    )
+    assert (told.total.asked, told.total.errors, told.by_worker[17]) == (1, 0, 2)
 
 
 @pytest.mark.parametrize(
@@ -131,19 +137,19 @@ def test_paths_that_differ_by_an_id_are_one_route(path, route):
 @given(st.text(), st.text())
 def test_no_line_is_too_odd(text, release):
     list(bake_traffic.requests([text, text + release], release, ""))
-    Traffic().hear([text, text + release], release, "")
+    Traffic().add_log_lines([text, text + release], release, "")
     bake_traffic.kind_of({"message": text, "exception": release})
 
 
 def test_workers_that_died_are_counted_and_recycled_ones_are_not():
-    messages = [
+    said = [
         "WORKER TIMEOUT (pid:11)",
         "Worker (pid:12) was sent SIGKILL! Perhaps out of memory?",
         "Worker (pid:13) exited with code 3",
         "Autorestarting worker after current request.",
         "Worker exiting (pid: 14)",
     ]
-    lines = [line(message=message, logger="gunicorn.error") for message in messages]
+    lines = [line(message=message, logger="gunicorn.error") for message in said]
     assert heard(*lines).deaths == 3
     assert not heard(*lines).logged
 
@@ -164,11 +170,11 @@ def test_workers_that_died_are_counted_and_recycled_ones_are_not():
     ],
 )
 def test_a_release_that_does_as_its_predecessor_is_left_alone(before, after):
-    assert bake_traffic.judge(before, after, 1.25) == []
+    assert bake_traffic.evaluate(before, after, 1.25) == []
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "message"),
+    ("before", "after", "said"),
     [
         (traffic(), traffic(errors=4, of=40), "/cart: 4 of 40 requests failed, before 0 of 100"),
         (
@@ -186,20 +192,22 @@ def test_a_release_that_does_as_its_predecessor_is_left_alone(before, after):
         (traffic(), traffic(deaths=1), "1 workers died"),
     ],
 )
-def test_a_release_that_does_worse_is_told_by_its_route(before, after, message):
-    (problem,) = bake_traffic.judge(before, after, 1.25)
-    assert re.fullmatch(message, problem)
+def test_a_release_that_does_worse_is_told_by_its_route(before, after, said):
+    (problem,) = bake_traffic.evaluate(before, after, 1.25)
+    assert re.fullmatch(said, problem)
 
 
 def test_errors_that_are_spread_over_routes_count_together():
-    spread = served([Asked(f"/{name}", 500 if name < 4 else 200, 5.0) for name in range(40)])
-    assert bake_traffic.judge(traffic(), spread, 1.25) == [
+    spread = served(
+        [RequestSample(f"/{name}", 500 if name < 4 else 200, 5.0) for name in range(40)]
+    )
+    assert bake_traffic.evaluate(traffic(), spread, 1.25) == [
         "4 of 40 requests failed, before 0 of 100"
     ]
 
 
 def test_a_slowdown_that_is_allowed_is_no_problem():
-    assert bake_traffic.judge(traffic(ms=20.0), traffic(ms=50.0, seed=2), 3.0) == []
+    assert bake_traffic.evaluate(traffic(ms=20.0), traffic(ms=50.0, seed=2), 3.0) == []
 
 
 @pytest.mark.parametrize(
@@ -207,7 +215,7 @@ def test_a_slowdown_that_is_allowed_is_no_problem():
     [(0, 10, 0.5, 1.0), (1, 1, 0.25, 0.25), (2, 2, 0.5, 0.25), (1, 2, 0.5, 0.75), (3, 3, 1.0, 1.0)],
 )
 def test_the_binomial_tail_is_as_in_the_book(errors, asked, rate, likely):
-    assert bake_traffic.at_least(errors, asked, rate) == pytest.approx(likely)
+    assert bake_traffic.binomial_tail(errors, asked, rate) == pytest.approx(likely)
 
 
 @pytest.mark.parametrize(
@@ -244,7 +252,7 @@ def test_errors_that_the_release_before_logged_too_are_not_new():
 
 def test_new_errors_in_many_requests_speak_against_a_release():
     after = heard(*[error(number) for number in range(8)], requests=100)
-    assert bake_traffic.judge(traffic(), after, 2) == [
+    assert bake_traffic.evaluate(traffic(), after, 2) == [
         "8 of 100 requests logged errors of a new kind"
     ]
 
@@ -276,17 +284,19 @@ def test_new_errors_in_many_requests_speak_against_a_release():
     ],
 )
 def test_new_errors_that_may_be_harmless_are_only_told(before, after):
-    assert bake_traffic.judge(before, after, 2) == []
+    assert bake_traffic.evaluate(before, after, 2) == []
     assert bake_traffic.news(before, after)
 
 
 def bake(rate, seed):
-    """Return whether 300 samples, one per second at 10 requests/s, refuse a release."""
+    """Whether five minutes at ten requests a second, looked at each second, speak against a release."""
     rng = random.Random(seed)
     before, after = traffic(of=100, route="/"), Traffic()
     for _second in range(300):
-        after.add(Asked("/", 500 if rng.random() < rate else 200, 5.0) for _turn in range(10))
-        if bake_traffic.judge(before, after, 1e9):
+        after.add(
+            RequestSample("/", 500 if rng.random() < rate else 200, 5.0) for _turn in range(10)
+        )
+        if bake_traffic.evaluate(before, after, 1e9):
             return True
     return False
 
@@ -297,7 +307,7 @@ def test_one_failure_in_a_hundred_is_caught_and_a_sound_release_never_refused():
 
 
 def test_the_figures_are_those_of_what_users_met():
-    assert traffic(errors=1, of=3, deaths=2).told().items() >= {
+    assert traffic(errors=1, of=3, deaths=2).as_dict().items() >= {
         "requests": 3, "errors": 1, "worker_deaths": 2
     }.items()  # fmt: skip
-    assert Traffic().told()["p95_ms"] is None
+    assert Traffic().as_dict()["p95_ms"] is None

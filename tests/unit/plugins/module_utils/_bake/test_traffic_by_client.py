@@ -29,12 +29,12 @@ def error(client, message, request_id, **more):
     return {**record, **({"remote_addr": client} if client else {}), **more}
 
 
-def traffic(release, asked, logged=()):
+def traffic(release, asked, said=()):
     found = bake.Traffic()
     lines = [json.dumps({"time": "2026", "release": release, **one}) for one in asked]
     found.add(bake.requests(lines, release, ""), "/health")
-    lines = [json.dumps({"time": "2026", "release": release, **one}) for one in logged]
-    found.hear(lines, release, "")
+    lines = [json.dumps({"time": "2026", "release": release, **one}) for one in said]
+    found.add_log_lines(lines, release, "")
     return found
 
 
@@ -43,7 +43,7 @@ def crowd(number, of=50, **more):
 
 
 def judged(before, after):
-    return bake.judge(before, after, 1.25)
+    return bake.evaluate(before, after, 1.25)
 
 
 WORDS = [
@@ -63,7 +63,7 @@ WORDS = [
 
 
 @pytest.mark.parametrize(
-    ("asked", "logged"),
+    ("asked", "said"),
     [
         ([access(VISITOR, "/old", 500)] * 2, []),
         ([access(VISITOR, "/", 429)] * 6, []),
@@ -117,14 +117,14 @@ WORDS = [
         "the words of the arbiter as its name",
     ],
 )
-def test_one_visitor_has_no_good_release_taken_back(asked, logged):
+def test_one_visitor_has_no_good_release_taken_back(asked, said):
     searches = crowd(400, path="/search", ms=5.0)
     before = traffic(BEFORE, crowd(2000) + searches)
-    after = traffic(AFTER, crowd(200) + searches[:20] + asked, logged)
+    after = traffic(AFTER, crowd(200) + searches[:20] + asked, said)
     assert judged(before, after) == []
 
 
-# All that one client can send: any route, status, latency, error and id.
+# What one client may do: any route and status, fast or slow, with errors and ids of any kind.
 ROUTES = st.sampled_from(["/", "/cart", "/search", "/old"])
 STATUSES = st.sampled_from([200, 200, 200, 404, 429, 500, 503])
 TIMES = st.sampled_from([1.0, 3.0, 3.5, 40.0, 900.0])
@@ -136,22 +136,22 @@ LINES = st.lists(
 
 
 def lines_of(client, lines, addressed=True):
-    asked, logged = [], []
+    asked, said = [], []
     for path, status, ms, message, request_id, times in lines:
         for _turn in range(times):
             own = request_id or next(ids)
             asked.append(access(client, path, status, ms, own))
             if message:
-                logged.append(error(client if addressed else None, message, own))
-    return asked, logged
+                said.append(error(client if addressed else None, message, own))
+    return asked, said
 
 
 def joined(parts):
-    asked, logged = [], []
-    for more_asked, more_logged in parts:
+    asked, said = [], []
+    for more_asked, more_said in parts:
         asked += more_asked
-        logged += more_logged
-    return asked, logged
+        said += more_said
+    return asked, said
 
 
 def by_client(population, addressed=True):
@@ -163,19 +163,19 @@ def by_client(population, addressed=True):
 
 @pytest.fixture(autouse=True, scope="module")
 def _little_is_much():
-    """Lower the limit, so that an example needs less than 100 KB to fill a disk."""
+    """So that an example needs no hundred kilobytes to fill a disk."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bake, "MOST_LOGGED", 512)
+        patch.setattr(bake, "MAX_LOGGED", 512)
         yield
 
 
 def plainly_judged(before, after):
-    """The evaluation that trusts each client, and needs no minimum number of them."""
+    """The judgement that believes each client, and asks for no number of them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bake, "LEFT_OUT", 0)
         patch.setattr(bake, "MIN_CLIENTS", 1)
-        shared = bake.find_shared(before.whole.by_client)
-        return bake._judge(before, after, 1.25, shared)
+        shared = bake.find_shared(before.total.by_client)
+        return bake._evaluate(before, after, 1.25, shared)
 
 
 POPULATION = st.lists(LINES, max_size=8)
@@ -203,10 +203,10 @@ def check_that_it_still_passes(was, now, visited_before, visited, addressed=True
     now_asked, now_said = by_client(now, addressed)
     usual = traffic(BEFORE, was_asked, was_said), traffic(AFTER, now_asked, now_said)
     assume(not plainly_judged(*usual))
-    asked, logged = lines_of(VISITOR, visited_before, addressed)
-    before = traffic(BEFORE, was_asked + asked, was_said + logged)
-    asked, logged = lines_of(VISITOR, visited, addressed)
-    after = traffic(AFTER, now_asked + asked, now_said + logged)
+    asked, said = lines_of(VISITOR, visited_before, addressed)
+    before = traffic(BEFORE, was_asked + asked, was_said + said)
+    asked, said = lines_of(VISITOR, visited, addressed)
+    after = traffic(AFTER, now_asked + asked, now_said + said)
     assert judged(before, after) == []
 
 
@@ -271,9 +271,9 @@ BAD = {
 @pytest.mark.parametrize("bad", BAD)
 def test_a_bad_release_is_refused_by_one_balancer_and_by_many_clients(bad, of):
     release, says = BAD[bad]
-    asked, logged = release(of)
+    asked, said = release(of)
     before = traffic(BEFORE, crowd(4000, of=of) + crowd(400, of=of, path="/search", ms=5.0))
-    (problem,) = judged(before, traffic(AFTER, crowd(20, of=of) + asked, logged))
+    (problem,) = judged(before, traffic(AFTER, crowd(20, of=of) + asked, said))
     assert bake.re.match(says, problem)
 
 
@@ -282,13 +282,13 @@ def test_a_bad_release_is_refused_by_one_balancer_and_by_many_clients(bad, of):
 def test_a_visitor_hides_no_bad_release(bad, of):
     """Not by good requests before or after, and not by failures before."""
     release, says = BAD[bad]
-    asked, logged = release(of)
+    asked, said = release(of)
     mine = [access(VISITOR, path, ms=3.0) for path in ("/products/7", "/search", "/") * 10]
     failed = [access(VISITOR, path, 500) for path in ("/products/7", "/search", "/") * 3]
     before = traffic(
         BEFORE, crowd(4000, of=of) + crowd(400, of=of, path="/search", ms=5.0) + mine + failed
     )
-    problems = judged(before, traffic(AFTER, crowd(20, of=of) + asked + mine, logged))
+    problems = judged(before, traffic(AFTER, crowd(20, of=of) + asked + mine, said))
     assert any(bake.re.match(says, problem) for problem in problems)
 
 
@@ -323,7 +323,7 @@ def test_a_client_that_sends_most_requests_of_a_known_crowd_is_warned_of():
 def test_what_the_collection_s_own_limit_refuses_is_no_failure():
     before = traffic(BEFORE, crowd(1000))
     own = traffic(AFTER, crowd(100) + crowd(50, status=429, limited=True))
-    assert (judged(before, own), own.whole.asked) == ([], 100)
+    assert (judged(before, own), own.total.asked) == ([], 100)
     of_the_app = traffic(AFTER, crowd(100) + crowd(50, status=429))
     assert judged(before, of_the_app)
 
@@ -337,8 +337,8 @@ def test_errors_of_one_template_are_of_one_kind():
 
 
 def test_a_client_adds_so_many_kinds_of_errors_and_no_more():
-    errors = [error(VISITOR, "".join(pair), "mine") for pair in itertools.product(WORDS, WORDS)]
-    after = traffic(AFTER, [access(VISITOR, request_id="mine")], errors)
+    said = [error(VISITOR, "".join(pair), "mine") for pair in itertools.product(WORDS, WORDS)]
+    after = traffic(AFTER, [access(VISITOR, request_id="mine")], said)
     assert len(after.logged) == bake.MAX_KINDS
 
 
@@ -357,7 +357,7 @@ def watched(of, rate, was, seed):
 
     def ask(traffic, number, rate):
         traffic.add(
-            bake.Asked(
+            bake.RequestSample(
                 "/", 500 if rng.random() < rate else 200, 5.0, client=f"192.0.2.{rng.randrange(of)}"
             )
             for _turn in range(number)
@@ -367,6 +367,6 @@ def watched(of, rate, was, seed):
     ask(before, 9000, was)
     for _look in range(24):
         ask(after, 75, rate)
-        if bake.judge(before, after, 1e9):
+        if bake.evaluate(before, after, 1e9):
             return True
     return False

@@ -40,7 +40,7 @@ class World:
             stream.writelines(lines)
 
     def watch(self, against="1-a"):
-        return bake_watch.Watch(
+        return bake_watch.BakeMonitor(
             release="2-b",
             against=against,
             directory=str(self.directory),
@@ -67,7 +67,7 @@ def test_all_is_well_until_the_time_is_over(world):
     watch = world.watch()
     assert watch.problems(10) == []
     assert world.seconds == 10
-    assert (watch.before.whole.asked, watch.after.whole.asked) == (30, 1)
+    assert (watch.before.total.asked, watch.after.total.asked) == (30, 1)
 
 
 def test_no_logs_are_no_problem(world):
@@ -148,7 +148,7 @@ def test_a_worker_that_was_recycled_begins_anew(world):
     world.scenes[5] = lambda: setattr(world, "workers", {12: {"memory_mb": 40.0}})
     watch = world.watch()
     assert watch.problems(20) == []
-    assert (list(watch.seen), watch.after.told()["memory_mb"]) == ([12], 40.0)
+    assert (list(watch.seen), watch.after.as_dict()["memory_mb"]) == ([12], 40.0)
 
 
 def test_new_errors_are_told(world):
@@ -215,7 +215,7 @@ def test_a_log_that_is_none_ends_the_watch(world, name, second):
 
 
 def test_a_log_that_grows_without_end_is_not_read_to_its_end(tmp_path, monkeypatch):
-    monkeypatch.setattr(bake_watch, "MOST_GROWTH_BYTES", 2 << 20)
+    monkeypatch.setattr(bake_watch, "MAX_GROWTH_BYTES", 2 << 20)
     (tmp_path / "app.log").touch()
     tail = bake_watch.Tail(str(tmp_path / "app.log"))
     os.truncate(tmp_path / "app.log", 1 << 40)
@@ -225,7 +225,7 @@ def test_a_log_that_grows_without_end_is_not_read_to_its_end(tmp_path, monkeypat
 
 
 def test_a_line_without_an_end_is_not_kept(tmp_path, monkeypatch):
-    monkeypatch.setattr(bake_watch, "MOST_BYTES", 1000)
+    monkeypatch.setattr(bake_watch, "MAX_BYTES", 1000)
     (tmp_path / "app.log").write_text("x" * 1001)
     tail = bake_watch.Tail(str(tmp_path / "app.log"), back=2000)
     with pytest.raises(OSError, match=r"app\.log has a line of more than"):

@@ -88,7 +88,7 @@ def _shelf(tmp_path, monkeypatch):
     monkeypatch.setenv("PIP_FIND_LINKS", str(shelf))
     monkeypatch.setenv("PIP_NO_CACHE_DIR", "1")
     # The entry is proven in the other tests.
-    monkeypatch.setattr(pipeline, "_proving_venv", lambda *_args: "")
+    monkeypatch.setattr(pipeline, "_check_venv", lambda *_args: "")
     monkeypatch.setattr(pipeline, "_prove_entry", lambda *_args: None)
     return shelf
 

@@ -42,7 +42,7 @@ def parse(files):
 
 def owner(other, addresses=("0.0.0.0", "[::]"), port=8000, main=MAIN, **files):
     known = {ROOT: main, OTHER: other, OWN: "server { listen 8000; listen 8001; }", **files}
-    listens = nginx_config.wanted(addresses, port, lambda host: NAMES.get(host, []))
+    listens = nginx_config.app_listens(addresses, port, lambda host: NAMES.get(host, []))
     return nginx_config.owner(parse(known).servers, listens, OWN)
 
 
@@ -160,7 +160,7 @@ def test_debians_default_site_makes_room_only_as_it_was_installed(state, default
     site = "server { listen 80 default_server; listen [::]:80 default_server; server_name _; }"
     servers = parse({ROOT: MAIN, nginx_config.DEFAULT_SITE: site}).servers
     listens = [Listen("0.0.0.0", 80, 80)]
-    verdict = nginx_config.judge(servers, listens, OWN, default_site, lambda: state)
+    verdict = nginx_config.evaluate(servers, listens, OWN, default_site, lambda: state)
     if (default_site, state) == ("auto", "unmodified"):
         assert verdict == nginx_config.Verdict(links=(nginx_config.DEFAULT_SITE,))
     else:
@@ -168,7 +168,7 @@ def test_debians_default_site_makes_room_only_as_it_was_installed(state, default
         assert verdict.problem.endswith("remove it or choose another port.")
     elsewhere = [Listen("0.0.0.0", 8000, 8000)]
     assert (
-        nginx_config.judge(servers, elsewhere, OWN, default_site, lambda: state)
+        nginx_config.evaluate(servers, elsewhere, OWN, default_site, lambda: state)
         == nginx_config.Verdict()
     )
 
@@ -192,7 +192,7 @@ def test_a_socket_that_a_reload_cannot_bind_is_known_before(running, wanted, is_
 
 
 def test_a_wildcard_covers_an_address_of_its_own_kind():
-    found = nginx_config.wanted(["127.0.0.1", "0.0.0.0", "[::1]"], 8000, lambda _host: [])
+    found = nginx_config.app_listens(["127.0.0.1", "0.0.0.0", "[::1]"], 8000, lambda _host: [])
     assert [one.text for one in found] == ["0.0.0.0:8000", "[::1]:8000"]
 
 
@@ -258,7 +258,7 @@ def test_whatever_file_real_nginx_would_answer_from_is_the_one_that_is_named(
         + "".join(f"{kind}_temp_path {folder}/{kind};\n" for kind in TEMPORARY)
         + "}\n"
     )
-    listens = nginx_config.wanted(
+    listens = nginx_config.app_listens(
         [f"[{ours}]" if ":" in ours else ours], port, nginx_config.resolve
     )
     config = nginx_config.Disk(str(root)).config()

@@ -9,7 +9,10 @@ import re
 
 import pytest
 from ansible_collections.evenkeel.flask.plugins.module_utils._gate import verdict as gate_verdict
-from ansible_collections.evenkeel.flask.plugins.module_utils._gate.check import Site, Trial
+from ansible_collections.evenkeel.flask.plugins.module_utils._gate.check import (
+    CheckContext,
+    HttpTarget,
+)
 from ansible_collections.evenkeel.flask.plugins.module_utils._gate.verdict import Result
 from ansible_collections.evenkeel.flask.plugins.module_utils._http.client import Deadline, Url
 from ansible_collections.evenkeel.flask.tests.unit.plugins.loopback import serving, silent
@@ -58,9 +61,9 @@ def gate(shop, live=None, checks=None, deadline=60, timeout=5, **more):
     limit = Deadline(deadline)
     settings = with_defaults(gate_verdict.CHECKS_SPEC, FULL if checks is None else checks)
     with serving(shop) as server, serving(live or Shop()) as other:
-        candidate = Site(Url.parse(server.url), limit, timeout=timeout)
-        beside = Site(Url.parse(other.url), limit, timeout=timeout) if live else None
-        return gate_verdict.run(Trial(candidate, beside, **more), settings)
+        candidate = HttpTarget(Url.parse(server.url), limit, timeout=timeout)
+        beside = HttpTarget(Url.parse(other.url), limit, timeout=timeout) if live else None
+        return gate_verdict.run(CheckContext(candidate, beside, **more), settings)
 
 
 def outcomes(results, outcome):

@@ -17,8 +17,8 @@ from ansible_collections.evenkeel.flask.plugins.module_utils._http.client import
     Response,
     Url,
 )
-from ansible_collections.evenkeel.flask.plugins.module_utils._http.expect import DAY, Wanted
-from ansible_collections.evenkeel.flask.plugins.module_utils._http.response import Answer
+from ansible_collections.evenkeel.flask.plugins.module_utils._http.expect import DAY, Expected
+from ansible_collections.evenkeel.flask.plugins.module_utils._http.response import RawResponse
 
 URL = Url.parse("http://127.0.0.1/health?token=hunter2")
 
@@ -26,68 +26,68 @@ URL = Url.parse("http://127.0.0.1/health?token=hunter2")
 def response(
     status=200, body=b"", headers=(), elapsed_ms=5.0, certificate_end=None, truncated=False
 ):
-    answer = Answer(status, Headers(tuple(headers)), body, len(body), truncated)
+    answer = RawResponse(status, Headers(tuple(headers)), body, len(body), truncated)
     return Response(URL, answer, elapsed_ms, certificate_end)
 
 
 @pytest.mark.parametrize(
     ("answer", "wanted"),
     [
-        (response(), Wanted()),
-        (response(204), Wanted(status=(200, 204))),
-        (response(body=b"all ready"), Wanted(contains="ready")),
-        (response(body=b"all r\xffeady"), Wanted(matches="^all r.eady$")),
-        (response(body=b'{"a": {"b": [1]}}'), Wanted(json={"a.b.0": 1})),
-        (response(headers=[("X-A", "b")]), Wanted(response_headers={"x-a": "b"})),
-        (response(elapsed_ms=5), Wanted(max_ms=5)),
-        (response(certificate_end=15 * DAY), Wanted(min_certificate_days=14)),
-        (response(), Wanted(min_certificate_days=14)),
+        (response(), Expected()),
+        (response(204), Expected(status=(200, 204))),
+        (response(body=b"all ready"), Expected(contains="ready")),
+        (response(body=b"all r\xffeady"), Expected(matches="^all r.eady$")),
+        (response(body=b'{"a": {"b": [1]}}'), Expected(json={"a.b.0": 1})),
+        (response(headers=[("X-A", "b")]), Expected(response_headers={"x-a": "b"})),
+        (response(elapsed_ms=5), Expected(max_ms=5)),
+        (response(certificate_end=15 * DAY), Expected(min_certificate_days=14)),
+        (response(), Expected(min_certificate_days=14)),
     ],
 )
 def test_what_was_wanted_is_healthy(answer, wanted):
-    assert expect.judge(answer, wanted, now=0) is None
+    assert expect.evaluate(answer, wanted, now=0) is None
 
 
 @pytest.mark.parametrize(
     ("answer", "wanted", "reason"),
     [
-        (response(503), Wanted(), "503, wanted 200"),
-        (response(500), Wanted(status=(200, 204)), "500, wanted 200 or 204"),
+        (response(503), Expected(), "503, wanted 200"),
+        (response(500), Expected(status=(200, 204)), "500, wanted 200 or 204"),
         (
             response(302, headers=[("Location", "/login?next=secret")]),
-            Wanted(),
+            Expected(),
             "302 to '/login', wanted 200",
         ),
-        (response(body=b"not yet"), Wanted(contains="ready"), "body does not contain 'ready'"),
+        (response(body=b"not yet"), Expected(contains="ready"), "body does not contain 'ready'"),
         (
             response(body=b"x", truncated=True),
-            Wanted(contains="ready"),
+            Expected(contains="ready"),
             "the first MiB of the body does not contain 'ready'",
         ),
-        (response(body=b"x"), Wanted(matches="^y"), "body does not match '^y'"),
-        (response(body=b"{"), Wanted(json={"a": 1}), "body is no JSON"),
+        (response(body=b"x"), Expected(matches="^y"), "body does not match '^y'"),
+        (response(body=b"{"), Expected(json={"a": 1}), "body is no JSON"),
         (
             response(body=b"{}", truncated=True),
-            Wanted(json={"a": 1}),
+            Expected(json={"a": 1}),
             "body is larger than 1 MiB, too large to be read as JSON",
         ),
-        (response(body=b"{}"), Wanted(json={"a": 1}), "JSON has no a"),
-        (response(), Wanted(response_headers={"X-A": "b"}), "header X-A is missing, wanted 'b'"),
+        (response(body=b"{}"), Expected(json={"a": 1}), "JSON has no a"),
+        (response(), Expected(response_headers={"X-A": "b"}), "header X-A is missing, wanted 'b'"),
         (
             response(headers=[("X-A", "secret")]),
-            Wanted(response_headers={"X-A": "b"}),
+            Expected(response_headers={"X-A": "b"}),
             "header X-A is not 'b'",
         ),
-        (response(elapsed_ms=80.4), Wanted(max_ms=50), "took 80 ms, wanted at most 50 ms"),
+        (response(elapsed_ms=80.4), Expected(max_ms=50), "took 80 ms, wanted at most 50 ms"),
         (
             response(certificate_end=3 * DAY),
-            Wanted(min_certificate_days=14),
+            Expected(min_certificate_days=14),
             "certificate expires in 3 days, wanted 14",
         ),
     ],
 )
 def test_the_reason_says_what_was_wanted_and_what_came(answer, wanted, reason):
-    assert expect.judge(answer, wanted, now=0) == reason
+    assert expect.evaluate(answer, wanted, now=0) == reason
 
 
 class World:
@@ -116,7 +116,7 @@ class World:
 def check(script, deadline=None, **policy):
     world = World(script)
     limit = Deadline(deadline, world.clock) if deadline else None
-    endpoint = Endpoint("health", Request(URL), Wanted())
+    endpoint = Endpoint("health", Request(URL), Expected())
     result = poll.check(endpoint, Policy(**policy), world.ask, world.sleep, limit)
     return result, world
 
@@ -167,7 +167,7 @@ def test_a_query_is_not_in_the_result():
 
 def test_results_come_in_the_order_of_the_endpoints():
     world = World("+++++")
-    endpoints = [Endpoint(str(n), Request(URL), Wanted()) for n in range(5)]
+    endpoints = [Endpoint(str(n), Request(URL), Expected()) for n in range(5)]
     results = poll.check_all(endpoints, Policy(), world.ask, 3, None, world.sleep)
     assert [result.name for result in results] == list("01234")
 

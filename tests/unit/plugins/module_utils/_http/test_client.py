@@ -17,7 +17,10 @@ from ansible_collections.evenkeel.flask.plugins.module_utils._http.client import
     Url,
     fetch,
 )
-from ansible_collections.evenkeel.flask.plugins.module_utils._http.response import Answer, Headers
+from ansible_collections.evenkeel.flask.plugins.module_utils._http.response import (
+    Headers,
+    RawResponse,
+)
 from ansible_collections.evenkeel.flask.tests.unit.plugins.certificates import server_context
 from ansible_collections.evenkeel.flask.tests.unit.plugins.loopback import (
     ok,
@@ -227,7 +230,7 @@ def test_no_header_and_no_body_follows_a_redirect_to_another_origin(name, status
         )
     except ArgumentError:
         return
-    answer = Response(asked.url, Answer(status, Headers((("Location", target),)), b""), 1.0)
+    answer = Response(asked.url, RawResponse(status, Headers((("Location", target),)), b""), 1.0)
     onward = client._redirected(asked, answer)
     assert onward.body is None
     harmless = {"accept", "accept-charset", "accept-encoding", "accept-language", "user-agent"}
@@ -238,7 +241,7 @@ def test_no_header_and_no_body_follows_a_redirect_to_another_origin(name, status
 @pytest.mark.parametrize("target", ["http://shop.example/", "http://other.example/x?token=t"])
 def test_no_redirect_leads_from_https_to_http(redirects, target):
     asked = request("https://shop.example/", redirects=redirects)
-    answer = Response(asked.url, Answer(302, Headers((("Location", target),)), b""), 1.0)
+    answer = Response(asked.url, RawResponse(302, Headers((("Location", target),)), b""), 1.0)
     with pytest.raises(
         HttpError, match=r"302 leads (from https to http|elsewhere), to http://\w+\.example/"
     ):

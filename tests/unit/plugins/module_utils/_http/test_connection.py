@@ -17,7 +17,7 @@ from ansible_collections.evenkeel.flask.plugins.module_utils._http.connection im
     Stream,
     resolve,
 )
-from ansible_collections.evenkeel.flask.plugins.module_utils._http.response import read_answer
+from ansible_collections.evenkeel.flask.plugins.module_utils._http.response import read_response
 
 
 class Clock:
@@ -62,7 +62,7 @@ def test_a_drip_does_not_stretch_the_deadline(seconds, reason):
     clock = Clock()
     dripping = DrippingSocket(clock, b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n" + b"x" * 50)
     with pytest.raises(HttpError) as caught:
-        read_answer(Stream(dripping, Deadline(seconds, clock)))
+        read_response(Stream(dripping, Deadline(seconds, clock)))
     assert str(caught.value) == reason
     assert clock.now == 100 + seconds
 
@@ -109,7 +109,7 @@ def test_a_large_request_stops_when_the_server_has_answered():
         theirs.sendall(b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n")
         stream = Stream(ours, Deadline(5))
         stream.send(bytes(50_000_000))
-        assert read_answer(stream).status == 413
+        assert read_response(stream).status == 413
 
 
 def test_what_was_said_before_the_pipe_broke_is_read():
@@ -119,7 +119,7 @@ def test_what_was_said_before_the_pipe_broke_is_read():
         theirs.close()
         stream = Stream(ours, Deadline(5))
         stream.send(bytes(50_000_000))
-        assert read_answer(stream).status == 413
+        assert read_response(stream).status == 413
 
 
 def test_a_server_that_takes_nothing_is_named():

@@ -11,7 +11,7 @@ import zlib
 import pytest
 from ansible_collections.evenkeel.flask.plugins.module_utils._errors import HttpError
 from ansible_collections.evenkeel.flask.plugins.module_utils._http import response
-from ansible_collections.evenkeel.flask.plugins.module_utils._http.response import read_answer
+from ansible_collections.evenkeel.flask.plugins.module_utils._http.response import read_response
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -161,7 +161,7 @@ BAD = {
 @pytest.mark.parametrize("source", [Script, in_bytes])
 @pytest.mark.parametrize(("raw", "status", "body"), GOOD.values(), ids=GOOD)
 def test_an_unusual_answer_is_read_right(source, raw, status, body):
-    answer = read_answer(source(raw))
+    answer = read_response(source(raw))
     assert (answer.status, answer.body) == (status, body)
 
 
@@ -169,7 +169,7 @@ def test_an_unusual_answer_is_read_right(source, raw, status, body):
 @pytest.mark.parametrize(("raw", "reason"), BAD.values(), ids=BAD)
 def test_a_broken_answer_is_none(source, raw, reason):
     with pytest.raises(HttpError) as caught:
-        read_answer(source(raw))
+        read_response(source(raw))
     if "begins with" not in reason:
         assert str(caught.value) == reason
     else:
@@ -179,12 +179,14 @@ def test_a_broken_answer_is_none(source, raw, reason):
 def test_a_foreign_protocol_is_known_by_its_first_bytes():
     banner = Script(b"220 mail", b"never asked for")
     with pytest.raises(HttpError, match="not HTTP"):
-        read_answer(banner)
+        read_response(banner)
     assert banner.pieces == [b"never asked for"]
 
 
 def test_an_answer_to_head_has_no_body():
-    assert read_answer(Script(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n"), "HEAD").body == b""
+    assert (
+        read_response(Script(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n"), "HEAD").body == b""
+    )
 
 
 @pytest.mark.parametrize(
@@ -199,25 +201,25 @@ def test_an_answer_to_head_has_no_body():
 )
 def test_a_head_without_end_is_given_up(endless):
     with pytest.raises(HttpError, match="larger than 64 KiB"):
-        read_answer(Script(*endless))
+        read_response(Script(*endless))
 
 
 def test_a_header_full_of_blanks_costs_no_time():
     raw = b"HTTP/1.1 200 OK\r\nX: a" + b" " * 60000 + b"b\r\nContent-Length: 0\r\n\r\n"
-    assert read_answer(Script(raw)).headers.get("x") == "a" + " " * 60000 + "b"
+    assert read_response(Script(raw)).headers.get("x") == "a" + " " * 60000 + "b"
 
 
 def test_of_a_large_body_the_beginning_is_kept_and_the_rest_counted():
     pieces = [b"x" * 65536] * 480
     head = f"HTTP/1.1 200 OK\r\nContent-Length: {65536 * 480}\r\n\r\n".encode()
-    answer = read_answer(Script(head, *pieces))
+    answer = read_response(Script(head, *pieces))
     assert (len(answer.body), answer.size) == (response.BODY_LIMIT, 65536 * 480)
     assert answer.truncated
 
 
 def test_a_gzip_bomb_is_not_unpacked():
     bomb = gzip.compress(bytes(50_000_000))
-    answer = read_answer(Script(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n", bomb))
+    answer = read_response(Script(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n", bomb))
     assert len(answer.body) == response.BODY_LIMIT
     assert answer.truncated
 
@@ -225,7 +227,7 @@ def test_a_gzip_bomb_is_not_unpacked():
 def test_the_reason_for_being_late_tells_how_far_it_came():
     source = Script(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nready")
     with pytest.raises(HttpError):
-        read_answer(source)
+        read_response(source)
     assert source.late.format(limit="2 s", **source.late_details) == (
         "body not complete within 2 s, 5 bytes came"
     )
@@ -243,7 +245,7 @@ PARTS = st.sampled_from(
 def test_whatever_comes_is_an_answer_or_a_reason_however_it_is_cut(pieces):
     def outcome(source):
         try:
-            return read_answer(source)
+            return read_response(source)
         except HttpError as error:
             # The visible part of a foreign protocol depends on how its bytes arrive.
             return str(error).partition(" begins")[0]

@@ -252,7 +252,9 @@ def test_a_rule_says_what_happens_to_the_live_release(server, body):
     every = [change for steps in changes.values() for change in steps]
     names = (migration_rules.tables(every), migration_rules.indexes(every))
     catalog = pg_catalog.read(server.url, 5, *names, small_rows=5)
-    found = {name: migration_rules.judge({name: steps}, catalog) for name, steps in changes.items()}
+    found = {
+        name: migration_rules.evaluate({name: steps}, catalog) for name, steps in changes.items()
+    }
     assert effects(found["2"]) == CASES[body], text
     assert effects(found["3"]) == CASES[body]
     with server.connect() as connection:
@@ -274,7 +276,7 @@ BIG = Table(rows=40_000_000, size=9_100_000_000, columns={"name": Column("text",
 
 def decided(text: str, table: Table | None = BIG, dialect: str = "postgresql", **policy):
     catalog = Catalog({"orders": table} if table else {}, dialect)
-    found = migration_rules.judge({"0007_orders": sql.changes(text, dialect)}, catalog, "1.9.0")
+    found = migration_rules.evaluate({"0007_orders": sql.changes(text, dialect)}, catalog, "1.9.0")
     return migration_rules.decide(found, catalog, Policy(**policy))
 
 
@@ -390,7 +392,7 @@ def test_a_statement_passes_in_silence_only_if_it_disturbs_nobody(text, rules):
             "users": Table(rows=3),
         }
     )
-    found = migration_rules.judge({"1": sql.changes(text)}, catalog)
+    found = migration_rules.evaluate({"1": sql.changes(text)}, catalog)
     assert {one.rule for one in found} == rules
     # A large table is not hidden behind a small one.
     refused, _warned = migration_rules.decide(found, catalog, Policy())
@@ -409,5 +411,5 @@ def test_a_table_that_the_run_makes_may_be_changed_as_one_likes():
 def test_a_table_that_is_not_found_is_not_taken_for_new():
     """It may be in another database, or in a schema that the script chooses."""
     catalog = Catalog({"orders": None})
-    found = migration_rules.judge({"1": sql.changes("ALTER TABLE orders DROP a")}, catalog)
+    found = migration_rules.evaluate({"1": sql.changes("ALTER TABLE orders DROP a")}, catalog)
     assert migration_rules.decide(found, catalog, Policy())[0] != []

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The facts that preflight reads from a host, and its verdicts on them."""
+"""What is judged about a host, and what is read from it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from dataclasses import replace
 
 import pytest
 from ansible_collections.evenkeel.flask.plugins.module_utils import _errors
-from ansible_collections.evenkeel.flask.plugins.module_utils._errors import Doubt, Problem
+from ansible_collections.evenkeel.flask.plugins.module_utils._errors import (
+    PreflightError,
+    PreflightWarning,
+)
 from ansible_collections.evenkeel.flask.plugins.module_utils._front import config
 from ansible_collections.evenkeel.flask.plugins.module_utils._preflight import (
     budget as preflight_budget,
@@ -23,7 +26,9 @@ from ansible_collections.evenkeel.flask.plugins.module_utils._preflight import h
 from ansible_collections.evenkeel.flask.plugins.module_utils._preflight import (
     report as preflight_report,
 )
-from ansible_collections.evenkeel.flask.plugins.module_utils._preflight.budget import Budget
+from ansible_collections.evenkeel.flask.plugins.module_utils._preflight.budget import (
+    ConnectionBudget,
+)
 from ansible_collections.evenkeel.flask.plugins.module_utils._services import (
     address as services_address,
 )
@@ -47,9 +52,9 @@ PROC_NET_TCP6 = """\
 def test_a_report_gathers_all_under_the_variables_to_change():
     report = preflight_report.Report()
     with report.about("a"):
-        raise Problem("is wrong.")
+        raise PreflightError("is wrong.")
     with report.about("b"):
-        raise Doubt("may be wrong.")
+        raise PreflightWarning("may be wrong.")
     with report.about("c"):
         report.facts["c"] = 1
     assert report.problems == ["a: is wrong."]
@@ -60,9 +65,13 @@ def test_a_report_gathers_all_under_the_variables_to_change():
 @pytest.mark.parametrize(
     ("budget", "wanted", "possible"),
     [
-        (Budget(workers=5, threads=1, pool_size=20, max_overflow=40, hosts=8), 80, 4800),
-        (Budget(workers=5, threads=4, pool_size=2, max_overflow=1, hosts=1), 30, 30),
-        (Budget(workers=2, threads=8, pool_size=5, max_overflow=0, hosts=1, slots=1), 10, 10),
+        (ConnectionBudget(workers=5, threads=1, pool_size=20, max_overflow=40, hosts=8), 80, 4800),
+        (ConnectionBudget(workers=5, threads=4, pool_size=2, max_overflow=1, hosts=1), 30, 30),
+        (
+            ConnectionBudget(workers=2, threads=8, pool_size=5, max_overflow=0, hosts=1, slots=1),
+            10,
+            10,
+        ),
     ],
 )
 def test_a_worker_holds_no_more_than_its_threads_and_its_pool(budget, wanted, possible):
@@ -74,37 +83,37 @@ def test_a_worker_holds_no_more_than_its_threads_and_its_pool(budget, wanted, po
     [(79, "at most gunicorn_workers: 4 fits"), (15, "not even one worker fits")],
 )
 def test_a_budget_that_is_too_big_is_told_with_the_arithmetic(allowed, fits):
-    budget = Budget(workers=5, threads=1, pool_size=20, max_overflow=40, hosts=8)
-    with pytest.raises(Problem) as problem:
-        preflight_budget.judge_budget([budget], allowed, "max_connections")
+    budget = ConnectionBudget(workers=5, threads=1, pool_size=20, max_overflow=40, hosts=8)
+    with pytest.raises(PreflightError) as problem:
+        preflight_budget.check_budget([budget], allowed, "max_connections")
     assert "5 workers x 1 connection x 8 hosts x 2 slots = 80" in str(problem.value)
     assert f"the database allows {allowed} (max_connections); {fits}" in str(problem.value)
 
 
 def test_pools_that_could_hold_too_much_are_a_doubt():
-    budget = Budget(workers=5, threads=1, pool_size=20, max_overflow=40, hosts=8)
+    budget = ConnectionBudget(workers=5, threads=1, pool_size=20, max_overflow=40, hosts=8)
     with pytest.raises(
-        Doubt, match=r"5 workers x \(20 \+ 40\) x 8 hosts x 2 slots = 4800"
+        PreflightWarning, match=r"5 workers x \(20 \+ 40\) x 8 hosts x 2 slots = 4800"
     ) as doubt:
-        preflight_budget.judge_budget([budget], 170, "max_connections")
+        preflight_budget.check_budget([budget], 170, "max_connections")
     assert "flask_app_pool_size: 2 with flask_app_pool_max_overflow: 0" in str(doubt.value)
-    preflight_budget.judge_budget(
+    preflight_budget.check_budget(
         [replace(budget, pool_size=2, max_overflow=0)], 170, "max_connections"
     )
 
 
 def test_each_host_counts_with_its_own_figures():
-    """One host with too large a request makes the fleet fail, and the message names the part."""
+    """So a fleet is refused when one host of it asks for too much, and is told which part does."""
     own = {"workers": 5, "threads": 1, "pool_size": 5, "max_overflow": 0}
     budgets = preflight_budget.shares([own, {**own, "workers": 9}, own], 2)
     assert [budget.wanted for budget in budgets] == [20, 18]
-    preflight_budget.judge_budget(budgets, 190, "max_connections")
+    preflight_budget.check_budget(budgets, 190, "max_connections")
     with pytest.raises(
-        Problem,
+        PreflightError,
         match=r"5 workers x 1 connection x 2 hosts x 2 slots \+ 9 workers x 1 connection x 1 host x 2 slots = 38, "
         r"and the database allows 37 \(max_connections\); lower gunicorn_workers",
     ):
-        preflight_budget.judge_budget(budgets, 37, "max_connections")
+        preflight_budget.check_budget(budgets, 37, "max_connections")
 
 
 @given(st.lists(st.tuples(st.integers(1, 20), st.integers(1, 8)), min_size=1), st.integers(1, 3))
@@ -116,22 +125,22 @@ def test_no_host_of_a_fleet_is_forgotten(hosts, slots):
     wanted = sum(workers * threads * slots for workers, threads in hosts)
     budgets = preflight_budget.shares(figures, slots)
     assert sum(budget.wanted for budget in budgets) == wanted
-    with pytest.raises(Problem, match=f"= {wanted}, and the database allows {wanted - 1} "):
-        preflight_budget.judge_budget(budgets, wanted - 1, "max_connections")
+    with pytest.raises(PreflightError, match=f"= {wanted}, and the database allows {wanted - 1} "):
+        preflight_budget.check_budget(budgets, wanted - 1, "max_connections")
 
 
 def test_a_budget_that_fits_in_every_case_is_silent():
-    budget = Budget(workers=1, threads=1, pool_size=1, max_overflow=0, hosts=1)
-    preflight_budget.judge_budget([budget], 2, "max_connections")
+    budget = ConnectionBudget(workers=1, threads=1, pool_size=1, max_overflow=0, hosts=1)
+    preflight_budget.check_budget([budget], 2, "max_connections")
 
 
 @pytest.mark.parametrize("version", ["3.9.2", "3.10.0", "3.14.0rc1", "4.0"])
 def test_a_python_that_is_new_enough_will_do(version):
-    preflight.judge_python({"python_version": version, "lacks": []}, "3.9", "/usr/bin/python3")
+    preflight.check_python({"python_version": version, "lacks": []}, "3.9", "/usr/bin/python3")
 
 
 @pytest.mark.parametrize(
-    ("found", "message"),
+    ("found", "said"),
     [
         ({"python_version": "3.8.20", "lacks": []}, "/p is 3.8.20, and 3.9 or newer is wanted"),
         (
@@ -142,9 +151,9 @@ def test_a_python_that_is_new_enough_will_do(version):
         ({"python_version": "3.9.2", "lacks": ["distutils.cmd"]}, "and python3-distutils with 3.9"),
     ],
 )
-def test_a_python_that_will_not_do_is_refused(found, message):
-    with pytest.raises(Problem, match=message):
-        preflight.judge_python(found, "3.9", "/p")
+def test_a_python_that_will_not_do_is_refused(found, said):
+    with pytest.raises(PreflightError, match=said):
+        preflight.check_python(found, "3.9", "/p")
 
 
 def test_an_interpreter_tells_what_wheels_it_takes():
@@ -162,7 +171,7 @@ def test_an_interpreter_that_is_none_is_refused(tmp_path, script):
     fake.write_text(f"#!/bin/sh\n{script}\n")
     fake.chmod(0o755)
     for path in (fake, tmp_path / "absent"):
-        with pytest.raises(Problem, match=f"{path} does not run"):
+        with pytest.raises(PreflightError, match=f"{path} does not run"):
             preflight.describe_python(str(path))
 
 
@@ -173,27 +182,27 @@ def test_room_is_measured_where_the_directory_would_be(tmp_path):
 
 
 def test_too_little_room_is_told_with_both_figures():
-    preflight.judge_disk("/srv", 500, 500)
+    preflight.check_disk("/srv", 500, 500)
     with pytest.raises(
-        Problem, match="/srv has 120 MB free, 500 are wanted; free some, or lower it"
+        PreflightError, match="/srv has 120 MB free, 500 are wanted; free some, or lower it"
     ):
-        preflight.judge_disk("/srv", 120, 500)
+        preflight.check_disk("/srv", 120, 500)
 
 
-@pytest.mark.parametrize(("skew", "message"), [(61, "61 s ahead of"), (-7200, "7200 s behind")])
-def test_a_clock_that_is_off_is_refused(skew, message):
-    with pytest.raises(Problem, match=message):
-        preflight.judge_clock(skew, 60)
+@pytest.mark.parametrize(("skew", "said"), [(61, "61 s ahead of"), (-7200, "7200 s behind")])
+def test_a_clock_that_is_off_is_refused(skew, said):
+    with pytest.raises(PreflightError, match=said):
+        preflight.check_clock(skew, 60)
 
 
 @pytest.mark.parametrize("skew", [-60, 0, 59.9])
 def test_a_clock_that_is_nearly_right_will_do(skew):
-    preflight.judge_clock(skew, 60)
+    preflight.check_clock(skew, 60)
 
 
 @pytest.mark.parametrize("value", ["http", "", 0, 65536, -1, 80.5, None, "8000 "])
 def test_a_port_that_is_none_is_refused(value):
-    with pytest.raises(Problem, match="is no port"):
+    with pytest.raises(PreflightError, match="is no port"):
         preflight.port_number(value)
 
 
@@ -204,13 +213,13 @@ def test_a_port_is_a_port(value):
 
 @pytest.mark.parametrize("holders", [[], ["nginx (pid 7)"], ["nginx (pid 7)", "systemd (pid 1)"]])
 def test_a_port_may_be_free_or_its_owners(holders):
-    preflight.judge_port(8000, holders, ["nginx"])
+    preflight.check_port(8000, holders, ["nginx"])
 
 
 @pytest.mark.parametrize("holders", [["python3 (pid 123)"], ["nginx-proxy (pid 9)"]])
 def test_a_port_of_somebody_else_is_refused(holders):
-    with pytest.raises(Problem) as problem:
-        preflight.judge_port(8000, holders, ["nginx"])
+    with pytest.raises(PreflightError) as problem:
+        preflight.check_port(8000, holders, ["nginx"])
     assert str(problem.value) == f"8000 is taken by {holders[0]}; stop it, or choose another port."
 
 
@@ -249,8 +258,8 @@ def test_who_listens_is_named_by_program_and_pid(proc):
 
 def test_who_listens_unseen_is_still_in_the_way(proc):
     (holder,) = procfs.holders([8001], str(proc))[8001]
-    with pytest.raises(Problem, match="taken by a program that only root may see"):
-        preflight.judge_port(8001, [holder], ["nginx"])
+    with pytest.raises(PreflightError, match="taken by a program that only root may see"):
+        preflight.check_port(8001, [holder], ["nginx"])
 
 
 def test_our_own_socket_is_found_in_the_real_proc():
@@ -262,25 +271,25 @@ def test_our_own_socket_is_found_in_the_real_proc():
 
 @pytest.mark.parametrize("url", ["redis://u:hunter2/@h", "redis://[hunter2", "redis://h:99999"])
 def test_a_broken_url_shows_nothing_of_itself(url):
-    with pytest.raises(Problem, match="is no URL") as problem:
+    with pytest.raises(PreflightError, match="is no URL") as problem:
         services_address.split(url)
     assert "hunter2" not in str(problem.value)
     assert problem.value.__cause__ is None
 
 
 @pytest.mark.parametrize(
-    ("host", "message"),
+    ("host", "said"),
     [
         ("127.0.0.1", "127.0.0.1:9 does not answer"),
         ("/nowhere/socket", "/nowhere/socket does not answer"),
     ],
 )
-def test_who_does_not_answer_is_named(monkeypatch, host, message):
+def test_who_does_not_answer_is_named(monkeypatch, host, said):
     def refuse(*_args):
         raise ConnectionRefusedError(111, "Connection refused")
 
     monkeypatch.setattr(socket, "create_connection", refuse)
-    with pytest.raises(Problem, match=message):
+    with pytest.raises(PreflightError, match=said):
         services_address.connect(host, 9, 1)
 
 
@@ -289,7 +298,7 @@ def test_a_name_that_is_not_known_is_named(monkeypatch):
         raise socket.gaierror(-2, "Name or service not known")
 
     monkeypatch.setattr(socket, "create_connection", unknown)
-    with pytest.raises(Problem, match="the name data is not known to this host"):
+    with pytest.raises(PreflightError, match="the name data is not known to this host"):
         services_address.connect("data", 6379, 1)
 
 
@@ -298,19 +307,19 @@ def test_packets_that_vanish_are_told_with_the_time_waited(monkeypatch):
         raise socket.timeout
 
     monkeypatch.setattr(socket, "create_connection", vanish)
-    with pytest.raises(Problem, match="data:6379 does not answer within 5 s"):
+    with pytest.raises(PreflightError, match="data:6379 does not answer within 5 s"):
         services_address.connect("data", 6379, 5)
 
 
 def test_a_name_that_cannot_be_one_is_no_crash():
-    with pytest.raises(Problem, match="is not known"):
+    with pytest.raises(PreflightError, match="is not known"):
         services_address.connect("a" * 70 + ".example", 1, 1)
 
 
 def test_a_database_of_another_kind_is_only_reached():
     with (
         serving(b"") as server,
-        pytest.raises(Doubt, match="answers; whether mysql takes the login"),
+        pytest.raises(PreflightWarning, match="answers; whether mysql takes the login"),
     ):
         services_address.reach(server.url.replace("http://", "mysql+pymysql://u:p@"), 5)
 
@@ -320,19 +329,19 @@ def test_a_file_is_no_server():
 
 
 def test_a_database_without_an_address_is_a_doubt():
-    with pytest.raises(Doubt, match="nothing was proven"):
+    with pytest.raises(PreflightWarning, match="nothing was proven"):
         services_address.reach("oracle:///?service=x", 5)
 
 
 @pytest.mark.parametrize("uid", [None, 100, 998, 1000])
 def test_a_user_of_its_own_is_the_apps(uid):
-    preflight.judge_user("shop", uid)
+    preflight.check_user("shop", uid)
 
 
 @pytest.mark.parametrize(("name", "uid"), [("root", 0), ("bin", 2), ("www-data", 33)])
 def test_a_user_of_the_system_itself_is_never_the_apps(name, uid):
-    with pytest.raises(Problem, match=f"{name} is a user of the system itself"):
-        preflight.judge_user(name, uid)
+    with pytest.raises(PreflightError, match=f"{name} is a user of the system itself"):
+        preflight.check_user(name, uid)
 
 
 def test_users_are_known_by_their_number():
@@ -356,17 +365,17 @@ def test_a_port_of_another_file_of_nginx_is_refused_with_that_file():
     listens = [config.Listen("0.0.0.0", 8000, 8000)]
     servers = [config.Server("/etc/nginx/conf.d/blog.conf", tuple(listens))]
     own = "/etc/nginx/conf.d/shop.conf"
-    with pytest.raises(_errors.Problem) as problem:
-        preflight.judge_listens(listens, servers, [], own, "auto")
+    with pytest.raises(_errors.PreflightError) as problem:
+        preflight.check_listens(listens, servers, [], own, "auto")
     assert str(problem.value) == "port 8000 belongs to /etc/nginx/conf.d/blog.conf; choose another."
-    preflight.judge_listens(listens, [config.Server(own, tuple(listens))], listens, own, "auto")
+    preflight.check_listens(listens, [config.Server(own, tuple(listens))], listens, own, "auto")
 
 
 def test_a_socket_of_nginx_that_a_reload_could_not_bind_is_refused_before():
     listens = [config.Listen("0.0.0.0", 8061, 8061)]
     running = [config.Listen("127.0.0.1", 8061, 8061)]
     with pytest.raises(
-        _errors.Problem,
+        _errors.PreflightError,
         match=r"nginx listens on 127\.0\.0\.1:8061 and cannot also bind 0\.0\.0\.0:8061",
     ):
-        preflight.judge_listens(listens, [], running, "/own", "auto")
+        preflight.check_listens(listens, [], running, "/own", "auto")

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The measurement of a profile, its limits, and its report."""
+"""What is measured, within which bounds, and what is said of it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PLAN = profile.Plan(seconds=60, concurrency=4, rate=200, max_requests=60)
 
 
 def watch():
-    return workers.Watch(0, connections.Connections("", {}))
+    return workers.WorkerSampler(0, connections.Connections("", {}))
 
 
 def measure(server, *paths, plan=PLAN):
@@ -29,23 +29,23 @@ def measure(server, *paths, plan=PLAN):
 
 def test_each_endpoint_is_asked_cold_and_warm_in_both_loops():
     with serving(ok(b"hello", X_Cache="HIT")) as server:
-        (result,) = measure(server, "/a")
-    assert [(one["cache"], one["loop"]) for one in result["loops"]] == [
+        (told,) = measure(server, "/a")
+    assert [(one["cache"], one["loop"]) for one in told["loops"]] == [
         ("cold", "closed"), ("cold", "open"), ("warm", "closed"), ("warm", "open"),
     ]  # fmt: skip
-    assert (result["name"], result["status"], result["body_bytes"]) == ("/a", 200, 5)
+    assert (told["name"], told["status"], told["body_bytes"]) == ("/a", 200, 5)
     cold = [request for request in server.requests if b"Cache-Control: no-cache" in request]
     warm = [request for request in server.requests if b"Cache-Control" not in request]
     # One of each before its loops, and the very first one.
-    assert len(cold) == 1 + sum(one["requests"] for one in result["loops"][:2])
-    assert len(warm) == 2 + sum(one["requests"] for one in result["loops"][2:])
+    assert len(cold) == 1 + sum(one["requests"] for one in told["loops"][:2])
+    assert len(warm) == 2 + sum(one["requests"] for one in told["loops"][2:])
 
 
 def test_the_whole_has_a_bound_and_every_loop_its_share():
     with serving(ok()) as server:
-        result = measure(server, "/a", "/b")
+        told = measure(server, "/a", "/b")
     assert len(server.requests) <= 60
-    requests = [one["requests"] for endpoint in result for one in endpoint["loops"]]
+    requests = [one["requests"] for endpoint in told for one in endpoint["loops"]]
     assert min(requests) >= 60 // 8 - 1
 
 
@@ -63,7 +63,7 @@ def test_an_endpoint_that_does_not_answer_well_is_left_in_peace():
         bad, good = measure(server, "/bad", "/good")
     assert (bad["loops"], bad["error"]) == ([], "not measured: it answers 500")
     assert server.paths.count("/bad") == 1
-    # The other loop gets the time that this one did not use.
+    # What it did not use goes to the other one.
     assert sum(one["requests"] for one in good["loops"]) > 50
 
 
@@ -88,19 +88,19 @@ def test_a_loop_is_told_in_figures():
         [10.0, 30.0], Counter({200: 2, 503: 2}), Counter({"reset": 1}), Counter(HIT=3, MISS=1),
         4000, elapsed=2.0, own_cpu=0.5,
     )  # fmt: skip
-    load = workers.Load(Counter(database=3, cpu=1, idle=9), cpu_seconds=0.4)
-    result = profile.tell(tally, load)
-    assert (result["requests"], result["errors"], result["throughput"]) == (5, 3, 1.0)
-    assert (result["wire_bytes"], result["hit_rate"], result["cpu_ms"]) == (1000, 0.75, 100.0)
-    assert (result["waits"], result["looks"]) == ({"cpu": 0.25, "database": 0.75}, 4)
-    assert result["client_cpu_share"] == 0.25
-    assert (result["quantiles_ms"][0], result["quantiles_ms"][-1]) == (10.0, 30.0)
+    load = workers.WorkerActivity(Counter(database=3, cpu=1, idle=9), cpu_seconds=0.4)
+    told = profile.describe_loop(tally, load)
+    assert (told["requests"], told["errors"], told["throughput"]) == (5, 3, 1.0)
+    assert (told["wire_bytes"], told["hit_rate"], told["cpu_ms"]) == (1000, 0.75, 100.0)
+    assert (told["waits"], told["looks"]) == ({"cpu": 0.25, "database": 0.75}, 4)
+    assert told["client_cpu_share"] == 0.25
+    assert (told["quantiles_ms"][0], told["quantiles_ms"][-1]) == (10.0, 30.0)
 
 
 def test_nothing_is_told_of_what_was_not_seen():
-    result = profile.tell(http_load.Tally(elapsed=1.0), workers.Load())
-    assert (result["latency_ms"], result["quantiles_ms"], result["waits"]) == ({}, [], {})
-    assert (result["wire_bytes"], result["hit_rate"], result["cpu_ms"]) == (None, None, None)
+    told = profile.describe_loop(http_load.Tally(elapsed=1.0), workers.WorkerActivity())
+    assert (told["latency_ms"], told["quantiles_ms"], told["waits"]) == ({}, [], {})
+    assert (told["wire_bytes"], told["hit_rate"], told["cpu_ms"]) == (None, None, None)
 
 
 def loop(kind, p95, waits, cpu_ms=5.0, statuses=None, busy=0.1, looks=100):
@@ -131,8 +131,8 @@ def test_the_slowest_are_named_with_what_they_wait_for():
 
 @pytest.mark.parametrize("looks", [0, 3])
 def test_without_enough_looks_at_workers_only_cpu_is_known(looks):
-    (result,) = profile.slowest([endpoint("/", 20.0, {"redis": 1.0}, cpu_ms=5.0, looks=looks)])
-    assert result["waits_for"] == "cpu 50%, unknown 50%"
+    (told,) = profile.slowest([endpoint("/", 20.0, {"redis": 1.0}, cpu_ms=5.0, looks=looks)])
+    assert told["waits_for"] == "cpu 50%, unknown 50%"
 
 
 def test_figures_that_say_less_than_they_seem_to_are_told():
@@ -185,19 +185,19 @@ def test_bounds_that_are_none_are_refused(name, value):
 
 
 def test_routes_are_found_among_whatever_the_app_says():
-    output = f'loading\n{profile.MARK}["/", "/about"]\ngoodbye\n'
-    assert profile.read_routes(0, output) == ["/", "/about"]
+    said = f'loading\n{profile.MARK}["/", "/about"]\ngoodbye\n'
+    assert profile.read_routes(0, said) == ["/", "/about"]
 
 
 @pytest.mark.parametrize(
-    ("status", "output", "why"),
+    ("status", "said", "why"),
     [
         (1, "Traceback\nAttributeError: no url_map\n\n", "status 1: AttributeError: no url_map"),
         (0, "", "nothing was said"),
         (0, f"{profile.MARK}[]\n", "no route for GET without arguments"),
     ],
 )
-def test_an_app_whose_routes_are_not_found_is_told_what_to_do(status, output, why):
+def test_an_app_whose_routes_are_not_found_is_told_what_to_do(status, said, why):
     with pytest.raises(ArgumentError, match=why) as raised:
-        profile.read_routes(status, output)
+        profile.read_routes(status, said)
     assert "name what to measure in endpoints" in str(raised.value)

@@ -80,7 +80,7 @@ def test_what_cannot_be_a_number_of_descriptors_reads_no_memory(made):
     ],
 )
 def test_of_several_descriptors_the_one_that_says_most_counts(kinds, state):
-    assert syscalls.of(kinds) == state
+    assert syscalls.wait_kind(kinds) == state
 
 
 WORKER = """
@@ -137,7 +137,7 @@ def test_a_real_process_is_seen_at_what_it_does(way, state):
                 kinds = {os.readlink(f"{folder}/fd/{fd}"): "database"}
 
                 def look():
-                    return syscalls.look(
+                    return syscalls.sample(
                         folder, str(process.pid), lambda link: kinds.get(link, "other")
                     )
 
@@ -169,7 +169,7 @@ def test_a_thread_of_a_pool_that_has_nothing_to_do_is_idle():
             (other,) = set(os.listdir(f"{folder}/task")) - {str(process.pid)}
             state, deadline = "", time.monotonic() + 20
             while state != "idle" and time.monotonic() < deadline:
-                state = syscalls.look(folder, other, lambda _link: "other")
+                state = syscalls.sample(folder, other, lambda _link: "other")
             assert state == "idle"
         finally:
             process.kill()

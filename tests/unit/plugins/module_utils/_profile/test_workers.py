@@ -46,7 +46,7 @@ def ask(process, rounds):
 @pytest.mark.skipif(platform.machine() not in syscalls.CALLS, reason="has numbers of its own")
 def test_what_a_worker_did_and_waits_for_is_noted(worker):
     process, connections = worker
-    watch = workers.Watch(os.getpid(), connections)
+    watch = workers.WorkerSampler(os.getpid(), connections)
     with watch.during() as load:
         ask(process, 5_000_000)
         while watch.most["database"] is None or "database" not in watch._states:
@@ -64,18 +64,18 @@ def test_what_a_worker_did_and_waits_for_is_noted(worker):
 
 
 def test_idle_time_is_nobody_s_wait():
-    load = workers.Load()
+    load = workers.WorkerActivity()
     load.states.update({"idle": 90, "database": 6, "cpu": 2})
     assert load.looks == 8
     assert load.waits() == {"cpu": 0.25, "database": 0.75}
 
 
 def test_without_a_look_nothing_is_claimed():
-    assert workers.Load().waits() == {}
+    assert workers.WorkerActivity().waits() == {}
 
 
 def test_a_gunicorn_that_does_not_run_has_nothing():
-    watch = workers.Watch(0, servers.Connections("", {}))
+    watch = workers.WorkerSampler(0, servers.Connections("", {}))
     with watch.during() as load:
         pass
     assert (load.looks, load.cpu_seconds, watch.held(""), watch.main_pss_mb()) == (0, 0, [], None)
@@ -87,8 +87,8 @@ def test_where_one_may_not_look_the_rest_is_told_all_the_same(worker, monkeypatc
     def refuse(*_asked):
         raise PermissionError
 
-    monkeypatch.setattr(syscalls, "look", refuse)
-    watch = workers.Watch(os.getpid(), connections)
+    monkeypatch.setattr(syscalls, "sample", refuse)
+    watch = workers.WorkerSampler(os.getpid(), connections)
     with watch.during() as load:
         ask(process, 5_000_000)
     assert load.waits() == {}

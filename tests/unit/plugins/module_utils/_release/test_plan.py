@@ -16,15 +16,15 @@ from ansible_collections.evenkeel.flask.plugins.module_utils._release import pla
 from ansible_collections.evenkeel.flask.plugins.module_utils._release.history import Switch
 from ansible_collections.evenkeel.flask.plugins.module_utils._release.layout import Layout
 from ansible_collections.evenkeel.flask.plugins.module_utils._release.plan import (
-    Host,
-    foresee,
-    foresee_before,
+    HostState,
+    assume_earlier_states,
     plan_candidate,
     plan_live,
     plan_pruned,
     plan_retired,
     plan_settled,
     plan_withdrawn,
+    simulate,
 )
 
 
@@ -36,16 +36,16 @@ def switch(release, previous, action="release"):
     return Switch("2026-11-24T00:00:00+00:00", action, release, previous)
 
 
-BARE = Host(releases=("a",), slots={"blue": None, "green": None})
-LIVE_A = Host(
+BARE = HostState(releases=("a",), slots={"blue": None, "green": None})
+LIVE_A = HostState(
     releases=("b", "a"),
     slots={"blue": "a", "green": None},
     running=frozenset({"blue"}),
     live="blue",
     history=(switch("a", None),),
 )
-CANDIDATE_B = foresee(LIVE_A, plan_candidate(LIVE_A, "b"))
-LIVE_B = Host(
+CANDIDATE_B = simulate(LIVE_A, plan_candidate(LIVE_A, "b"))
+LIVE_B = HostState(
     releases=("b", "a"),
     slots={"blue": "a", "green": "b"},
     running=frozenset({"blue", "green"}),
@@ -114,7 +114,7 @@ class TestCandidate:
         assert plan_candidate(LIVE_A, "a") == []
 
     def test_another_candidate_is_stopped_before_its_slot_is_reassigned(self):
-        host = Host(
+        host = HostState(
             releases=("c", "b", "a"),
             slots=CANDIDATE_B.slots,
             running=CANDIDATE_B.running,
@@ -150,7 +150,7 @@ class TestLive:
 
     def test_a_live_release_that_died_is_brought_back_in_the_other_slot(self):
         dead = replace(LIVE_A, running=frozenset())
-        revived = foresee(dead, plan_candidate(dead, "a"))
+        revived = simulate(dead, plan_candidate(dead, "a"))
         assert words(plan_live(revived, "a", "release"))[0] == "point_live green"
 
     def test_release_that_does_not_run_cannot_go_live(self):
@@ -162,26 +162,26 @@ class TestCheckMode:
     """Each state is foreseen from where the states before it would have left the host."""
 
     def test_candidate_is_foreseen_though_nothing_was_staged(self):
-        host = foresee_before(LIVE_A, "candidate", "x")
+        host = assume_earlier_states(LIVE_A, "candidate", "x")
         assert words(plan_candidate(host, "x"))[-1] == "point_candidate green"
 
     def test_switch_is_foreseen_though_no_candidate_runs(self):
-        host = foresee_before(LIVE_A, "live", "x")
+        host = assume_earlier_states(LIVE_A, "live", "x")
         assert words(plan_live(host, "x", "release"))[0] == "point_live green"
 
     def test_nothing_is_foreseen_where_nothing_is_to_do(self):
-        host = foresee_before(LIVE_A, "live", "a")
+        host = assume_earlier_states(LIVE_A, "live", "a")
         assert plan_live(host, "a", "release") == []
 
 
 class TestUnrecorded:
-    """A run can be killed between the switch and its entry in the history."""
+    """Who switched may die before the history knows of it."""
 
     def test_a_release_is_recorded_when_the_host_settles(self):
         host = replace(LIVE_B, history=LIVE_A.history)
         steps = plan_settled(host, 5, is_as_left=True)
         assert words(steps) == ["stop blue", "record b release"]
-        after = foresee(host, steps)
+        after = simulate(host, steps)
         assert (after.history[-1].previous, after.previous) == ("a", "a")
         assert plan_settled(after, 5, is_as_left=True) == []
 
@@ -196,12 +196,12 @@ class TestWithdrawn:
         assert words(plan_withdrawn(CANDIDATE_B, "b")) == ["point_candidate", "stop green"]
 
     def test_a_candidate_that_dies_and_is_started_again_and_again_is_stopped_too(self):
-        host = replace(CANDIDATE_B, running=frozenset({"blue"}), restless=frozenset({"green"}))
+        host = replace(CANDIDATE_B, running=frozenset({"blue"}), crash_looping=frozenset({"green"}))
         assert words(plan_withdrawn(host, "b")) == ["point_candidate", "stop green"]
         assert words(plan_retired(host)) == ["point_candidate", "stop green"]
         steps = plan_candidate(host, "b")
         assert words(steps)[:2] == ["point_candidate", "stop green"]
-        assert foresee(host, steps).restless == frozenset()
+        assert simulate(host, steps).crash_looping == frozenset()
 
     def test_users_go_back_before_the_bad_release_stops(self):
         assert words(plan_withdrawn(LIVE_B, "b")) == [
@@ -211,13 +211,15 @@ class TestWithdrawn:
         ]
 
     def test_cold_predecessor_is_started_first(self):
-        host = Host(
+        host = HostState(
             releases=("b", "a"), slots=LIVE_B.slots, running=frozenset({"green"}), live="green"
         )
         assert words(plan_withdrawn(host, "b"))[:2] == ["start blue", "point_live blue"]
 
     def test_first_release_ever_leaves_nothing_live(self):
-        host = Host(releases=("a",), slots={"blue": "a"}, running=frozenset({"blue"}), live="blue")
+        host = HostState(
+            releases=("a",), slots={"blue": "a"}, running=frozenset({"blue"}), live="blue"
+        )
         assert words(plan_withdrawn(host, "a")) == ["point_live", "record rollback", "stop blue"]
 
     def test_unknown_release_needs_nothing(self):
@@ -238,10 +240,10 @@ class TestRetiredAndPruned:
         steps = plan_settled(LIVE_B, 9, True, ["port 127.0.0.1:47200"])
         assert words(steps) == ["stop blue", "recycle green port 127.0.0.1:47200"]
         # A second run finds the other slot stopped, and does nothing.
-        assert plan_settled(foresee(LIVE_B, steps), 9, True, ["port 127.0.0.1:47200"]) == []
+        assert plan_settled(simulate(LIVE_B, steps), 9, True, ["port 127.0.0.1:47200"]) == []
 
     def test_nothing_a_slot_or_a_way_back_needs_is_pruned(self):
-        host = Host(
+        host = HostState(
             releases=("e", "d", "c", "b", "a"),
             slots={"blue": "a", "green": "e"},
             live="green",
@@ -273,11 +275,15 @@ class TestPrevious:
         ],
     )
     def test_previous_is_the_last_good_one(self, history, live, previous):
-        host = Host(releases=("c", "b", "a"), slots={"blue": live}, live="blue", history=history)
+        host = HostState(
+            releases=("c", "b", "a"), slots={"blue": live}, live="blue", history=history
+        )
         assert host.previous == previous
 
     def test_a_release_that_is_gone_is_no_way_back(self):
-        host = Host(releases=("b",), slots={"blue": "b"}, live="blue", history=(switch("a", None),))
+        host = HostState(
+            releases=("b",), slots={"blue": "b"}, live="blue", history=(switch("a", None),)
+        )
         assert host.previous is None
 
 
@@ -288,20 +294,20 @@ def test_a_history_line_that_a_crash_cut_off_is_passed_over():
 
 
 def test_what_the_history_says_besides_is_kept_and_overrules_nothing():
-    recorded = replace(switch("a", None), details={"who": "alice", "release": "z"})
-    read = Switch.from_line(recorded.to_line())
-    assert read.told() == {**switch("a", None).told(), "who": "alice"}
+    told = replace(switch("a", None), details={"who": "alice", "release": "z"})
+    read = Switch.from_line(told.to_line())
+    assert read.as_dict() == {**switch("a", None).as_dict(), "who": "alice"}
     assert Switch.from_line("[]") is None
 
 
 @pytest.mark.parametrize("host", [BARE, LIVE_A, CANDIDATE_B, LIVE_B])
 @pytest.mark.parametrize("release", ["a"])
 def test_every_plan_done_once_leaves_nothing_to_do(host, release):
-    after = foresee(host, plan_candidate(host, release))
+    after = simulate(host, plan_candidate(host, release))
     assert plan_candidate(after, release) == []
-    after = foresee(after, plan_live(after, release, "release"))
+    after = simulate(after, plan_live(after, release, "release"))
     assert plan_live(after, release, "release") == []
-    after = foresee(after, plan_retired(after))
+    after = simulate(after, plan_retired(after))
     assert plan_retired(after) == []
     assert after.live_release == release
 
@@ -330,7 +336,7 @@ BACK = line("rollback", "a", "b")
 @pytest.mark.parametrize(
     ("history", "gone"),
     [
-        # A person's rollback holds until a person requests the release again.
+        # A person's word holds until somebody wants the release again.
         ([], []),
         (RELEASED, []),
         ([*RELEASED, BACK], ["b"]),
@@ -345,9 +351,9 @@ BACK = line("rollback", "a", "b")
         # Lines of earlier versions have no such word: their runs staged, or knew a commit.
         ([*RELEASED, line("rollback", "a", "b", commit="3f2a1b0c9d8e")], []),
         ([*RELEASED, line("rollback", "a", "b", took={"stage": 2.5})], []),
-        # The next run records the switch of a killed run, without a person.
+        # What a killed run did is recorded by the next one, which knows nobody.
         ([*RELEASED, Switch("t", "rollback", "a", "b")], []),
-        # The same code with another configuration is requested again.
+        # The same code in another configuration is wanted again.
         ([*RELEASED, BACK, line("release", "b2", "a", digest="db")], []),
     ],
 )  # fmt: skip

@@ -59,7 +59,7 @@ def test_a_name_that_looks_like_a_connection_delays_a_stop_by_its_time_and_no_lo
         false.bind(f"\0{os.getpid()}\n{row}\n")
         slots = release_slots.Slots(
             layout,
-            plan.Host(),
+            plan.HostState(),
             drain_timeout=1.0,
             clock=lambda: sum(waits),
             sleep=waits.append,
@@ -123,7 +123,7 @@ def test_a_line_is_never_added_to_one_that_was_left_unfinished(tmp_path):
 def test_who_answers_is_believed(tmp_path):
     path = str(tmp_path / "s.sock")
     answer_once(path, b"HTTP/1.1 503 Away\r\nX-Release: r2\r\nContent-Length: 0\r\n\r\n")
-    assert release_slots.ask(path, "/health", 5) == (503, "r2")
+    assert release_slots.query(path, "/health", 5) == (503, "r2")
 
 
 @pytest.mark.parametrize("text", [b"", b"no http\r\n\r\n"])
@@ -131,7 +131,7 @@ def test_an_answer_that_is_none_is_an_oserror(tmp_path, text):
     path = str(tmp_path / "s.sock")
     answer_once(path, text)
     with pytest.raises(OSError, match="no HTTP answer"):
-        release_slots.ask(path, "/health", 5)
+        release_slots.query(path, "/health", 5)
 
 
 def test_an_answer_that_comes_drop_by_drop_is_not_waited_for(tmp_path):
@@ -151,7 +151,7 @@ def test_an_answer_that_comes_drop_by_drop_is_not_waited_for(tmp_path):
     server = threading.Thread(target=serve, daemon=True)
     server.start()
     with pytest.raises(OSError, match=r"no HTTP answer: headers not complete within 0\.3 s"):
-        release_slots.ask(path, "/health", 0.3)
+        release_slots.query(path, "/health", 0.3)
     over.set()
     server.join()
 
@@ -214,7 +214,7 @@ def test_a_log_that_is_none_is_told_before_anything_is_started(slots, tmp_path, 
 
 
 def test_nobody_there_is_no_answer(tmp_path):
-    assert release_slots.try_ask(str(tmp_path / "none.sock"), "/", 1) == (None, None)
+    assert release_slots.try_query(str(tmp_path / "none.sock"), "/", 1) == (None, None)
 
 
 def record(pid, message):
@@ -254,7 +254,7 @@ def slots(tmp_path):
         now[0] += seconds
 
     return release_slots.Slots(
-        layout, plan.Host(), log_directory=str(tmp_path), clock=lambda: now[0], sleep=sleep
+        layout, plan.HostState(), log_directory=str(tmp_path), clock=lambda: now[0], sleep=sleep
     )
 
 
@@ -316,7 +316,7 @@ def test_a_line_of_the_history_has_the_code_and_what_the_run_knows(tmp_path):
     os.makedirs(layout.release("a"))
     with open(os.path.join(layout.release("a"), "release.json"), "w", encoding="utf-8") as stream:
         json.dump({"digest": "d1"}, stream)
-    host = plan.Host(releases=("b", "a"), slots={"blue": "a", "green": "b"}, live="green")
+    host = plan.HostState(releases=("b", "a"), slots={"blue": "a", "green": "b"}, live="green")
     slots = release_slots.Slots(layout, host, details={"who": "alice", "withdrawn": True})
     slots.record(plan.Step("record", "a", "rollback"))
     # A slot that was created by hand, or by an older version, has no code to report.

@@ -1,9 +1,9 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A release on a host is complete, or not there at all.
+"""A release on a host: whole, or not there at all.
 
-The check that gunicorn loads the app needs a running systemd, and is in the molecule tests.
+The proof that gunicorn loads the app needs a running systemd, and is in the molecule tests.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files
 # Any but our own, which all that we make has from the start.
 GROUP = next(group for group in grp.getgrall() if group.gr_gid != os.getgid())
 SECRET = "hunter2"
-# The part of a slot's unit with the paths and the user; _release/test_unit.py tests all of it.
+# The part of a slot's unit that says where and as whom; all of it is in _release/test_unit.py.
 UNIT = """\
 [Service]
 User=shop
@@ -48,7 +48,7 @@ ProtectSystem=strict
 
 
 class Proof:
-    """The final run of gunicorn: its arguments, and the output that it must return."""
+    """The run of gunicorn that stands at the end: what it was, and what it shall say."""
 
     def __init__(self) -> None:
         self.runs: list[tuple[Any, ...]] = []
@@ -70,7 +70,7 @@ def _proof(monkeypatch):
 
 @pytest.fixture(name="content")
 def _content(tmp_path):
-    """The content of the archive: an app that is also a project."""
+    """What is packed: an app that is a project too."""
     folder = tmp_path / "content"
     for name in ("app/instance", "lib"):
         (folder / name).mkdir(parents=True)
@@ -92,12 +92,12 @@ def _wheels(tmp_path, content):
     return folder
 
 
-@pytest.fixture(name="spec")
-def _spec(tmp_path, content, wheels, proof):
+@pytest.fixture(name="wanted")
+def _wanted(tmp_path, content, wheels, proof):
     layout = release_layout.Layout("shop", str(tmp_path / "srv"))
     for name in ("releases", "venvs"):
         os.makedirs(layout.path(name))
-    return stage.Wanted(
+    return stage.ReleaseSpec(
         layout=layout,
         release_id="1.0-a",
         version="1.0",
@@ -127,13 +127,13 @@ def pack_wheels(wheels, place):
     return archive
 
 
-def staged(spec):
-    stage.stage(spec)
-    return Path(spec.layout.release(spec.release_id))
+def staged(wanted):
+    stage.stage(wanted)
+    return Path(wanted.layout.release(wanted.release_id))
 
 
-def releases(spec):
-    return os.listdir(spec.layout.path("releases"))
+def releases(wanted):
+    return os.listdir(wanted.layout.path("releases"))
 
 
 @pytest.mark.parametrize(
@@ -144,11 +144,11 @@ def releases(spec):
         ("instance/", ".//instance"),
     ],
 )
-def test_a_path_below_a_shared_one_is_reached_through_its_link(spec, tmp_path, shared):
-    folder = Path(spec.layout.path("shared", "instance"))
+def test_a_path_below_a_shared_one_is_reached_through_its_link(wanted, tmp_path, shared):
+    folder = Path(wanted.layout.path("shared", "instance"))
     folder.mkdir(parents=True)
     (tmp_path / "r" / "app").mkdir(parents=True)
-    stage._share(replace(spec, shared=shared), str(tmp_path / "r"))
+    stage._link_shared_paths(replace(wanted, shared=shared), str(tmp_path / "r"))
     assert os.readlink(tmp_path / "r" / "app" / "instance") == str(folder)
     assert list(folder.iterdir()) == []
 
@@ -162,31 +162,31 @@ def test_a_path_below_a_shared_one_is_reached_through_its_link(spec, tmp_path, s
         (".", "is the source itself"),
     ],
 )
-def test_a_shared_path_that_is_elsewhere_is_refused(spec, tmp_path, path, why):
+def test_a_shared_path_that_is_elsewhere_is_refused(wanted, tmp_path, path, why):
     app = tmp_path / "r" / "app"
     app.mkdir(parents=True)
     (app / "there").symlink_to("instance")
     (app / "shop.py").touch()
     with pytest.raises(ArchiveError, match=f"flask_app_shared_paths: .*{why}"):
-        stage._share(replace(spec, shared=("instance", path)), str(tmp_path / "r"))
-    assert not Path(spec.layout.path("shared")).exists()
+        stage._link_shared_paths(replace(wanted, shared=("instance", path)), str(tmp_path / "r"))
+    assert not Path(wanted.layout.path("shared")).exists()
 
 
 @pytest.mark.parametrize(
-    "report_text",
+    "told",
     ["[]", "{}", '{"forkable": 1}', '{"forkable": true, "static": [{"url": "/x"}]}', "[" * 10000,
      '{"forkable": true, "measures": [["a"]]}', '{"forkable": true, "static": 7}', "{",
      '{"forkable": true, "static": [{"url": 1, "path": "/x", "version": "0"}]}'],
 )  # fmt: skip
-def test_what_an_app_prints_in_our_name_is_believed_only_in_its_form(report_text):
-    assert stage.report(f"{stage.MARK}{report_text}\n") is None
+def test_what_an_app_prints_in_our_name_is_believed_only_in_its_form(told):
+    assert stage.report(f"{stage.MARK}{told}\n") is None
 
 
 @needs_root
 class TestStage:
-    def test_a_release_is_all_that_the_app_needs(self, spec):
-        release = staged(spec)
-        assert releases(spec) == ["1.0-a"]
+    def test_a_release_is_all_that_the_app_needs(self, wanted):
+        release = staged(wanted)
+        assert releases(wanted) == ["1.0-a"]
         assert sorted(os.listdir(release)) == [
             "app",
             "archive.json",
@@ -215,31 +215,31 @@ class TestStage:
         assert (release / "lib" / "__pycache__").is_dir()
 
     def test_its_app_is_proven_by_its_own_gunicorn_as_its_user_before_it_is_there(
-        self, spec, proof
+        self, wanted, proof
     ):
-        staged(spec)
+        staged(wanted)
         ((folder, user, layout, command, timeout),) = proof.runs
-        assert (user, layout, timeout) == (GROUP.gr_name, spec.layout, 7.0)
+        assert (user, layout, timeout) == (GROUP.gr_name, wanted.layout, 7.0)
         assert command == [f"{folder}/venv/bin/python", f"{folder}/config/evenkeel_preload.py"]
 
     @pytest.mark.parametrize("forkable", [True, False])
     def test_it_is_marked_where_its_workers_may_be_forked_from_one_that_loaded_it(
-        self, spec, proof, forkable
+        self, wanted, proof, forkable
     ):
         proof.says = (0, f'hello\nevenkeel: {{"forkable": {json.dumps(forkable)}}}\n')
-        assert (staged(spec) / "preload").exists() is forkable
+        assert (staged(wanted) / "preload").exists() is forkable
 
-    def test_it_knows_what_became_of_each_measure(self, spec, proof):
+    def test_it_knows_what_became_of_each_measure(self, wanted, proof):
         measures = [{"measure": "json", "state": "applied", "detail": "orjson"}]
-        app_report = {"forkable": True, "measures": measures}
-        proof.says = (0, f"evenkeel: {json.dumps(app_report)}\n")
-        assert stage.optimizations(str(staged(spec))) == measures
+        told = {"forkable": True, "measures": measures}
+        proof.says = (0, f"evenkeel: {json.dumps(told)}\n")
+        assert stage.optimizations(str(staged(wanted))) == measures
 
     def test_nothing_is_known_of_a_release_that_was_made_before(self, tmp_path):
         assert stage.optimizations(str(tmp_path)) == []
 
-    def test_nobody_but_the_apps_user_reads_its_secrets(self, spec):
-        release = staged(spec)
+    def test_nobody_but_the_apps_user_reads_its_secrets(self, wanted):
+        release = staged(wanted)
         assert (release / "env").read_text() == f'TOKEN="{SECRET}"\n'
         modes = {"": 0o750, "env": 0o640, "config/gunicorn.conf.py": 0o640}
         for path, mode in modes.items():
@@ -247,33 +247,35 @@ class TestStage:
             assert (found.st_uid, found.st_gid) == (0, GROUP.gr_gid)
             assert stat.S_IMODE(found.st_mode) == mode
 
-    def test_what_the_app_keeps_is_outside_of_the_release(self, spec):
-        release = staged(spec)
+    def test_what_the_app_keeps_is_outside_of_the_release(self, wanted):
+        release = staged(wanted)
         kept = {
             f"{place}/{path}": os.readlink(release / place / path)
             for place in ("app", "lib")
-            for path in spec.shared
+            for path in wanted.shared
         }
         assert kept == {
-            "app/instance": spec.layout.path("shared", "instance"),
-            "app/media/uploads": spec.layout.path("shared", "media/uploads"),
-            "lib/instance": spec.layout.path("shared", "instance"),
-            "lib/media/uploads": spec.layout.path("shared", "media/uploads"),
+            "app/instance": wanted.layout.path("shared", "instance"),
+            "app/media/uploads": wanted.layout.path("shared", "media/uploads"),
+            "lib/instance": wanted.layout.path("shared", "instance"),
+            "lib/media/uploads": wanted.layout.path("shared", "media/uploads"),
         }
 
-    def test_a_file_may_be_shared_and_root_does_not_compile_what_the_app_puts_there(self, spec):
-        shared = Path(spec.layout.path("shared"))
+    def test_a_file_may_be_shared_and_root_does_not_compile_what_the_app_puts_there(self, wanted):
+        shared = Path(wanted.layout.path("shared"))
         shared.mkdir()
         os.mkfifo(shared / "shop.py")
-        release = staged(replace(spec, shared=("shop.py", "new/app.db")))
+        release = staged(replace(wanted, shared=("shop.py", "new/app.db")))
         assert os.readlink(release / "app" / "shop.py") == str(shared / "shop.py")
         assert os.readlink(release / "app" / "new" / "app.db") == str(shared / "new/app.db")
 
     @pytest.mark.parametrize("name", ["archive", "wheels"])
-    def test_an_archive_that_is_not_the_one_that_was_built_is_refused_and_removed(self, spec, name):
-        path = getattr(spec, name)
+    def test_an_archive_that_is_not_the_one_that_was_built_is_refused_and_removed(
+        self, wanted, name
+    ):
+        path = getattr(wanted, name)
         digests = {
-            f"{one}_sha256": artifact_archive.file_digest(getattr(spec, one))
+            f"{one}_sha256": artifact_archive.file_digest(getattr(wanted, one))
             for one in ("archive", "wheels")
         }
         with open(path, "r+b") as stream:
@@ -282,53 +284,55 @@ class TestStage:
         with pytest.raises(
             stage.ReplacedError, match="was not the archive that was built: its SHA-256 is"
         ):
-            stage.stage(replace(spec, **digests))
+            stage.stage(replace(wanted, **digests))
         assert not os.path.exists(path)
-        assert releases(spec) == []
-        assert os.listdir(spec.layout.path("venvs")) == []
+        assert releases(wanted) == []
+        assert os.listdir(wanted.layout.path("venvs")) == []
 
-    def test_archives_that_are_those_that_were_built_are_unpacked(self, spec):
+    def test_archives_that_are_those_that_were_built_are_unpacked(self, wanted):
         digests = {
-            f"{one}_sha256": artifact_archive.file_digest(getattr(spec, one))
+            f"{one}_sha256": artifact_archive.file_digest(getattr(wanted, one))
             for one in ("archive", "wheels")
         }
-        assert staged(replace(spec, **digests)).is_dir()
+        assert staged(replace(wanted, **digests)).is_dir()
 
-    def test_an_app_that_prints_something_in_our_name_is_named_and_not_released(self, spec, proof):
+    def test_an_app_that_prints_something_in_our_name_is_named_and_not_released(
+        self, wanted, proof
+    ):
         proof.says = (0, "evenkeel: []\n")
         with pytest.raises(ArchiveError, match=r"shop:app cannot be loaded: evenkeel: \[\]"):
-            stage.stage(spec)
-        assert releases(spec) == []
+            stage.stage(wanted)
+        assert releases(wanted) == []
 
-    def test_releases_with_the_same_lock_share_a_venv(self, spec):
-        first = staged(spec)
+    def test_releases_with_the_same_lock_share_a_venv(self, wanted):
+        first = staged(wanted)
         (first / "venv" / "mark").touch()
-        second = staged(replace(spec, release_id="2.0-b"))
+        second = staged(replace(wanted, release_id="2.0-b"))
         assert (second / "venv" / "mark").exists()
         assert (first / "venv").resolve() == (second / "venv").resolve()
 
-    def test_a_host_that_has_the_venv_needs_no_wheels(self, spec):
-        staged(spec)
-        os.unlink(spec.wheels)
-        assert (staged(replace(spec, release_id="2.0-b")) / "venv" / "bin").is_dir()
+    def test_a_host_that_has_the_venv_needs_no_wheels(self, wanted):
+        staged(wanted)
+        os.unlink(wanted.wheels)
+        assert (staged(replace(wanted, release_id="2.0-b")) / "venv" / "bin").is_dir()
 
-    def test_a_release_that_was_cut_off_is_made_anew(self, spec):
-        half = Path(spec.layout.release(".1.0-a"))
+    def test_a_release_that_was_cut_off_is_made_anew(self, wanted):
+        half = Path(wanted.layout.release(".1.0-a"))
         half.mkdir()
         (half / "leftover").touch()
-        assert not (staged(spec) / "leftover").exists()
-        assert releases(spec) == ["1.0-a"]
+        assert not (staged(wanted) / "leftover").exists()
+        assert releases(wanted) == ["1.0-a"]
 
-    def test_an_app_of_requirements_alone_has_a_place_to_run_in(self, spec, content, tmp_path):
+    def test_an_app_of_requirements_alone_has_a_place_to_run_in(self, wanted, content, tmp_path):
         for path in (content / "app" / "instance" / "shop.db", content / "app" / "shop.py"):
             path.unlink()
         (content / "app" / "instance").rmdir()
         (content / "app").rmdir()
-        assert (staged(replace(spec, archive=pack(content, tmp_path))) / "app").is_dir()
+        assert (staged(replace(wanted, archive=pack(content, tmp_path))) / "app").is_dir()
 
-    def test_lines_of_what_it_left_behind_are_not_taken_for_its_report(self, spec, proof):
+    def test_lines_of_what_it_left_behind_are_not_taken_for_its_report(self, wanted, proof):
         proof.says = (0, 'evenkeel: {"forkable": true}\nBroken pipe\nevenkeel: not this\n')
-        assert (staged(spec) / "preload").exists()
+        assert (staged(wanted) / "preload").exists()
 
     @pytest.mark.parametrize(
         ("error", "remedy"),
@@ -342,38 +346,38 @@ class TestStage:
         ],
     )
     def test_an_app_that_the_sandbox_breaks_is_told_what_to_change(
-        self, spec, proof, error, remedy
+        self, wanted, proof, error, remedy
     ):
-        proof.says = (1, error.replace("X", spec.layout.release(".1.0-a")))
+        proof.says = (1, error.replace("X", wanted.layout.release(".1.0-a")))
         with pytest.raises(ArchiveError, match=f"Nothing was released; .*{remedy}"):
-            stage.stage(spec)
+            stage.stage(wanted)
 
-    def test_an_app_that_cannot_be_loaded_leaves_nothing(self, spec, proof):
+    def test_an_app_that_cannot_be_loaded_leaves_nothing(self, wanted, proof):
         proof.says = (1, "Traceback (most recent call last):\nKeyError: 'TOKEN'\n")
         with pytest.raises(
             ArchiveError, match=r"flask_app_entry: shop:app cannot be loaded: KeyError: 'TOKEN'\."
         ):
-            stage.stage(spec)
-        assert releases(spec) == []
+            stage.stage(wanted)
+        assert releases(wanted) == []
 
 
 class TestRefused:
-    """A refused stage leaves nothing behind and reports the reason."""
+    """What is refused leaves nothing behind, and says why."""
 
-    def test_another_archive_than_the_one_that_was_built(self, spec):
+    def test_another_archive_than_the_one_that_was_built(self, wanted):
         with pytest.raises(ArchiveError, match=r"shop\.tar is not the archive that was built"):
-            stage.stage(replace(spec, digest="e"))
-        assert releases(spec) == []
+            stage.stage(replace(wanted, digest="e"))
+        assert releases(wanted) == []
 
-    def test_an_archive_that_would_write_elsewhere(self, spec, content, tmp_path):
+    def test_an_archive_that_would_write_elsewhere(self, wanted, content, tmp_path):
         (content / "app" / "link").symlink_to("/etc")
         archive = pack(content, tmp_path)
         with pytest.raises(ArchiveError, match="link points out of the release, to /etc"):
-            stage.stage(replace(spec, archive=archive))
-        assert releases(spec) == []
+            stage.stage(replace(wanted, archive=archive))
+        assert releases(wanted) == []
 
     @pytest.mark.parametrize("script", [None, "#!/bin/sh\necho 'no such version'\nexit 1\n"])
-    def test_a_python_that_does_not_run(self, spec, tmp_path, script):
+    def test_a_python_that_does_not_run(self, wanted, tmp_path, script):
         python = tmp_path / "python3"
         if script:
             python.write_text(script)
@@ -381,36 +385,36 @@ class TestRefused:
         with pytest.raises(
             ArchiveError, match=f"flask_app_python: {python} does not run: [Nn]o such"
         ):
-            stage.stage(replace(spec, python=str(python)))
-        assert releases(spec) == []
+            stage.stage(replace(wanted, python=str(python)))
+        assert releases(wanted) == []
 
-    def test_wheels_that_do_not_install(self, spec, wheels, tmp_path):
+    def test_wheels_that_do_not_install(self, wanted, wheels, tmp_path):
         (wheels / "tiny-1.0-py3-none-any.whl").unlink()
         with pytest.raises(ArchiveError, match=r"wheels do not install: .* tiny"):
-            stage.stage(replace(spec, wheels=pack_wheels(wheels, tmp_path)))
-        assert releases(spec) == []
+            stage.stage(replace(wanted, wheels=pack_wheels(wheels, tmp_path)))
+        assert releases(wanted) == []
 
-    def test_a_user_that_is_not_there(self, spec):
+    def test_a_user_that_is_not_there(self, wanted):
         with pytest.raises(ArchiveError, match=r"no user nosuchuser\. Run the playbook evenkeel"):
-            stage.stage(replace(spec, user="nosuchuser"))
-        assert releases(spec) == []
+            stage.stage(replace(wanted, user="nosuchuser"))
+        assert releases(wanted) == []
 
-    def test_a_variable_that_no_environment_takes(self, spec):
+    def test_a_variable_that_no_environment_takes(self, wanted):
         with pytest.raises(ArchiveError, match="'A-B' in flask_app_env"):
-            stage.stage(replace(spec, environment={"A-B": "1"}))
-        assert releases(spec) == []
+            stage.stage(replace(wanted, environment={"A-B": "1"}))
+        assert releases(wanted) == []
 
 
 class TestKeepArchive:
-    def test_a_new_one_is_kept_for_nobody_else_to_read(self, spec, tmp_path):
-        os.mkdir(spec.layout.path("archives"))
-        kept = stage.keep_archive(spec.layout, "/cache/shop.tar", str(tmp_path))
-        assert kept == spec.layout.path("archives", "shop.tar")
-        assert Path(kept).read_bytes() == Path(spec.archive).read_bytes()
+    def test_a_new_one_is_kept_for_nobody_else_to_read(self, wanted, tmp_path):
+        os.mkdir(wanted.layout.path("archives"))
+        kept = stage.store_archive(wanted.layout, "/cache/shop.tar", str(tmp_path))
+        assert kept == wanted.layout.path("archives", "shop.tar")
+        assert Path(kept).read_bytes() == Path(wanted.archive).read_bytes()
         assert stat.S_IMODE(os.stat(kept).st_mode) == 0o600
 
-    def test_no_half_of_one_stays_on_a_disk_that_is_full(self, spec, tmp_path, monkeypatch):
-        archives = Path(spec.layout.path("archives"))
+    def test_no_half_of_one_stays_on_a_disk_that_is_full(self, wanted, tmp_path, monkeypatch):
+        archives = Path(wanted.layout.path("archives"))
         archives.mkdir()
 
         def copyfile(source, target):
@@ -419,20 +423,20 @@ class TestKeepArchive:
 
         monkeypatch.setattr(shutil, "copyfile", copyfile)
         with pytest.raises(OSError, match="No space left"):
-            stage.keep_archive(spec.layout, "/cache/shop.tar", str(tmp_path))
+            stage.store_archive(wanted.layout, "/cache/shop.tar", str(tmp_path))
         assert list(archives.iterdir()) == []
 
     @pytest.mark.parametrize("uploads", [None, "/nowhere"])
-    def test_one_that_is_kept_already_was_not_copied_again(self, spec, uploads):
-        os.mkdir(spec.layout.path("archives"))
-        kept = spec.layout.path("archives", "shop.tar")
-        assert stage.keep_archive(spec.layout, "/cache/shop.tar", uploads) == kept
+    def test_one_that_is_kept_already_was_not_copied_again(self, wanted, uploads):
+        os.mkdir(wanted.layout.path("archives"))
+        kept = wanted.layout.path("archives", "shop.tar")
+        assert stage.store_archive(wanted.layout, "/cache/shop.tar", uploads) == kept
         assert not os.path.exists(kept)
 
     def test_a_host_that_was_never_set_up_is_told(self, tmp_path):
         layout = release_layout.Layout("shop", str(tmp_path / "elsewhere"))
         with pytest.raises(ArchiveError, match=r"never set up for shop: run the playbook evenkeel"):
-            stage.keep_archive(layout, "/cache/shop.tar", None)
+            stage.store_archive(layout, "/cache/shop.tar", None)
 
 
 def test_what_it_looks_for_is_what_the_app_s_own_process_says():
@@ -465,7 +469,7 @@ class TestVenvName:
 class TestRunIn:
     @pytest.fixture
     def ran(self, monkeypatch):
-        """The recorded commands of systemd-run."""
+        """What was run, of all that systemd-run would do."""
         ran = []
         main = {"shown": "ExecMainCode=1\nExecMainStatus=3\n"}
         monkeypatch.setattr(self, "main", main, raising=False)

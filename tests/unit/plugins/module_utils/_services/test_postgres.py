@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The check of a PostgreSQL server, against a server on loopback with a script."""
+"""The proof of a PostgreSQL, against a server on loopback that keeps to a script."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ import struct
 from dataclasses import dataclass, field
 
 import pytest
-from ansible_collections.evenkeel.flask.plugins.module_utils._errors import Doubt, Problem
+from ansible_collections.evenkeel.flask.plugins.module_utils._errors import (
+    PreflightError,
+    PreflightWarning,
+)
 from ansible_collections.evenkeel.flask.plugins.module_utils._services import (
     postgres as services_postgres,
 )
@@ -51,11 +54,11 @@ def login(method: int, payload: bytes = b"") -> bytes:
 
 @dataclass
 class Postgres:
-    """A PostgreSQL server with the messages that the check needs.
+    """A PostgreSQL as far as the proof needs one.
 
-    C(method) is scram, md5, cleartext or trust. C(refuse_plain) and C(refuse_tls) are the errors for clients
-    without and with TLS. C(signature) is right, wrong or left out: the server's proof that it knows the
-    password.
+    C(method) is scram, md5, cleartext or trust; C(refuse_plain) and C(refuse_tls) are what those are told
+    who come without TLS, or with it; C(signature) is whether its proof of the password is right, wrong or
+    left out.
     """
 
     method: str = "scram"
@@ -99,8 +102,8 @@ class Dialogue:
             elif not getattr(self, self.server.method)():
                 self.conn.sendall(error(*WRONG_PASSWORD))
             else:
-                parameter = message(b"S", b"server_version\x0015.18 (Debian 15.18-0)\0")
-                self.conn.sendall(login(0) + parameter + message(b"Z", b"I"))
+                told = message(b"S", b"server_version\x0015.18 (Debian 15.18-0)\0")
+                self.conn.sendall(login(0) + told + message(b"Z", b"I"))
                 self._answer(b"Q")
                 self.conn.sendall(self.server.limits + message(b"Z", b"I"))
                 self._answer(b"X")
@@ -134,7 +137,7 @@ class Dialogue:
         return self._answer() == b"md5" + hashlib.md5(inner + SALT).hexdigest().encode() + b"\0"
 
     def scram(self):
-        """RFC 5802, with the data that a server stores: two keys, and not the password."""
+        """RFC 5802, with what a server keeps: not the password, but two keys."""
         salted = hashlib.pbkdf2_hmac("sha256", PASSWORD.encode(), SALT, ROUNDS)
         stored = hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()
         server_key = hmac.digest(salted, b"Server Key", "sha256")
@@ -145,13 +148,13 @@ class Dialogue:
         first = f"{bare.removeprefix('n=,')}server,s={base64.b64encode(SALT).decode()},i={ROUNDS}"
         self.conn.sendall(login(11, first.encode()))
         without_proof, _sep, proof = self._answer().decode().rpartition(",p=")
-        auth_message = ",".join([bare, first, without_proof]).encode()
-        signature = hmac.digest(stored, auth_message, "sha256")
+        said = ",".join([bare, first, without_proof]).encode()
+        signature = hmac.digest(stored, said, "sha256")
         key = bytes(a ^ b for a, b in zip(base64.b64decode(proof), signature))
         if hashlib.sha256(key).digest() != stored:
             return False
         verifier = (
-            hmac.digest(server_key, auth_message, "sha256")
+            hmac.digest(server_key, said, "sha256")
             if self.server.signature == "right"
             else b"guess"
         )
@@ -161,7 +164,7 @@ class Dialogue:
 
 
 def prove(url):
-    return services_postgres.prove(url, 5)
+    return services_postgres.check_connection(url, 5)
 
 
 @pytest.mark.parametrize("method", ["scram", "md5", "cleartext", "trust"])
@@ -173,7 +176,7 @@ def test_every_login_is_spoken(method):
 @pytest.mark.parametrize("method", ["scram", "md5", "cleartext"])
 def test_a_wrong_password_is_told_once_and_not_shown(method):
     postgres = Postgres(method)
-    with postgres.url("shop:hunter2") as url, pytest.raises(Problem) as problem:
+    with postgres.url("shop:hunter2") as url, pytest.raises(PreflightError) as problem:
         prove(url)
     assert "refused the login (password authentication failed" in str(problem.value)
     assert "check user and password" in str(problem.value)
@@ -185,7 +188,7 @@ def test_a_wrong_password_is_told_once_and_not_shown(method):
 def test_a_server_that_does_not_know_the_password_is_refused(signature):
     with (
         Postgres(signature=signature).url() as url,
-        pytest.raises(Problem, match="does not prove that it knows the password"),
+        pytest.raises(PreflightError, match="does not prove that it knows the password"),
     ):
         prove(url)
 
@@ -247,7 +250,7 @@ def test_passwords_are_prepared_as_rfc_4013_says(password, prepared):
     ],
 )
 def test_what_the_server_says_is_told_in_one_line_with_the_remedy(code, text, remedy):
-    with Postgres(refuse_plain=(code, text)).url() as url, pytest.raises(Problem) as problem:
+    with Postgres(refuse_plain=(code, text)).url() as url, pytest.raises(PreflightError) as problem:
         prove(url)
     assert f"refused the login ({' '.join(text.split())}); {remedy}" in str(problem.value)
     assert url.split("@")[1].removesuffix("/shop") in str(problem.value)
@@ -273,7 +276,10 @@ def test_tls_is_tried_as_libpq_does(tmp_path, sslmode, with_tls, refused, tried)
 
 
 def test_a_server_without_tls_is_refused_where_tls_is_wanted():
-    with Postgres().url(rest="/shop?sslmode=require") as url, pytest.raises(Problem) as problem:
+    with (
+        Postgres().url(rest="/shop?sslmode=require") as url,
+        pytest.raises(PreflightError) as problem,
+    ):
         prove(url)
     assert "sslmode=require wants TLS" in str(problem.value)
 
@@ -282,7 +288,7 @@ def test_a_certificate_is_verified_where_that_is_wanted(tmp_path):
     tls = server_context(tmp_path, days=1)
     with Postgres(tls=tls).url() as url:
         assert prove(f"{url}?sslmode=verify-full&sslrootcert={tmp_path}/ca.pem").version == "15.18"
-        with pytest.raises(Problem, match="is not trusted"):
+        with pytest.raises(PreflightError, match="is not trusted"):
             prove(f"{url}?sslmode=verify-full&sslrootcert=system")
 
 
@@ -291,21 +297,23 @@ def test_only_verify_full_asks_for_the_name(tmp_path, sslmode, passes):
     tls = server_context(tmp_path, days=1, name="other.example")
     rest = f"/shop?sslmode={sslmode}&sslrootcert={tmp_path}/ca.pem"
     expected = (
-        contextlib.nullcontext() if passes else pytest.raises(Problem, match="is not trusted")
+        contextlib.nullcontext()
+        if passes
+        else pytest.raises(PreflightError, match="is not trusted")
     )
     with expected, Postgres(tls=tls).url(rest=rest) as url:
         prove(url)
 
 
 @pytest.mark.parametrize(
-    ("query", "expected"),
+    ("query", "said"),
     [
         ("sslmode=sometimes", "sslmode=sometimes does not exist; there are disable, allow"),
         ("sslmode=verify-full", "sslmode=verify-full needs sslrootcert="),
     ],
 )
-def test_an_sslmode_that_cannot_work_is_told_before_any_packet(query, expected):
-    with pytest.raises(Problem, match=expected):
+def test_an_sslmode_that_cannot_work_is_told_before_any_packet(query, said):
+    with pytest.raises(PreflightError, match=said):
         prove(f"postgresql://shop@nowhere.invalid/shop?{query}")
 
 
@@ -337,7 +345,7 @@ def test_a_login_by_system_user_is_a_doubt(tmp_path):
     postgres = Postgres(refuse_plain=("28000", 'Peer authentication failed for user "shop"'))
     with (
         serving(postgres, read=lambda _conn: b"", unix_socket=str(tmp_path / ".s.PGSQL.5432")),
-        pytest.raises(Doubt, match="lets in by the system user"),
+        pytest.raises(PreflightWarning, match="lets in by the system user"),
     ):
         prove(f"postgresql://shop@/shop?host={tmp_path}")
 
@@ -350,20 +358,22 @@ def test_a_login_that_is_not_spoken_here_is_a_doubt():
 
     with (
         serving(kerberos, read=lambda _conn: b"") as server,
-        pytest.raises(Doubt, match="the login was not proven"),
+        pytest.raises(PreflightWarning, match="the login was not proven"),
     ):
         prove(server.url.replace("http", "postgresql") + "/shop?sslmode=disable")
 
 
 def test_several_servers_are_a_doubt():
-    with pytest.raises(Doubt, match="names several servers"):
+    with pytest.raises(PreflightWarning, match="names several servers"):
         prove("postgresql://u@a,b/d")
 
 
 def test_limits_that_are_not_told_are_a_doubt():
     with (
         Postgres(limits=error("42501", "permission denied")).url() as url,
-        pytest.raises(Doubt, match="the login works, and the server does not tell its limits"),
+        pytest.raises(
+            PreflightWarning, match="the login works, and the server does not tell its limits"
+        ),
     ):
         prove(url)
 
@@ -386,7 +396,7 @@ def test_all_limits_are_read():
 
 
 @pytest.mark.parametrize(
-    ("answer", "expected"),
+    ("answer", "said"),
     [
         (b"HTTP/1.1 400 Bad Request\r\n\r\n", "does not speak the PostgreSQL protocol"),
         (b"R\0\0", "does not speak the PostgreSQL protocol"),
@@ -396,21 +406,24 @@ def test_all_limits_are_read():
         (message(b"R", b""), "does not prove"),
     ],
 )
-def test_what_is_no_postgresql_is_told(answer, expected):
+def test_what_is_no_postgresql_is_told(answer, said):
     def other(conn, _request):
         conn.recv(65536)
         conn.sendall(answer)
 
-    with serving(other, read=lambda _conn: b"") as server, pytest.raises(Problem, match=expected):
+    with (
+        serving(other, read=lambda _conn: b"") as server,
+        pytest.raises(PreflightError, match=said),
+    ):
         prove(server.url.replace("http", "postgresql") + "/shop?sslmode=disable")
 
 
 def test_a_server_that_says_nothing_is_told():
     with (
         serving(silent, read=lambda _conn: b"") as server,
-        pytest.raises(Problem, match="says nothing for"),
+        pytest.raises(PreflightError, match="says nothing for"),
     ):
-        services_postgres.prove(server.url.replace("http", "postgresql") + "/shop", 0.05)
+        services_postgres.check_connection(server.url.replace("http", "postgresql") + "/shop", 0.05)
 
 
 @pytest.mark.parametrize(
@@ -425,4 +438,4 @@ def test_a_server_that_says_nothing_is_told():
     ],
 )
 def test_postgresql_is_told_by_its_scheme(url, speaks):
-    assert services_postgres.speaks(url) is speaks
+    assert services_postgres.is_postgres_url(url) is speaks

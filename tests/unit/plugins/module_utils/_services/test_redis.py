@@ -8,7 +8,10 @@ from __future__ import annotations
 import contextlib
 
 import pytest
-from ansible_collections.evenkeel.flask.plugins.module_utils._errors import Doubt, Problem
+from ansible_collections.evenkeel.flask.plugins.module_utils._errors import (
+    PreflightError,
+    PreflightWarning,
+)
 from ansible_collections.evenkeel.flask.plugins.module_utils._services import (
     redis as services_redis,
 )
@@ -60,7 +63,7 @@ class Redis:
 
 
 def prove(url, prefix="shop:"):
-    return services_redis.prove(url, prefix, 5)
+    return services_redis.check_connection(url, prefix, 5)
 
 
 @pytest.mark.parametrize(
@@ -124,10 +127,10 @@ def test_a_server_whose_memory_endangers_sessions_is_told(limit, policy, warning
         server = prove(url)
     assert (server.max_memory, server.policy) == (limit, policy)
     if warning is None:
-        services_redis.judge_memory(server)
+        services_redis.check_memory(server)
         return
-    with pytest.raises(Doubt, match=warning) as doubt:
-        services_redis.judge_memory(server)
+    with pytest.raises(PreflightWarning, match=warning) as doubt:
+        services_redis.check_memory(server)
     assert "volatile-ttl" in str(doubt.value)
 
 
@@ -151,7 +154,7 @@ def test_a_server_whose_memory_endangers_sessions_is_told(limit, policy, warning
 def test_what_the_server_refuses_is_told_with_the_remedy(command, answer, message):
     with Redis(**{command: answer}).url("shop:pw@", rest="/0") as url:
         where = url.rpartition("@")[2].removesuffix("/0")
-        with pytest.raises(Problem) as problem:
+        with pytest.raises(PreflightError) as problem:
             prove(url)
     assert message in str(problem.value)
     assert where in str(problem.value)
@@ -159,7 +162,7 @@ def test_what_the_server_refuses_is_told_with_the_remedy(command, answer, messag
 
 def test_a_server_that_repeats_the_password_is_not_repeated():
     echo = b"-ERR unknown command 'AUTH', with args beginning with: 'shop' 'hunter2'\r\n"
-    with Redis(AUTH=echo).url("shop:hunter2@") as url, pytest.raises(Problem) as problem:
+    with Redis(AUTH=echo).url("shop:hunter2@") as url, pytest.raises(PreflightError) as problem:
         prove(url)
     assert "unknown command 'AUTH'" in str(problem.value)
     assert "hunter2" not in str(problem.value)
@@ -168,9 +171,9 @@ def test_a_server_that_repeats_the_password_is_not_repeated():
 def test_a_server_that_says_nothing_is_told():
     with (
         serving(silent, read=lambda _conn: b"") as server,
-        pytest.raises(Problem, match="says nothing for"),
+        pytest.raises(PreflightError, match="says nothing for"),
     ):
-        services_redis.prove(server.url.replace("http", "redis"), "shop:", 0.05)
+        services_redis.check_connection(server.url.replace("http", "redis"), "shop:", 0.05)
 
 
 def test_a_unix_socket_will_do(tmp_path):
@@ -192,7 +195,7 @@ def test_a_name_that_is_not_in_the_certificate_is_refused_unless_told(tmp_path):
     context = server_context(tmp_path, days=1, name="other.example")
     rest = f"?ssl_ca_certs={tmp_path}/ca.pem"
     with Redis().url(scheme="rediss", rest=rest, tls=context) as url:
-        with pytest.raises(Problem, match="is not trusted"):
+        with pytest.raises(PreflightError, match="is not trusted"):
             prove(url)
         assert prove(f"{url}&ssl_check_hostname=false").version == "7.0.15"
 
@@ -201,7 +204,7 @@ def test_an_authority_that_is_not_known_is_refused(tmp_path):
     context = server_context(tmp_path, days=1)
     with (
         Redis().url(scheme="rediss", tls=context) as url,
-        pytest.raises(Problem, match="not trusted"),
+        pytest.raises(PreflightError, match="not trusted"),
     ):
         prove(url)
 
@@ -210,7 +213,7 @@ def test_a_file_of_authorities_that_is_not_there_is_told(tmp_path):
     rest = f"?ssl_ca_certs={tmp_path}/absent.pem"
     with (
         Redis().url(scheme="rediss", rest=rest) as url,
-        pytest.raises(Problem, match="No such file"),
+        pytest.raises(PreflightError, match="No such file"),
     ):
         prove(url)
 
@@ -220,5 +223,8 @@ def test_a_server_without_tls_is_told():
         conn.recv(1)
         return b"-ERR Protocol error\r\n"
 
-    with serving(plain, read=lambda _conn: b"") as server, pytest.raises(Problem, match="TLS"):
+    with (
+        serving(plain, read=lambda _conn: b"") as server,
+        pytest.raises(PreflightError, match="TLS"),
+    ):
         prove(server.url.replace("http", "rediss"))

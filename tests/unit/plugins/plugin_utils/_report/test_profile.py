@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Profiles for people and programs, alone and in comparison with an earlier profile."""
+"""What was measured, as people and programs read it, alone and beside what was measured before."""
 
 from __future__ import annotations
 
@@ -45,7 +45,9 @@ def profile(*endpoints, pss=30.0, **more):
 
 
 def run(hosts, before=None):
-    return profiles.Run("shop", "2026-11-26T08:00:00+00:00", hosts, before or {}, "2026-11-25")
+    return profiles.ProfileReport(
+        "shop", "2026-11-26T08:00:00+00:00", hosts, before or {}, "2026-11-25"
+    )
 
 
 @pytest.mark.parametrize(
@@ -98,11 +100,11 @@ def test_what_cannot_be_compared_is_told():
     }
     now = {"app1": profile(endpoint("/new"), bad), "app2": profile(endpoint("/"))}
     gentle = {**SETTINGS, "concurrency": 2}
-    notes = profiles.notes(now, {"app1": profile(endpoint("/old"), settings=gentle)})
-    assert "app1: /bad not measured: it answers 500." in notes
-    assert "app1: /old was measured before, and is not now." in notes
-    assert any("with other settings before" in line and "concurrency 2" in line for line in notes)
-    assert "app2: was not measured before." in notes
+    told = profiles.notes(now, {"app1": profile(endpoint("/old"), settings=gentle)})
+    assert "app1: /bad not measured: it answers 500." in told
+    assert "app1: /old was measured before, and is not now." in told
+    assert any("with other settings before" in line and "concurrency 2" in line for line in told)
+    assert "app2: was not measured before." in told
     rows = list(profiles.rows(now, {"app1": profile(endpoint("/old"))}))
     assert {row.endpoint: row.before for row in rows if row.host == "app1"} == {"/new": {}}
 
@@ -119,13 +121,13 @@ def test_an_endpoint_that_only_failed_has_a_line_without_latencies():
 
 
 def test_what_is_saved_is_what_is_read_and_no_more():
-    saved = {
+    said = {
         **profile(endpoint("/")),
         "invocation": {"module_args": {"headers": "s3cret"}},
         "changed": False,
     }
-    hosts = profiles.kept(
-        {"app1": saved, "app2": {"failed": True}, "app3": None, "app4": {"measured": False}}
+    hosts = profiles.measured_hosts(
+        {"app1": said, "app2": {"failed": True}, "app3": None, "app4": {"measured": False}}
     )
     assert list(hosts) == ["app1"]
     text = profiles.as_json(run(hosts, {"app9": profile()}))
@@ -140,13 +142,13 @@ def test_what_is_saved_is_what_is_read_and_no_more():
      '{"hosts": {"a": {"endpoints": [{"name": "/"}]}}, "at": ""}'],
 )  # fmt: skip
 def test_what_is_no_profile_is_refused(text):
-    with pytest.raises(profiles.NoProfile, match=r"is no profile\.json"):
+    with pytest.raises(profiles.InvalidProfile, match=r"is no profile\.json"):
         profiles.read(text)
 
 
 @given(st.data())
 def test_a_profile_that_lacks_anything_is_refused_or_can_be_shown(data):
-    """Each readable file can be compared: a file of another version must not fail after the load."""
+    """Whatever is read can be compared: a file of another version must not fail after the load."""
     whole = {"at": "", "hosts": {"app1": profile(endpoint("/"))}}
     broken = copy.deepcopy(whole)
     place = broken
@@ -161,7 +163,7 @@ def test_a_profile_that_lacks_anything_is_refused_or_can_be_shown(data):
     ]
     try:
         before, _at = profiles.read(json.dumps(broken))
-    except profiles.NoProfile:
+    except profiles.InvalidProfile:
         return
     profiles.table(whole["hosts"], before)
     profiles.as_html(run(whole["hosts"], before))

@@ -14,7 +14,10 @@ from ansible_collections.evenkeel.flask.plugins.plugin_utils._report import roll
 from ansible_collections.evenkeel.flask.plugins.plugin_utils._report import (
     timeline as report_timeline,
 )
-from ansible_collections.evenkeel.flask.plugins.plugin_utils._report.rollout import Run, Trial
+from ansible_collections.evenkeel.flask.plugins.plugin_utils._report.rollout import (
+    HostVerdict,
+    RolloutReport,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -37,8 +40,10 @@ def timeline(host="app1"):
 
 
 def run(*results, verdict="passed", msg="It passed.", host="app1"):
-    trial = Trial("app1", verdict, msg, results or [result()], ["READY FOR PRODUCTION"])
-    return Run("shop", "2.0.0-1a2b3c4d5e", "2026-11-25T08:00:00+00:00", [trial], timeline(host))
+    trial = HostVerdict("app1", verdict, msg, results or [result()], ["READY FOR PRODUCTION"])
+    return RolloutReport(
+        "shop", "2.0.0-1a2b3c4d5e", "2026-11-25T08:00:00+00:00", [trial], timeline(host)
+    )
 
 
 @pytest.mark.parametrize(
@@ -52,7 +57,9 @@ def run(*results, verdict="passed", msg="It passed.", host="app1"):
 )
 def test_a_fleet_passes_if_every_host_does(verdicts, verdict):
     assert (
-        Run("shop", "1", "", [Trial(str(n), v, "") for n, v in enumerate(verdicts)]).verdict
+        RolloutReport(
+            "shop", "1", "", [HostVerdict(str(n), v, "") for n, v in enumerate(verdicts)]
+        ).verdict
         == verdict
     )
 
@@ -131,7 +138,7 @@ def test_json_has_the_timeline():
 
 
 def test_a_run_without_times_has_no_timeline():
-    page = rollout.as_html(Run("shop", "1", "", [Trial("app1", "passed", "")]))
+    page = rollout.as_html(RolloutReport("shop", "1", "", [HostVerdict("app1", "passed", "")]))
     assert "Timeline" not in page
 
 

@@ -88,7 +88,7 @@ def test_a_step_without_a_length_is_no_division_by_zero():
 def test_a_long_name_is_shortened_and_whole_where_it_can_be_read():
     name = "app1." + "x" * 60
     (line,) = picture(**{name: WELL}).lines
-    assert (line.host, len(line.name), line.name[-1]) == (name, timeline.LONGEST_NAME, "…")
+    assert (line.host, len(line.name), line.name[-1]) == (name, timeline.MAX_NAME, "…")
 
 
 @pytest.mark.parametrize(

@@ -1,22 +1,22 @@
 # Copyright (c) 2026, the evenkeel.flask authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The verdict of the team's tests: no failure is missed, and no untested part passes."""
+"""What the team's tests come to: no failure is missed, and nothing that was not tested is a pass."""
 
 from __future__ import annotations
 
 import pytest
 from ansible_collections.evenkeel.flask.plugins.module_utils._gate.check import (
     Failed,
-    Finding,
     Inconclusive,
-    Ruling,
+    NotPassed,
+    Passed,
 )
 from ansible_collections.evenkeel.flask.plugins.plugin_utils._suite import evaluate
 from ansible_collections.evenkeel.flask.plugins.plugin_utils._suite.evaluate import (
     Case,
     Policy,
-    Run,
+    SuiteRun,
 )
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -30,15 +30,15 @@ SKIPPED = '<testcase classname="tests.test_shop" name="test_pay"><skipped/></tes
 
 
 def report(*cases, **attributes):
-    shown = " ".join(f'{name}="{value}"' for name, value in attributes.items())
-    return f"<testsuites><testsuite {shown}>{''.join(cases)}</testsuite></testsuites>".encode()
+    said = " ".join(f'{name}="{value}"' for name, value in attributes.items())
+    return f"<testsuites><testsuite {said}>{''.join(cases)}</testsuite></testsuites>".encode()
 
 
 def ruling(act, *args):
     """The outcome and the reason, as a result has them."""
     try:
         return "passed", act(*args).detail
-    except Ruling as how:
+    except NotPassed as how:
         return how.outcome, str(how)
 
 
@@ -118,7 +118,7 @@ BOMB = (
     ],
 )
 def test_what_is_no_report_or_could_harm_is_refused(text, why):
-    with pytest.raises(evaluate.Unreadable, match=why):
+    with pytest.raises(evaluate.InvalidReport, match=why):
         evaluate.parse(text)
 
 
@@ -137,7 +137,7 @@ PIECES = st.sampled_from(
 @example("<?xml version='1.0' encoding='utf-16'?><testsuite/>".encode("utf-16"))
 @example(b"<testsuite>" * 2_000)
 def test_no_report_is_too_broken(text):
-    how, reason = ruling(evaluate.judge_report, text, "r.xml", Policy())
+    how, reason = ruling(evaluate.evaluate_report, text, "r.xml", Policy())
     assert how in ("passed", "failed", "inconclusive")
     assert "\n" not in reason
 
@@ -180,11 +180,11 @@ def test_no_report_is_too_broken(text):
     ],
 )  # fmt: skip
 def test_the_policy_decides(outcomes, policy, outcome, reason):
-    assert ruling(evaluate.judge, cases(**outcomes), Policy(**policy)) == (outcome, reason)
+    assert ruling(evaluate.evaluate, cases(**outcomes), Policy(**policy)) == (outcome, reason)
 
 
 def test_failures_that_are_let_through_are_warnings():
-    finding = evaluate.judge(
+    finding = evaluate.evaluate(
         cases(a="passed", b="passed", c="failed", d="failed"),
         Policy(min_pass_rate=60, allowed_failures=["d"]),
     )
@@ -198,7 +198,7 @@ def test_failures_that_are_let_through_are_warnings():
 def test_names_are_few_and_on_one_line():
     many = [Case("", f"test_{number}\n{'x' * 300}", "failed") for number in range(9)]
     with pytest.raises(Failed) as how:
-        evaluate.judge([*many, *many], Policy())
+        evaluate.evaluate([*many, *many], Policy())
     assert str(how.value).startswith("18 of 18 tests failed: test_0 xxx")
     assert str(how.value).endswith("…, and 4 more")
     assert len(str(how.value)) < 1000
@@ -211,55 +211,55 @@ COLLECTION = "E   ModuleNotFoundError: No module named 'requests'\n==== 1 error 
 @pytest.mark.parametrize(
     ("run", "outcome", "reason"),
     [
-        (Run(0, "", report(PASSING)), "passed", "1 test passed"),
-        (Run(1, "", report(PASSING, FAILING)), "failed", "1 of 2 tests failed: test_login; the first says: "),
-        (Run(0, "", report(FAILING)), "failed", "1 of 1 test failed"),
-        (Run(1, "ok\nCoverage is 80%\n", report(PASSING)), "failed", "1 test passed, and pytest ended with status 1: Cov"),
-        (Run(0, "", report(SKIPPED)), "inconclusive", "nothing was tested"),
-        (Run(0, "", report()), "inconclusive", "the suite is empty"),
-        (Run(5, "", report()), "inconclusive", "the suite is empty: pytest found no test"),
-        (Run(2, COLLECTION, report(FAILING)), "inconclusive",
+        (SuiteRun(0, "", report(PASSING)), "passed", "1 test passed"),
+        (SuiteRun(1, "", report(PASSING, FAILING)), "failed", "1 of 2 tests failed: test_login; the first says: "),
+        (SuiteRun(0, "", report(FAILING)), "failed", "1 of 1 test failed"),
+        (SuiteRun(1, "ok\nCoverage is 80%\n", report(PASSING)), "failed", "1 test passed, and pytest ended with status 1: Cov"),
+        (SuiteRun(0, "", report(SKIPPED)), "inconclusive", "nothing was tested"),
+        (SuiteRun(0, "", report()), "inconclusive", "the suite is empty"),
+        (SuiteRun(5, "", report()), "inconclusive", "the suite is empty: pytest found no test"),
+        (SuiteRun(2, COLLECTION, report(FAILING)), "inconclusive",
          "pytest could not run the tests: ModuleNotFoundError: No module named 'requests'; list what"),
-        (Run(2, "Interrupted\n", report(PASSING)), "inconclusive", "pytest could not run the tests: Interrupted"),
-        (Run(3, "", report(PASSING)), "inconclusive", "pytest could not run the tests: it said nothing"),
-        (Run(4, "ERROR: usage: x\n\nbye", None), "inconclusive", "pytest could not run the tests: ERROR: usage: x"),
-        (Run(1, "python: No module named pytest", None), "inconclusive", "pytest could not run the tests: "
+        (SuiteRun(2, "Interrupted\n", report(PASSING)), "inconclusive", "pytest could not run the tests: Interrupted"),
+        (SuiteRun(3, "", report(PASSING)), "inconclusive", "pytest could not run the tests: it said nothing"),
+        (SuiteRun(4, "ERROR: usage: x\n\nbye", None), "inconclusive", "pytest could not run the tests: ERROR: usage: x"),
+        (SuiteRun(1, "python: No module named pytest", None), "inconclusive", "pytest could not run the tests: "
          "python: No module named pytest; list what the tests need in checks.suite.requirements, pytest among it"),
-        (Run(0, "", None), "inconclusive", "pytest could not run the tests"),
-        (Run(0, "", b"<testsuites>"), "inconclusive", "pytest's report cannot be read"),
-        (Run(None, "", report(PASSING)), "inconclusive", "pytest was not done in 9 s (checks.suite.timeout)"),
-        (Run(-9, "", report(PASSING)), "inconclusive", "pytest was ended by signal 9"),
+        (SuiteRun(0, "", None), "inconclusive", "pytest could not run the tests"),
+        (SuiteRun(0, "", b"<testsuites>"), "inconclusive", "pytest's report cannot be read"),
+        (SuiteRun(None, "", report(PASSING)), "inconclusive", "pytest was not done in 9 s (checks.suite.timeout)"),
+        (SuiteRun(-9, "", report(PASSING)), "inconclusive", "pytest was ended by signal 9"),
     ],
 )  # fmt: skip
 def test_pytest_passes_only_by_tests_that_were_run(run, outcome, reason):
-    how, reported = ruling(evaluate.judge_pytest, run, Policy(), 9)
+    how, said = ruling(evaluate.evaluate_pytest, run, Policy(), 9)
     assert how == outcome
-    assert reported.startswith(reason)
+    assert said.startswith(reason)
 
 
 def test_a_failing_test_that_is_allowed_does_not_fail_pytest():
     allowed = Policy(allowed_failures=["test_login"])
-    run = Run(1, "", report(PASSING, FAILING))
-    assert ruling(evaluate.judge_pytest, run, allowed, 9) == ("passed", "1 test passed")
+    run = SuiteRun(1, "", report(PASSING, FAILING))
+    assert ruling(evaluate.evaluate_pytest, run, allowed, 9) == ("passed", "1 test passed")
 
 
 @pytest.mark.parametrize(
     ("run", "outcome", "reason"),
     [
-        (Run(0), "passed", "make ended with status 0"),
-        (Run(2, "a\nmake: *** [gate] Error 1\n"), "failed", "make ended with status 2: make: *** [gate] Error 1"),
-        (Run(-15), "inconclusive", "make was ended by signal 15"),
-        (Run(None), "inconclusive", "make was not done in 9 s (checks.suite.timeout), and was ended"),
+        (SuiteRun(0), "passed", "make ended with status 0"),
+        (SuiteRun(2, "a\nmake: *** [gate] Error 1\n"), "failed", "make ended with status 2: make: *** [gate] Error 1"),
+        (SuiteRun(-15), "inconclusive", "make was ended by signal 15"),
+        (SuiteRun(None), "inconclusive", "make was not done in 9 s (checks.suite.timeout), and was ended"),
     ],
 )  # fmt: skip
 def test_a_command_passes_by_its_exit_status_alone(run, outcome, reason):
-    assert ruling(evaluate.judge_command, "make", run, 9) == (outcome, reason)
+    assert ruling(evaluate.evaluate_command, "make", run, 9) == (outcome, reason)
 
 
 @pytest.mark.parametrize(
     ("text", "outcome", "reason"),
     [
-        (report(PASSING), Finding, ""),
+        (report(PASSING), Passed, ""),
         (None, Inconclusive, "r.xml is not there"),
         (b"", Inconclusive, "r.xml is no JUnit report: it is no XML"),
         (BOMB, Inconclusive, "r.xml is no JUnit report: it has a DOCTYPE"),
@@ -268,8 +268,8 @@ def test_a_command_passes_by_its_exit_status_alone(run, outcome, reason):
     ],
 )
 def test_a_report_made_elsewhere_is_judged_alike(text, outcome, reason):
-    if outcome is Finding:
-        assert evaluate.judge_report(text, "r.xml", Policy()).detail == "1 test passed"
+    if outcome is Passed:
+        assert evaluate.evaluate_report(text, "r.xml", Policy()).detail == "1 test passed"
     else:
         with pytest.raises(outcome, match=reason):
-            evaluate.judge_report(text, "r.xml", Policy())
+            evaluate.evaluate_report(text, "r.xml", Policy())

@@ -21,7 +21,7 @@ from ansible_collections.evenkeel.flask.plugins.module_utils._artifact import ar
 from ansible_collections.evenkeel.flask.plugins.module_utils._gate.check import (
     Failed,
     Inconclusive,
-    Ruling,
+    NotPassed,
 )
 from ansible_collections.evenkeel.flask.plugins.module_utils._http.client import Url
 from ansible_collections.evenkeel.flask.plugins.plugin_utils._suite import evaluate
@@ -368,7 +368,7 @@ def test_the_venv_has_what_the_tests_need_and_is_made_once(venvs, tmp_path):
 
 
 def test_other_needs_are_another_venv(venvs, tmp_path, monkeypatch):
-    monkeypatch.setattr(suite_run, "_make", lambda venv, *_args: _mark(venv))
+    monkeypatch.setattr(suite_run, "_create", lambda venv, *_args: _mark(venv))
     (tmp_path / "more.txt").write_text("tool\n")
     (tmp_path / "needs.txt").write_text("-r more.txt\n")
     first, second = venvs("tool"), venvs("needs.txt")
@@ -380,7 +380,7 @@ def test_other_needs_are_another_venv(venvs, tmp_path, monkeypatch):
 
 def test_a_requirement_is_not_taken_for_the_digest_of_a_file(venvs, tmp_path, monkeypatch):
     """A digest is a name that an index can have."""
-    monkeypatch.setattr(suite_run, "_make", lambda venv, *_args: _mark(venv))
+    monkeypatch.setattr(suite_run, "_create", lambda venv, *_args: _mark(venv))
     (tmp_path / "more.txt").write_text("tool\n")
     (tmp_path / "needs.txt").write_text("-r more.txt\n")
     digest = archive.file_digest(str(tmp_path / "needs.txt"))
@@ -398,8 +398,8 @@ def test_requirements_in_an_unknown_encoding_are_named(venvs, tmp_path):
 @pytest.mark.slow
 def test_hosts_that_come_at_once_make_one_venv(venvs, tmp_path, monkeypatch):
     making = []
-    make = suite_run._make
-    monkeypatch.setattr(suite_run, "_make", lambda *args: making.append(args) or make(*args))
+    make = suite_run._create
+    monkeypatch.setattr(suite_run, "_create", lambda *args: making.append(args) or make(*args))
     together = threading.Barrier(2, timeout=5)
     found = []
 
@@ -453,7 +453,7 @@ def run_pytest(tmp_path, monkeypatch):
         path = str(shop / "tests")
         done = suite_run.pytest(path, str(tmp_path), environment, settings, str(work))
         assert sorted(shop.rglob("*")) == before
-        return evaluate.judge_pytest(done, Policy(), timeout)
+        return evaluate.evaluate_pytest(done, Policy(), timeout)
 
     return run
 
@@ -494,7 +494,7 @@ def test_a_fixture_of_the_tests_own_is_left_to_them(run_pytest):
     ],
 )  # fmt: skip
 def test_real_tests_that_do_not_pass_are_no_pass(run_pytest, text, reason):
-    with pytest.raises(Ruling) as how:
+    with pytest.raises(NotPassed) as how:
         run_pytest(text)
     assert reason in str(how.value)
 

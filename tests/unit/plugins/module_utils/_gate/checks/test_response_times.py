@@ -12,9 +12,9 @@ import random
 import pytest
 from ansible_collections.evenkeel.flask.plugins.module_utils._errors import HttpError
 from ansible_collections.evenkeel.flask.plugins.module_utils._gate.check import (
+    CheckContext,
     Failed,
     Inconclusive,
-    Trial,
 )
 from ansible_collections.evenkeel.flask.plugins.module_utils._gate.checks import response_times
 from ansible_collections.evenkeel.flask.plugins.module_utils._http.client import (
@@ -23,7 +23,7 @@ from ansible_collections.evenkeel.flask.plugins.module_utils._http.client import
     Response,
     Url,
 )
-from ansible_collections.evenkeel.flask.plugins.module_utils._http.response import Answer
+from ansible_collections.evenkeel.flask.plugins.module_utils._http.response import RawResponse
 
 SETTINGS = {
     **{name: option.get("default") for name, option in response_times.SPEC.items()},
@@ -46,7 +46,7 @@ class FakeSite:
         self.deadline = Deadline(1000, clock)
         self.asked = 0
 
-    def ask(self, where):
+    def fetch(self, where):
         self.asked += 1
         if self.log is not None:
             self.log.append(self)
@@ -54,7 +54,7 @@ class FakeSite:
             raise HttpError("refused")
         elapsed = next(self.times)
         self.clock.now += elapsed / 1000
-        return Response(Url.parse("http://h/"), Answer(self.status, Headers()), elapsed)
+        return Response(Url.parse("http://h/"), RawResponse(self.status, Headers()), elapsed)
 
 
 def noisy(scale, seed, sigma=0.15):
@@ -66,7 +66,7 @@ def trial(slowdown=1.0, live_status=200, candidate_status=200, ms=10.0, sigma=0.
     clock, log = Clock(), []
     candidate = FakeSite(clock, noisy(ms * slowdown, 1, sigma), candidate_status, log)
     live = FakeSite(clock, noisy(ms, 2, sigma), live_status, log)
-    return Trial(candidate, live), log
+    return CheckContext(candidate, live), log
 
 
 @pytest.mark.parametrize("slowdown", [0.5, 1.0, 1.05])
@@ -120,7 +120,7 @@ def test_both_sides_are_asked_in_turn_and_neither_is_always_first():
 
 def test_the_budget_counts_without_a_live_release():
     one, _pairs = trial(1.0, ms=50.0)
-    alone = Trial(one.candidate)
+    alone = CheckContext(one.candidate)
     assert response_times.run(alone, SETTINGS).measured["/"]["samples"] == 30
     with pytest.raises(Failed, match=r"/: p95 \d+ ms, wanted 20"):
         response_times.run(alone, {**SETTINGS, "max_ms": 20})
