@@ -250,7 +250,7 @@ def main(suite: str) -> int:
         runner.run([*TEST, *(chain for chain in chains if chain not in alone)])
         runner.run(alone, at_once=1)
     else:
-        runner.run([[LONG_UNITS], scenarios(ROOT, are_long=True)], at_once=1)
+        runner.run([[LONG_UNITS, *scenarios(ROOT, are_long=True)]])
     print("\n" + "\n".join(runner.lines))
     print(runner.total)
     return 1 if runner.total.failed else 0

@@ -117,9 +117,7 @@ def up(name: str) -> Fleet:
         assert secrets is not None
         fleet.down()
         fleet.folder.mkdir(parents=True)
-        path = fleet.folder / "secrets.json"
-        path.touch(mode=0o600)
-        path.write_text(json.dumps(secrets, indent=2) + "\n", encoding="utf-8")
+        fleet.write_secrets(secrets)
         fleet.up(SHAPE, images)
     _await_service(fleet)
     return fleet

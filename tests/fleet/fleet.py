@@ -19,7 +19,7 @@ import shutil
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -163,9 +163,13 @@ class Fleet:
             for name in ("postgres_password", "redis_password", "secret_key")
         }
         words.update(urls(words))
+        self.write_secrets(words)
+        return words
+
+    def write_secrets(self, words: Mapping[str, str]) -> None:
+        path = self.folder / "secrets.json"
         path.touch(mode=0o600)
         path.write_text(json.dumps(words, indent=2) + "\n", encoding="utf-8")
-        return words
 
     def write_inventory(self) -> str:
         ports = {host: one.ports for host, one in self.seen().items()}
